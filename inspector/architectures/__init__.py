@@ -1,0 +1,1 @@
+"""Registries: how each architecture's own keys become layers. A new architecture is one row."""

@@ -1,0 +1,95 @@
+"""What one file says, verbatim: no key renamed, nothing interpreted."""
+
+from __future__ import annotations
+
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from inspector.dtypes import Dtype
+
+
+class TensorInfo(Record):
+    """One tensor: shape outermost-first in both formats, offset in bytes from the start of the file.
+
+    `dtype` is None where the file names a type that is not known (`dtype_name` holds its words); `nbytes` is then
+    what the file's own offsets say, or None where they say nothing.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Dtype | None
+    offset: int
+    nbytes: int | None
+    dtype_name: str = ""
+
+    @property
+    def n_elements(self) -> int:
+        """Product of the shape; 1 for a scalar."""
+        n = 1
+        for dim in self.shape:
+            n *= dim
+        return n
+
+
+class LongArray(Record):
+    """An array (or a very long string, `elem` "char") that was counted and not kept.
+
+    `offset`: first byte of its elements in the file; `nbytes`: how many bytes they take; `head`: the first few.
+    """
+
+    elem: str
+    length: int
+    offset: int
+    nbytes: int
+    head: tuple[Any, ...]
+
+
+class Defect(Record):
+    """A way in which a file breaks its format's rules without stopping the reader; audit rules judge it.
+
+    `code` is stable (`duplicate-key`); `fatal`: every loader refuses the file, so only the audit reads on.
+    """
+
+    code: str
+    what: str
+    offset: int | None = None
+    where: str = ""
+    fatal: bool = True
+
+
+class ModelFile(Record):
+    """One file's header. `format` is "gguf" or "safetensors"; `header_bytes`: where tensor data starts.
+
+    `metadata_types` gives the stored type of each key ("u32", "arr[str]"); `byte_order` is "little" or "big".
+    """
+
+    name: str
+    format: str
+    version: int
+    size: int
+    header_bytes: int
+    metadata: Mapping[str, Any]
+    tensors: tuple[TensorInfo, ...]
+    metadata_types: Mapping[str, str]
+    defects: tuple[Defect, ...] = ()
+    byte_order: str = "little"
+    alignment: int = 1
+
+    @property
+    def tensors_nbytes(self) -> int:
+        """Exact bytes of all tensors, padding between them not counted; unknown sizes count as none."""
+        return sum(t.nbytes or 0 for t in self.tensors)
+
+    @property
+    def data_end(self) -> int:
+        """The last byte that any tensor claims; more than `size` means that the file is cut short."""
+        return max((t.offset + (t.nbytes or 0) for t in self.tensors), default=self.header_bytes)
+
+    @property
+    def missing_nbytes(self) -> int:
+        """How many bytes the header promises that the file does not have."""
+        return max(0, self.data_end - self.size)

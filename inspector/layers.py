@@ -1,0 +1,97 @@
+"""What one layer keeps between tokens. A model is a tuple of these, never a bag of scalars.
+
+Per-layer head counts, sliding windows, latents, recurrent states and shared caches are then all one `sum()`.
+Sizes here are in elements, not bytes: what an element costs is the engine's business.
+"""
+
+from __future__ import annotations
+
+from inspector.record import Record
+
+
+class KVCache(Record):
+    """Keys and values of every token, or of the last `window` tokens (`chunked`: of the current chunk)."""
+
+    n_kv_heads: int
+    head_dim_k: int
+    head_dim_v: int
+    window: int | None = None
+    chunked: bool = False
+
+    @property
+    def width_k(self) -> int:
+        """Elements of K a token."""
+        return self.n_kv_heads * self.head_dim_k
+
+    @property
+    def width_v(self) -> int:
+        """Elements of V a token."""
+        return self.n_kv_heads * self.head_dim_v
+
+
+class LatentCache(Record):
+    """One compressed vector a token (MLA): `rank` latent elements and `rope_dim` rotary ones; no V of its own."""
+
+    rank: int
+    rope_dim: int
+    window: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Elements a token."""
+        return self.rank + self.rope_dim
+
+
+class IndexCache(Record):
+    """Keys of the lightning indexer (DSA) or of a block selector: `n_heads` × `head_dim` elements a token."""
+
+    head_dim: int
+    n_heads: int = 1
+
+
+class StateCache(Record):
+    """A state of fixed size, whatever the context: a short convolution's last columns and a recurrent matrix.
+
+    `kind`: mamba1, mamba2, gdn (gated delta net), kda, rwkv, shortconv, lightning. `conv_channels` columns of
+    `conv_kernel` taps (engines keep all of them, or one fewer); `state_elems`: elements of the matrix.
+    """
+
+    kind: str
+    conv_channels: int
+    conv_kernel: int
+    state_elems: int
+
+
+class CrossCache(Record):
+    """Keys and values of the encoder's output, kept by each decoder layer of an encoder-decoder model."""
+
+    n_kv_heads: int
+    head_dim_k: int
+    head_dim_v: int
+
+
+class UnknownCache(Record):
+    """A layer whose kind is not known here: nothing is claimed of its size."""
+
+    kind: str
+
+
+Cache = KVCache | LatentCache | IndexCache | StateCache | CrossCache | UnknownCache
+
+
+class Layer(Record):
+    """One block of the model.
+
+    `kind`: full, sliding, chunked, latent, recurrent, hybrid, shared (reads another layer's cache), none
+    (nothing kept: an MLP or an encoder block), unknown. `caches`: what it stores. `decided_by`: the key that said so.
+    `ffn`: dense, moe or none.
+    """
+
+    index: int
+    kind: str
+    caches: tuple[Cache, ...] = ()
+    decided_by: str = ""
+    n_heads: int | None = None
+    n_kv_heads: int | None = None
+    d_ff: int | None = None
+    ffn: str = "dense"

@@ -1,0 +1,1 @@
+"""Facts and a workload in, bytes out: pure arithmetic, no file is read here."""

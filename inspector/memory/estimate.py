@@ -1,0 +1,121 @@
+"""What an estimate is made of: a workload, lines with grades, and their sum."""
+
+from __future__ import annotations
+
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+# Weakest last. exact: read from the file. derived: the engine's own rule, verified byte for byte.
+# modelled: an approximation whose measured error is published.
+GRADES: Final = ("exact", "derived", "modelled")
+
+# fmt: off
+WHATS: Final = ("weights", "kv_cache", "recurrent_state", "compute", "output", "overhead")
+# fmt: on
+
+
+class Workload(Record):
+    """What the user wants to run. None means the engine's own default.
+
+    `n_ctx` means what the engine means by it: llama.cpp's total over all sequences, one sequence's tokens elsewhere.
+    Dtypes are names ("f16", "q8_0", "fp8", …); `outputs`: "all" rows of logits (llama-cli) or the "last" of each
+    sequence (llama-server).
+    """
+
+    n_ctx: int | None = None
+    n_seqs: int | None = None
+    n_batch: int | None = None
+    n_ubatch: int | None = None
+    kv_dtype_k: str | None = None
+    kv_dtype_v: str | None = None
+    flash_attn: bool | None = None
+    kv_unified: bool | None = None
+    swa_full: bool = False
+    outputs: str = "all"
+    options: Mapping[str, Any] | None = None
+
+
+class Line(Record):
+    """One part of an estimate: what it is for, bytes, grade, how it came about, and the device it lies on.
+
+    `peak_nbytes`: what storage holds for a moment, where that differs; `label` tells lines of one kind apart.
+    """
+
+    what: str
+    nbytes: int
+    grade: str
+    how: str
+    device: str = "host"
+    label: str = ""
+    peak_nbytes: int | None = None
+
+
+class Device(Record):
+    """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit."""
+
+    device: str
+    capacity: int | None
+    used: int
+    fits: bool | None
+
+
+class Estimate(Record):
+    """An engine's answer. `unknown` names the parts that cannot be known, which the total does not include."""
+
+    engine: str
+    workload: Workload
+    effective: Mapping[str, Any]
+    lines: tuple[Line, ...]
+    devices: tuple[Device, ...] = ()
+    notes: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def total_nbytes(self) -> int:
+        """Always the sum of the lines."""
+        return sum(line.nbytes for line in self.lines)
+
+    @property
+    def grade(self) -> str:
+        """The weakest grade of its lines; "modelled" when a part is unknown."""
+        if self.unknown:
+            return GRADES[-1]
+        return GRADES[max((GRADES.index(line.grade) for line in self.lines), default=0)]
+
+    @property
+    def fits(self) -> bool | None:
+        """False when any device is full, None when no device was asked for or a part is unknown."""
+        verdicts = [d.fits for d in self.devices if d.fits is not None]
+        if False in verdicts:
+            return False
+        return True if verdicts and not self.unknown else None
+
+
+class Gpu(Record):
+    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes."""
+
+    name: str
+    capacity: int
+    reserve: int = 0
+    note: str = ""
+
+
+class Placement(Record):
+    """What goes where. Empty `gpus`: everything on the host.
+
+    `n_gpu_layers` counts as llama.cpp does (the output layer is the last); `overrides`: (tensor-name regex, device);
+    `tensor_parallel`: ranks that split every layer (vLLM).
+    """
+
+    gpus: tuple[Gpu, ...] = ()
+    n_gpu_layers: int | None = None
+    tensor_split: tuple[float, ...] | None = None
+    n_cpu_moe: int = 0
+    overrides: tuple[tuple[str, str], ...] = ()
+    kv_offload: bool = True
+    tensor_parallel: int = 1
+    mmap: bool = True

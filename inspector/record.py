@@ -1,0 +1,95 @@
+"""Frozen, slotted records: what passes between the stages.
+
+Written like dataclasses and read by type checkers as such (PEP 681), at a fiftieth of their import cost:
+`import dataclasses` and thirty decorated classes take longer than reading a whole GGUF header
+(docs/decisions/0002-records.md).
+"""
+
+from __future__ import annotations
+
+from typing_extensions import Self
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    from typing_extensions import dataclass_transform
+
+    R = TypeVar("R", bound="Record")
+else:
+
+    def dataclass_transform(**_: object):  # the run-time half of PEP 681: nothing
+        return lambda cls: cls
+
+
+def _init_source(fields: tuple[str, ...], defaults: dict[str, Any]) -> str:
+    args = "".join(f", {f}=_d_{f}" if f in defaults else f", {f}" for f in fields)
+    body = "".join(f"\n    _s_{f}(self, {f})" for f in fields) or "\n    pass"
+    return f"def __init__(self{args}):{body}\n"
+
+
+class _RecordType(type):
+    """Turns a class body's annotations into slots and one compiled `__init__`."""
+
+    def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _RecordType:
+        own = tuple(namespace.get("__annotations__", ()))
+        defaults: dict[str, Any] = {}
+        fields: tuple[str, ...] = ()
+        for base in bases:
+            fields += getattr(base, "_fields", ())
+            defaults.update(getattr(base, "_defaults", {}))
+        defaults.update({f: namespace.pop(f) for f in own if f in namespace})
+        fields += own
+        namespace.update(__slots__=own, __match_args__=fields, _fields=fields, _defaults=defaults)
+        cls = super().__new__(mcs, name, bases, namespace)
+        if fields and "__init__" not in namespace:
+            scope: dict[str, Any] = {f"_d_{f}": v for f, v in defaults.items()}
+            scope.update({f"_s_{f}": getattr(cls, f).__set__ for f in fields})
+            exec(_init_source(fields, defaults), scope)  # noqa: S102 - field names of our own classes
+            cls.__init__ = scope["__init__"]  # type: ignore[misc]
+        return cls
+
+
+if TYPE_CHECKING:
+
+    @dataclass_transform(frozen_default=True)
+    class Record:
+        """See the run-time class below; this one is what type checkers read."""
+
+        _fields: tuple[str, ...]
+
+        def replace(self, **changes: Any) -> Self: ...
+        def as_dict(self) -> dict[str, Any]: ...
+
+else:
+
+    class Record(metaclass=_RecordType):
+        """Base of every value that passes between stages: compares by value, cannot be changed."""
+
+        def __setattr__(self, name, _value):
+            raise AttributeError(f"{type(self).__name__}.{name} cannot be set: records are frozen")
+
+        def __delattr__(self, name):
+            self.__setattr__(name, None)
+
+        def __eq__(self, other):
+            if type(self) is not type(other):
+                return NotImplemented
+            return all(getattr(self, f) == getattr(other, f) for f in self._fields)
+
+        def __hash__(self):
+            return hash(tuple(getattr(self, f) for f in self._fields))
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join(f'{f}={getattr(self, f)!r}' for f in self._fields)})"
+
+        def __reduce__(self):
+            return type(self), tuple(getattr(self, f) for f in self._fields)
+
+        def replace(self, **changes):
+            """The same record with some fields changed."""
+            return type(self)(**{f: changes.pop(f, getattr(self, f)) for f in self._fields}, **changes)
+
+        def as_dict(self):
+            """Field names to values, in order; nested records stay records."""
+            return {f: getattr(self, f) for f in self._fields}

@@ -1,0 +1,78 @@
+"""Bytes, counts and sizes to and from text; the only place with 1024 in it."""
+
+from __future__ import annotations
+
+from inspector.errors import InspectorError
+
+KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
+_BINARY = {"kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
+_DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
+
+
+def format_nbytes(nbytes: int) -> str:
+    """Bytes as people read them, in powers of 1024: `4.58 GiB`, `512.00 MiB`, `640 B`."""
+    for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+        # what would print as 1,024.00 of the smaller unit is 1.00 of this one
+        if abs(nbytes) >= unit - unit // (KIB * 200):
+            return f"{nbytes / unit:,.2f} {name}"
+    return f"{nbytes} B"
+
+
+def format_count(count: int) -> str:
+    """A count in the field's short form: `8.03 B`, `134.52 M`, `512`."""
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if count >= unit:
+            return f"{count / unit:.2f} {name}"
+    return str(count)
+
+
+def _split(text: str) -> tuple[str, str]:
+    stripped = text.strip().replace(",", "").replace("_", "")
+    digits = stripped.rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+    return digits, stripped[len(digits) :].strip()
+
+
+def _scaled(digits: str, unit: int, *, text: str) -> int:
+    """`digits × unit` as an exact integer: decimal fractions without floating point."""
+    whole, _, fraction = digits.partition(".")
+    if not (whole + fraction).isascii() or not (whole + fraction).isdigit() or len(whole + fraction) > 40:
+        raise InspectorError(f"not a number: {text!r}")
+    return int(whole + fraction) * unit // 10 ** len(fraction)
+
+
+def parse_nbytes(text: str) -> int:
+    """`24GiB`, `24GB` (10^9) or a plain number of bytes; `24G` is refused because it could mean either.
+
+    Raises InspectorError.
+    """
+    digits, suffix = _split(text)
+    unit = {**_BINARY, **_DECIMAL, "": 1, "b": 1}.get(suffix.lower())
+    if unit is None and suffix.lower() in {"k", "m", "g", "t"}:
+        raise InspectorError(f"{text!r}: {suffix.upper()}B (powers of 1000) or {suffix.upper()}iB (powers of 1024)?")
+    if unit is None or not digits:
+        raise InspectorError(f"not a size: {text!r}", hint="write it like 24GiB, 24GB or 25769803776")
+    return _scaled(digits, unit, text=text)
+
+
+def parse_count(text: str) -> int:
+    """`70B`, `1.5M`, `128k` (powers of 1000) or a plain number. Raises InspectorError."""
+    digits, suffix = _split(text)
+    unit = _COUNTS.get(suffix.lower())
+    if unit is None or not digits:
+        raise InspectorError(f"not a count: {text!r}", hint="write it like 70B, 350M or 8030261248")
+    return _scaled(digits, unit, text=text)
+
+
+def parse_tokens(text: str) -> int:
+    """A number of tokens: `32768`, `32k` and `32K` (32,768: contexts come in powers of two), `1M` (1,048,576)."""
+    digits, suffix = _split(text)
+    unit = {"": 1, "k": KIB, "m": MIB, "ki": KIB, "mi": MIB}.get(suffix.lower())
+    if unit is None or not digits:
+        raise InspectorError(f"not a number of tokens: {text!r}", hint="write it like 32768 or 32k")
+    return _scaled(digits, unit, text=text)
+
+
+def pad(value: int, alignment: int) -> int:
+    """The smallest multiple of `alignment` that is not below `value`."""
+    return -(-value // alignment) * alignment
