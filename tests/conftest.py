@@ -1,0 +1,116 @@
+"""What the tests share: real models, rebuilt sparse ones, the command as a subprocess, and no network."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOOPBACK = ("127.", "::1", "localhost")
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository: fixtures/, docs/, pyproject.toml."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def files() -> Path:
+    """The small files that scripts/make_fixtures.py writes: files/gguf, files/safetensors."""
+    return ROOT / "fixtures" / "files"
+
+
+@pytest.fixture(scope="session")
+def models_dir() -> Path:
+    """Real models from PyPI packages (`make models`): skipped without them, failed without them in CI."""
+    folder = ROOT / "models"
+    wanted = ("SmolLM2-135M-Instruct.Q4_1.gguf", "all-MiniLM-L6-v2/model.safetensors")
+    missing = [name for name in wanted if not (folder / name).exists()]
+    if missing:
+        why = f"models/{missing[0]} is not there: run `make models`"
+        if os.environ.get("CI") == "true":
+            pytest.fail(why)
+        pytest.skip(why)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _models_marker_means_models(request: pytest.FixtureRequest) -> None:
+    """A test marked `models` never runs without them, whether or not it asks for the folder."""
+    if request.node.get_closest_marker("models"):
+        request.getfixturevalue("models_dir")
+
+
+@pytest.fixture(scope="session")
+def sparse_model(tmp_path_factory: pytest.TempPathFactory):
+    """`sparse_model(name)`: the full-size GGUF of fixtures/llamacpp-headers, all but its header a hole."""
+    folder = tmp_path_factory.mktemp("sparse")
+
+    def build(name: str) -> Path:
+        path = folder / f"{name}.gguf"
+        if not path.exists():
+            headers = ROOT / "fixtures" / "llamacpp-headers"
+            path.write_bytes(gzip.decompress((headers / f"{name}.gguf-header.gz").read_bytes()))
+            os.truncate(path, json.loads((headers / f"{name}.json").read_text())["full_size"])
+        return path
+
+    return build
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_network():
+    """A test that reaches for anything but this machine fails, and says what it reached for."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(LOOPBACK):
+            raise AssertionError(f"a test tried to connect to {address}")
+        return connect(self, address)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", guarded)
+        yield
+
+
+@pytest.fixture(scope="session")
+def run_inspector(tmp_path_factory: pytest.TempPathFactory):
+    """`run_inspector(args, env=…, cwd=…, stdin=…) -> (code, out, err)`: the command in a process of its own.
+
+    The environment is clean: no colour, 80 columns, an empty home, and a Hub address where nobody answers.
+    """
+    home = tmp_path_factory.mktemp("home")
+    base = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "HOME": str(home),
+        "HF_HOME": str(home / "hf"),
+        "HF_ENDPOINT": "http://127.0.0.1:9",
+        "LC_ALL": "C.UTF-8",
+        "COLUMNS": "80",
+        "NO_COLOR": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+    if "PYTHONPATH" in os.environ:
+        base["PYTHONPATH"] = os.environ["PYTHONPATH"]
+
+    def run(args, *, env=None, cwd=None, stdin="", timeout=60):
+        done = subprocess.run(
+            [sys.executable, "-m", "inspector", *map(str, args)],
+            env=base | (env or {}),
+            cwd=cwd or home,
+            input=stdin,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=timeout,
+            check=False,
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    return run
