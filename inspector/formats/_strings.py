@@ -1,0 +1,118 @@
+"""Walking past a vocabulary of a quarter of a million strings without building one of them.
+
+Two ways that give the same answer. The loop unpacks one length after the other. The pattern (possessive, so nothing
+is ever tried twice) swallows 64 short strings at a time and costs a millisecond to compile; what it does not match
+goes through the loop.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+
+from inspector.formats._cursor import Stop
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+
+    from inspector.formats._cursor import Cursor
+
+# Break-even: 28 ns saved a string, against 0.8 ms of compiling and, where nobody has imported it, 6 ms of `import re`.
+PATTERN_MIN, PATTERN_MIN_COLD = 30_000, 250_000
+BLOCK = 64
+# Vocabularies have mostly short words: the commonest lengths are tried first.
+_LENGTHS = (6, 7, 8, 5, 9, 4, 10, 3, *range(11, 64), 2, 1, 0)
+# A guess for remote sources: length word and bytes of an average token.
+STRING_NBYTES = 17
+
+# llama.cpp takes no string beyond this (gguf.cpp, GGUF_MAX_STRING_LENGTH).
+MAX_STRING = 1 << 30
+
+_compiled: list[re.Pattern[bytes]] = []
+
+
+def _pattern() -> re.Pattern[bytes]:
+    """Exactly 64 strings of up to 63 bytes, each as its 64-bit little-endian length and its bytes."""
+    if not _compiled:
+        import re
+
+        # raw bytes compile faster than escapes
+        words = (re.escape(bytes((n,))) + b"\0" * 7 + (b".{%d}+" % n if n else b"") for n in _LENGTHS)
+        _compiled.append(re.compile(b"(?:%s){%d}+" % (b"|".join(words), BLOCK), re.DOTALL))
+    return _compiled[0]
+
+
+def _use_pattern(n: int, order: str) -> bool:
+    """Possessive quantifiers came with Python 3.11; big-endian files are too rare for a second pattern."""
+    if order != "<" or sys.version_info < (3, 11):
+        return False
+    return n >= (PATTERN_MIN if "re" in sys.modules else PATTERN_MIN_COLD)
+
+
+def check_length(cursor: Cursor, n: int, start: int) -> None:
+    """Stop at a string of `n` bytes that the file has no room for; `start` is where its length stands."""
+    if n <= min(cursor.remaining, MAX_STRING):
+        return
+    what = f"a string of {n:,} bytes, {cursor.remaining:,} bytes before the end of the file"
+    raise Stop("string-too-long" if n > MAX_STRING else "truncated-header", what, start)
+
+
+def _skip_one(cursor: Cursor, left: int) -> None:
+    """One string, wherever it lies and whatever it claims."""
+    if cursor.pos + 8 > len(cursor.buf):
+        cursor.source.expect(min(cursor.offset + STRING_NBYTES * left, cursor.size))
+    start = cursor.offset
+    n = cursor.next_u64()
+    check_length(cursor, n, start)
+    cursor.pos += n
+
+
+def _skip_by_loop(cursor: Cursor, n: int) -> int:
+    """Whole eights of strings within the buffer; returns how many of `n` are left."""
+    u64, buf, pos = cursor.u64, cursor.buf, cursor.pos
+    start = pos
+    try:
+        while n >= 8:
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            pos += u64(buf, pos)[0] + 8
+            if pos > len(buf):
+                break
+            start = pos
+            n -= 8
+    except (struct.error, OverflowError):  # the buffer's end, or a length that is not one
+        pass
+    cursor.pos = start
+    return n
+
+
+def _skip_by_pattern(cursor: Cursor, n: int) -> int:
+    """Whole 64s of short strings within the buffer, until one does not match."""
+    match, buf, pos = _pattern().match, cursor.buf, cursor.pos
+    while n >= BLOCK and (found := match(buf, pos)):
+        pos = found.end()
+        n -= BLOCK
+    cursor.pos = pos
+    return n
+
+
+def skip_strings(cursor: Cursor, n: int) -> None:
+    """Put the cursor behind `n` strings. Raises Stop where one of them claims more than the file has."""
+    by_pattern = _use_pattern(n, cursor.order)
+    while n:
+        if by_pattern:
+            n = _skip_by_pattern(cursor, n)
+            # what stopped the pattern is within the next 64 strings, or the buffer ends
+            few = min(n, BLOCK)
+            n -= few - _skip_by_loop(cursor, few)
+        else:
+            n = _skip_by_loop(cursor, n)
+        for _ in range(min(n, 8)):
+            _skip_one(cursor, n)
+            n -= 1
