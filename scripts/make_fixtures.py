@@ -231,7 +231,8 @@ def write_folder(path: str, config: dict[str, Any], tensors: Tensors, *, n_shard
     if n_shards == 1:
         write_safetensors(os.path.join(path, "model.safetensors"), tensors)
         return
-    names, weight_map, total = list(tensors), {}, 0
+    weight_map: dict[str, str] = {}
+    names, total = list(tensors), 0
     per_shard = -(-len(names) // n_shards)
     for shard in range(n_shards):
         file_name = f"model-{shard + 1:05d}-of-{n_shards:05d}.safetensors"

@@ -1,0 +1,89 @@
+"""Put real output into README.md and docs/*.md, so that no page says what the program does not.
+
+A block is kept up to date between two comments, `<!-- generated: COMMAND -->` and `<!-- end -->`. Commands start with
+`inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
+Output that starts with `|` or `#` is Markdown already; all else becomes a console block under its own command line.
+`--check` writes nothing and fails when a page is stale.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import glob
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+BLOCK = re.compile(
+    r"^(<!-- generated: (?P<command>[^\n]+?) -->\n)(?P<body>.*?)(?=<!-- end -->)", re.DOTALL | re.MULTILINE
+)
+ENVIRONMENT = {"COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
+
+
+def run(command: str) -> str:
+    """What the command prints, on stderr too; exits 1 and 2 are answers worth showing, a crash is not."""
+    program, *args = shlex.split(command)
+    starts = {"inspector": [sys.executable, "-m", "inspector"], "python": [sys.executable]}
+    if program not in starts:
+        sys.exit(f"error: a generated block starts with inspector or python, not {program!r}")
+    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "PYTHONPATH"}}
+    home = {"HOME": os.path.join(ROOT, "build", "home")}
+    done = subprocess.run(
+        [*starts[program], *args], cwd=ROOT, env=kept | ENVIRONMENT | home, check=False,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8",
+    )  # fmt: skip
+    output = "\n".join(line.rstrip() for line in done.stdout.splitlines()).strip("\n")
+    if done.returncode not in (0, 1, 2) or "Traceback (most recent call last)" in output:
+        sys.exit(f"error: `{command}` failed with exit code {done.returncode}:\n{output}")
+    if ROOT in output:
+        sys.exit(f"error: `{command}` prints a path of this machine")
+    return output
+
+
+def render(command: str) -> str:
+    output = run(command)
+    if output.startswith(("|", "#")):
+        return f"{output}\n"
+    fence = "````" if "```" in output else "```"
+    return f"{fence}console\n$ {command}\n{output}\n{fence}\n"
+
+
+def regenerate(text: str) -> str:
+    """The page with every block's body made anew."""
+    if len(re.findall(r"^<!-- generated: ", text, re.MULTILINE)) != len(BLOCK.findall(text)):
+        sys.exit("error: a generated block has no <!-- end -->")
+    return BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
+    args = parser.parse_args()
+    stale = 0
+    for path in sorted([*glob.glob(os.path.join(ROOT, "*.md")), *glob.glob(os.path.join(ROOT, "docs", "**", "*.md"))]):
+        with open(path, encoding="utf-8") as file:
+            before = file.read()
+        after = regenerate(before)
+        if after == before:
+            continue
+        stale += 1
+        name = os.path.relpath(path, ROOT)
+        if args.check:
+            diff = difflib.unified_diff(before.splitlines(), after.splitlines(), name, "regenerated", lineterm="", n=1)
+            print("\n".join(list(diff)[:40]), file=sys.stderr)
+        else:
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(after)
+            print(f"wrote {name}", file=sys.stderr)
+    if args.check and stale:
+        print(f"error: {stale} page(s) are stale: run `make docs`", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
