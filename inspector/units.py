@@ -38,7 +38,8 @@ def _scaled(digits: str, unit: int, *, text: str) -> int:
     whole, _, fraction = digits.partition(".")
     if not (whole + fraction).isascii() or not (whole + fraction).isdigit() or len(whole + fraction) > 40:
         raise InspectorError(f"not a number: {text!r}")
-    return int(whole + fraction) * unit // 10 ** len(fraction)
+    scaled: int = int(whole + fraction) * unit // 10 ** len(fraction)
+    return scaled
 
 
 def parse_nbytes(text: str) -> int:

@@ -1,0 +1,121 @@
+"""The click group: commands by name, each loaded when it is called; a bare TARGET means `show`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from inspector import __version__
+from inspector.cli import outcome
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+# command: (module under inspector.cli, attribute)
+COMMANDS: Final = {
+    "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
+    "quantize-size": "quantize_size", "audit": "audit", "diff": "diff", "calc": "calc", "report": "report",
+    "rule": "rule", "archs": "registries", "dtypes": "registries", "gpus": "registries", "engines": "registries",
+}  # fmt: skip
+
+EPILOG = """\b
+Exit codes: 0 answered, and fine; 1 answered "no" (does not fit, a finding,
+a difference); 2 could not answer (usage, unreadable, unsupported)."""
+
+
+def _module_exists(name: str) -> bool:
+    return os.path.exists(os.path.join(os.path.dirname(__file__), f"{name}.py"))
+
+
+def _looks_like_target(word: str) -> bool:
+    return os.path.lexists(word) or any(c in word for c in "/\\.:@~")
+
+
+class InspectorGroup(click.Group):
+    """Loads commands late, takes a bare target for `show`, and says what a mistyped command may have meant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return [name for name, module in COMMANDS.items() if _module_exists(module)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        from importlib import import_module
+
+        module = import_module(f"inspector.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if word not in COMMANDS:
+            if not _looks_like_target(word):
+                self._refuse(ctx, word)
+            args = ["show", *args]
+        return super().resolve_command(ctx, args)
+
+    def _refuse(self, ctx: click.Context, word: str) -> None:
+        import difflib
+
+        close = difflib.get_close_matches(word, self.list_commands(ctx), n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else " See 'inspector --help'."
+        raise click.UsageError(f"{word!r} is neither a command nor an existing file or folder.{hint}", ctx)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # options of `show` may come before the target: inspector --json FILE
+        own = {"--help", "-h", "--version", "--no-color"}
+        if args and args[0].startswith("-") and args[0] not in own and not any(a in COMMANDS for a in args):
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+def _no_color(_ctx: click.Context, _param: click.Parameter, value: Any) -> None:
+    if value:
+        os.environ["NO_COLOR"] = "1"
+
+
+@click.group(
+    cls=InspectorGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="inspector")
+@click.option("--no-color", is_flag=True, expose_value=False, is_eager=True, callback=_no_color, help="Plain text.")
+def cli() -> None:
+    """What is this model file exactly, and what will it cost to run?
+
+    TARGET is a GGUF or safetensors file, a model folder, a Hugging Face cache snapshot, a config.json,
+    or a Hub repo: org/name[@revision][:QUANT][/file]. Headers only; weights are never read or downloaded.
+
+    \b
+    Examples:
+      inspector model.gguf
+      inspector memory model.gguf -c 32768 --gpu rtx4090
+      inspector tensors model.gguf --by dtype
+      inspector audit ./my-model/
+    """
+
+
+def run_command_line(argv: list[str]) -> int:
+    """Runs click without letting it exit, so that every ending has one of our codes."""
+
+    def run() -> int:
+        try:
+            code = cli.main(args=argv, prog_name="inspector", standalone_mode=False)
+        except click.exceptions.NoArgsIsHelpError as error:
+            outcome.write([error.format_message()])
+            return outcome.FAILED
+        except click.ClickException as error:
+            error.show()
+            return outcome.FAILED
+        except click.exceptions.Exit as error:
+            return error.exit_code
+        except click.Abort:
+            return 130
+        return code if isinstance(code, int) else outcome.OK
+
+    return outcome.guarded(run)

@@ -1,0 +1,197 @@
+"""Options that several commands share, under the names people already type in llama.cpp and vLLM."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.errors import InspectorError
+from inspector.memory.estimate import Placement, Workload
+from inspector.units import parse_nbytes, parse_tokens
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, TypeVar
+
+    from inspector.checkpoint import Checkpoint
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An option value read by one of our own parsers; its refusal is a usage error."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self._parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        try:
+            return self._parse(value)
+        except InspectorError as error:
+            self.fail(f"{error}" + (f" ({error.hint})" if error.hint else ""), param, ctx)
+
+
+TOKENS = Parsed("tokens", parse_tokens)
+SIZE = Parsed("size", parse_nbytes)
+COUNT = click.IntRange(min=1, max=1 << 31)
+
+
+def _switch(text: str) -> bool | None:
+    try:
+        return {"on": True, "off": False, "auto": None, "1": True, "0": False}[text.lower()]
+    except KeyError:
+        raise InspectorError(f"{text!r} is not on, off or auto") from None
+
+
+def _floats(text: str) -> tuple[float, ...]:
+    try:
+        parts = tuple(float(p) for p in text.replace("/", ",").split(","))
+    except ValueError:
+        raise InspectorError(f"{text!r} is not a list of numbers like 3,1") from None
+    if any(not p >= 0 or p == float("inf") for p in parts) or not sum(parts):
+        raise InspectorError(f"{text!r}: shares cannot be negative or all zero")
+    return parts
+
+
+def _keep(text: str) -> tuple[int, int]:
+    first, plus, last = text.partition("+")
+    if not plus:
+        raise InspectorError(f"{text!r} is not FIRST+LAST, like 4+1024")
+    return parse_tokens(first), parse_tokens(last)
+
+
+def _override(text: str) -> tuple[str, str]:
+    pattern, equals, device = text.rpartition("=")
+    if not equals or not pattern or not device:
+        raise InspectorError(f"{text!r} is not PATTERN=DEVICE, like 'ffn_.*_exps=CPU'")
+    import re
+
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise InspectorError(f"{pattern!r} is not a regular expression: {error}") from None
+    return pattern, device
+
+
+def target_argument(function: F) -> F:
+    """The TARGET of most commands."""
+    return click.argument("target", metavar="TARGET")(function)
+
+
+def json_option(function: F) -> F:
+    """`--json`, everywhere the same."""
+    return click.option("--json", "as_json", is_flag=True, help="JSON on stdout; sizes are integers in bytes.")(
+        function
+    )
+
+
+# flags and name, click's arguments, the engines it means something to (empty: all)
+_WORKLOAD = (
+    (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
+     "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
+    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=COUNT),
+     "Sequences at a time."),
+    (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
+     "Tokens of a logical batch (llama.cpp)."),
+    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
+     "Tokens of a physical batch (llama.cpp)."),
+    (("-ctk", "--cache-type-k", "kv_dtype_k"), dict(metavar="TYPE"),
+     "Type of cached keys: f16, q8_0, …"),
+    (("-ctv", "--cache-type-v", "kv_dtype_v"), dict(metavar="TYPE"),
+     "Type of cached values."),
+    (("--kv-cache-dtype", "--kv-dtype", "kv_dtype"), dict(metavar="TYPE"),
+     "Keys and values alike: auto, f16, fp8, int8, q8_0, …"),
+    (("-fa", "--flash-attn", "flash_attn"), dict(type=Parsed("on|off|auto", _switch)),
+     "Flash attention: on, off or auto."),
+    (("--kv-unified/--no-kv-unified", "kv_unified"), dict(default=None),
+     "One cache for all sequences (llama.cpp)."),
+    (("--swa-full", "swa_full"), dict(is_flag=True),
+     "Sliding layers keep the whole context (llama.cpp)."),
+    (("--outputs", "outputs"), dict(type=click.Choice(["all", "last"])),
+     "Rows of logits: all (llama-cli) or last (llama-server)."),
+    (("--kv-keep", "kv_keep"), dict(type=Parsed("FIRST+LAST", _keep)),
+     "Token pruning: keep the first and the last so many."),
+    (("--window", "window"), dict(type=TOKENS),
+     "Keep only the last so many tokens in every layer."),
+)  # fmt: skip
+_PLACEMENT = (
+    (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
+     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)),
+     "Layers on the GPU; default: all of them."),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)),
+     "Shares of the layers a GPU."),
+    (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0), default=0),
+     "Experts of the first N layers stay on the host."),
+    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=Parsed("PATTERN=DEVICE", _override)),
+     "Tensors that match go to a device."),
+    (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
+     "The cache stays in host memory."),
+    (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),
+     "Ranks that split every layer (vLLM)."),
+    (("--no-mmap", "no_mmap"), dict(is_flag=True),
+     "Read weights into memory instead of mapping the file."),
+)  # fmt: skip
+
+
+def _apply(rows: Any, function: F) -> F:
+    for flags, arguments, help_ in reversed(rows):
+        function = click.option(*flags, help=help_, **arguments)(function)
+    return function
+
+
+def workload_options(function: F) -> F:
+    """What to run: context, sequences, batches, cache types."""
+    return _apply(_WORKLOAD, function)
+
+
+def placement_options(function: F) -> F:
+    """Where to run it: GPUs and what goes on them."""
+    return _apply(_PLACEMENT, function)
+
+
+def build_workload(params: dict[str, Any]) -> Workload:
+    """Takes the workload options out of `params`."""
+    both = params.pop("kv_dtype")
+    k, v = params.pop("kv_dtype_k"), params.pop("kv_dtype_v")
+    extra = {name: value for name in ("kv_keep", "window") if (value := params.pop(name)) is not None}
+    outputs = params.pop("outputs")
+    names = ("n_ctx", "n_seqs", "n_batch", "n_ubatch", "flash_attn", "kv_unified", "swa_full")
+    common = None if both == "auto" else both
+    return Workload(
+        **{name: params.pop(name) for name in names},
+        kv_dtype_k=k or common,
+        kv_dtype_v=v or common,
+        outputs=outputs or "all",
+        options={**extra, **({"outputs_asked": True} if outputs else {})} or None,
+    )
+
+
+def build_placement(params: dict[str, Any]) -> Placement:
+    """Takes the placement options out of `params`."""
+    names = params.pop("gpus")
+    gpus: tuple[Any, ...] = ()
+    if names:
+        from inspector.memory.gpus import detect_gpus, parse_gpu
+
+        gpus = tuple(g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name)))
+    return Placement(
+        gpus=gpus,
+        n_gpu_layers=params.pop("n_gpu_layers"),
+        tensor_split=params.pop("tensor_split"),
+        n_cpu_moe=params.pop("n_cpu_moe"),
+        overrides=tuple(params.pop("overrides")),
+        kv_offload=not params.pop("no_kv_offload"),
+        tensor_parallel=params.pop("tensor_parallel"),
+        mmap=not params.pop("no_mmap"),
+    )
+
+
+def open_target(target: str) -> Checkpoint:
+    """The checkpoint behind what the user typed."""
+    from inspector.checkpoint import open_checkpoint
+
+    return open_checkpoint(target)

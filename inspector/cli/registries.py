@@ -1,0 +1,95 @@
+"""`inspector archs`, `dtypes`, `gpus`, `engines`: the registries, browsable."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.cli import outcome
+from inspector.cli.options import json_option
+from inspector.report.text import table
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def archs(*, name: str | None, as_json: bool) -> int:
+    """Architectures whose layers are known, by the name a GGUF or a config.json gives them.
+
+    \b
+    Examples:
+      inspector archs
+      inspector archs gemma3
+    """
+    from inspector.architectures import architecture_rows
+
+    rows = [r for r in architecture_rows() if name is None or name.lower() in r["name"].lower()]
+    if as_json:
+        outcome.write_json({"schema": "inspector.archs/1", "architectures": rows})
+    else:
+        cells = [("name", "format", "layers", "source")] + [
+            (r["name"], r["format"], r["layers"], r["ref"]) for r in rows
+        ]
+        outcome.write(table(cells, align="<<<<"))
+    return outcome.OK if rows else outcome.NO
+
+
+@click.command()
+@json_option
+def dtypes(*, as_json: bool) -> int:
+    """Element types: elements and bytes of a block, bits per weight.
+
+    \b
+    Example:
+      inspector dtypes
+    """
+    from inspector.dtypes import DTYPES
+
+    if as_json:
+        rows = [d.as_dict() | {"bits_per_weight": d.bits_per_weight} for d in DTYPES.values()]
+        outcome.write_json({"schema": "inspector.dtypes/1", "dtypes": rows})
+        return outcome.OK
+    cells = [("type", "ggml", "safetensors", "elements", "bytes", "bits/weight", "")]
+    cells += [
+        (d.name, "" if d.ggml_id is None else str(d.ggml_id), "yes" if d.safetensors else "",
+         str(d.block_elems), str(d.block_bytes), f"{d.bits_per_weight:g}", d.note)
+        for d in DTYPES.values()
+    ]  # fmt: skip
+    outcome.write(table(cells, align="<><>>><"))
+    return outcome.OK
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+def gpus(*, name: str | None, as_json: bool) -> int:
+    """GPUs that --gpu knows, with the bytes their drivers report.
+
+    \b
+    Examples:
+      inspector gpus
+      inspector gpus 4090
+    """
+    from inspector.memory.gpus import gpu_rows
+    from inspector.units import format_nbytes
+
+    rows = [r for r in gpu_rows() if name is None or name.lower() in r["name"].lower()]
+    if as_json:
+        outcome.write_json({"schema": "inspector.gpus/1", "gpus": rows})
+    else:
+        cells = [("name", "memory", "bytes", "source")]
+        cells += [(r["name"], format_nbytes(r["nbytes"]), f"{r['nbytes']:,}", r["source"]) for r in rows]
+        outcome.write(table(cells, align="<>><"))
+    return outcome.OK if rows else outcome.NO
+
+
+@click.command()
+@json_option
+def engines(*, as_json: bool) -> int:
+    """Engines whose memory is computed, and the releases their rules were read from."""
+    from inspector.memory.engines import ENGINES
+
+    if as_json:
+        outcome.write_json({"schema": "inspector.engines/1", "engines": [e.as_dict() for e in ENGINES.values()]})
+    else:
+        outcome.write(table([("engine", "rules of"), *((e.name, e.version) for e in ENGINES.values())], align="<<"))
+    return outcome.OK

@@ -1,0 +1,72 @@
+"""`inspector tensors`."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.cli import outcome
+from inspector.cli.options import json_option, open_target, target_argument
+from inspector.cli.plain import incomplete
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def _write_csv(rows: list[dict[str, Any]], fields: list[str]) -> None:
+    import csv
+    import io
+
+    from inspector.report.escape import escape
+
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(fields)
+    for row in rows:
+        cells = ["x".join(map(str, v)) if isinstance(v := row[f], list) else v for f in fields]
+        writer.writerow([escape(c) if isinstance(c, str) else c for c in cells])
+    outcome.write(out.getvalue().rstrip("\n").split("\n"))
+
+
+@click.command()
+@target_argument
+@click.option("--match", metavar="GLOB", help="Only tensors whose name matches, like 'blk.0.*'.")
+@click.option("--by", type=click.Choice(["dtype", "layer", "role"]), help="Sums instead of single tensors.")
+@click.option("--sort", type=click.Choice(["size", "name", "offset"]), help="Order; default: as in the file.")
+@click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
+@json_option
+def tensors(target: str, *, match: str | None, by: str | None, sort: str | None, as_csv: bool, as_json: bool) -> int:
+    """Every tensor: name, shape, type, elements, exact bytes and offset.
+
+    \b
+    Examples:
+      inspector tensors model.gguf --match 'blk.0.*'
+      inspector tensors model.gguf --by role
+      inspector tensors ./model/ --sort size --csv
+    """
+    from inspector.report import tensors as report
+
+    checkpoint = open_target(target)
+    chosen = report.sort_tensors(checkpoint.tensors, sort)
+    if match is not None:
+        from fnmatch import fnmatchcase
+
+        chosen = [t for t in chosen if fnmatchcase(t.name, match)]
+    if by is not None:
+        groups = report.group_json(chosen, by)
+        if as_json:
+            outcome.write_json({"schema": "inspector.tensors/1", "target": target, "by": by, "groups": groups})
+        elif as_csv:
+            _write_csv(groups, [by, "n_tensors", "n_elements", "nbytes"])
+        else:
+            outcome.write(report.group_lines(groups, by))
+    else:
+        rows = [report.tensor_json(t) for t in chosen] if as_json or as_csv else []
+        if as_json:
+            total = sum(t.nbytes or 0 for t in chosen)
+            outcome.write_json({"schema": "inspector.tensors/1", "target": target, "tensors": rows, "nbytes": total})
+        elif as_csv:
+            _write_csv(rows, ["name", "shape", "dtype", "n_elements", "nbytes", "offset"])
+        else:
+            outcome.write(report.tensor_lines(chosen, width=outcome.width()))
+    return incomplete(checkpoint)

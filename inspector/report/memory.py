@@ -1,0 +1,193 @@
+"""`memory`: lines with bytes, grade and how; devices and verdicts; sweeps with a small plot; the same as JSON."""
+
+from __future__ import annotations
+
+from inspector.report.escape import escape
+from inspector.report.show import facts_json
+from inspector.report.text import bar, join, percent, shorten, table, wrap
+from inspector.units import format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Device, Estimate, Line
+
+WORDS = {
+    "weights": "weights", "kv_cache": "KV cache", "recurrent_state": "recurrent state",
+    "compute": "compute", "output": "output buffer", "overhead": "overhead",
+}  # fmt: skip
+
+
+def display_nbytes(nbytes: int, grade: str) -> str:
+    """Bytes in words; a modelled figure is marked as about right."""
+    return ("≈ " if grade == "modelled" else "") + format_nbytes(nbytes)
+
+
+def line_json(line: Line) -> dict[str, Any]:
+    """One line as JSON carries it; `peak_nbytes` only where it differs."""
+    entry: dict[str, Any] = {
+        "what": line.what, "nbytes": line.nbytes, "grade": line.grade, "how": line.how, "device": line.device,
+    }  # fmt: skip
+    if line.label:
+        entry["label"] = line.label
+    if line.peak_nbytes is not None and line.peak_nbytes != line.nbytes:
+        entry["peak_nbytes"] = line.peak_nbytes
+    return entry
+
+
+def _device_json(device: Device) -> dict[str, Any]:
+    return {"device": device.device, "capacity": device.capacity, "used": device.used, "fits": device.fits}
+
+
+def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Sequence[str] = ()) -> dict[str, Any]:
+    """The schema `inspector.memory/1`."""
+    return {
+        "schema": "inspector.memory/1",
+        "target": target,
+        "engine": estimate.engine,
+        "facts": facts_json(facts),
+        "workload": estimate.workload.as_dict(),
+        "effective": dict(estimate.effective),
+        "lines": [line_json(line) for line in estimate.lines],
+        "devices": [_device_json(d) for d in estimate.devices],
+        "total_nbytes": estimate.total_nbytes,
+        "grade": estimate.grade,
+        "fits": estimate.fits,
+        "unknown": list(estimate.unknown),
+        "notes": [*estimate.notes, *notes],
+    }
+
+
+def _line_rows(estimate: Estimate) -> list[tuple[str, ...]]:
+    several = len({line.device for line in estimate.lines}) > 1
+    rows: list[tuple[str, ...]] = []
+    for line in estimate.lines:
+        name = WORDS.get(line.what, line.what) + (f" ({escape(line.label)})" if line.label else "")
+        device = escape(line.device) if several else ""
+        rows.append((name, device, display_nbytes(line.nbytes, line.grade), line.grade, escape(line.how)))
+    return rows
+
+
+def dominant(estimate: Estimate) -> tuple[str, int]:
+    """The part that takes most, and its bytes."""
+    sums: dict[str, int] = {}
+    for line in estimate.lines:
+        sums[line.what] = sums.get(line.what, 0) + line.nbytes
+    return max(sums.items(), key=lambda item: item[1], default=("", 0))
+
+
+def _device_lines(estimate: Estimate) -> list[str]:
+    rows = []
+    for d in estimate.devices:
+        verdict = {True: "fits", False: "DOES NOT FIT", None: ""}[d.fits]
+        of = f"of {format_nbytes(d.capacity)}" if d.capacity is not None else ""
+        spare = ""
+        if d.capacity is not None and d.fits is not None:
+            diff = d.capacity - d.used
+            spare = f"{format_nbytes(diff)} spare" if diff >= 0 else f"{format_nbytes(-diff)} too much"
+        rows.append((escape(d.device), format_nbytes(d.used), of, verdict, spare))
+    return table(rows, align="<>><<") if rows else []
+
+
+def memory_lines(
+    target: str, facts: ModelFacts, estimate: Estimate, *, width: int = 100, notes: Sequence[str] = ()
+) -> list[str]:
+    """The estimate for people: each line with its grade and how it came about, then devices, verdict and notes."""
+    settings = join(f"{k} {v:,}" if isinstance(v, int) and not isinstance(v, bool) else f"{k} {v}"
+                    for k, v in estimate.effective.items() if v is not None)  # fmt: skip
+    lines = [
+        f"{shorten(escape(target), width)}",
+        *("  " + x for x in wrap(f"{estimate.engine}: {settings}", width=width - 2)),
+        "",
+    ]
+    rows = _line_rows(estimate)
+    total = ("total", "", display_nbytes(estimate.total_nbytes, estimate.grade), estimate.grade, "")
+    fixed = table([row[:4] for row in [*rows, total]], align="<<><")
+    taken = max(len(line) for line in fixed) + 2
+    for line, row in zip(fixed, [*rows, total], strict=True):
+        room = width - taken
+        if room >= 24:
+            hows = wrap(row[4], width=room) or [""]
+            lines.append(f"{line:<{taken}}{hows[0]}".rstrip())
+            lines += [" " * taken + more for more in hows[1:]]
+        else:
+            lines.append(line)
+    what, nbytes = dominant(estimate)
+    if what and estimate.total_nbytes:
+        lines += ["", f"  {WORDS.get(what, what)} dominates: {percent(nbytes, estimate.total_nbytes)} of the total"]
+    if estimate.devices:
+        lines += ["", *_device_lines(estimate)]
+    for item in estimate.unknown:
+        lines.append(f"  unknown: {escape(item)} (not in the total)")
+    for note in [*estimate.notes, *notes, *facts.notes]:
+        lines += ["  " + x for x in wrap("note: " + escape(note), width=width - 2, indent="      ")]
+    return lines
+
+
+def sweep_json(target: str, axis: str, points: Sequence[tuple[Any, Estimate]]) -> dict[str, Any]:
+    """The schema `inspector.memory-sweep/1`: one estimate's sums a point."""
+    return {
+        "schema": "inspector.memory-sweep/1",
+        "target": target,
+        "engine": points[0][1].engine if points else None,
+        "axis": axis,
+        "points": [
+            {axis: value, **part_sums(e), "total_nbytes": e.total_nbytes, "grade": e.grade, "fits": e.fits}
+            for value, e in points
+        ],
+        "kv_overtakes_weights_at": overtakes(points) if axis == "ctx" else None,
+    }
+
+
+def part_sums(estimate: Estimate) -> dict[str, int]:
+    """Bytes a part, over all devices."""
+    sums: dict[str, int] = {}
+    for line in estimate.lines:
+        sums[line.what] = sums.get(line.what, 0) + line.nbytes
+    return sums
+
+
+def overtakes(points: Sequence[tuple[Any, Estimate]]) -> Any:
+    """The first point at which the cache is larger than the weights, or None."""
+    for value, estimate in points:
+        sums = part_sums(estimate)
+        if "weights" in sums and sums.get("kv_cache", 0) > sums["weights"]:
+            return value
+    return None
+
+
+def sweep_lines(target: str, axis: str, points: Sequence[tuple[Any, Estimate]], *, width: int = 100) -> list[str]:
+    """A table of parts and totals, which part dominates at each point, and a bar of the total."""
+    parts = [w for w in WORDS if any(w in part_sums(e) for _, e in points)]
+    rows = [(axis, *(WORDS[p] for p in parts), "total", "dominated by", "")]
+    top = max((e.total_nbytes for _, e in points), default=0)
+    plain_rows = []
+    for value, e in points:
+        sums = part_sums(e)
+        fit = {True: " fits", False: " does not fit", None: ""}[e.fits]
+        name = f"{value:,}" if isinstance(value, int) else escape(str(value))
+        plain_rows.append(
+            (name, *(format_nbytes(sums.get(p, 0)) for p in parts),
+             format_nbytes(e.total_nbytes), WORDS.get(dominant(e)[0], "") + fit)
+        )  # fmt: skip
+    used = max(
+        (len(x) for x in table([(*r,) for r in [rows[0][:-1], *plain_rows]], align=">" * (len(parts) + 2) + "<")),
+        default=0,
+    )
+    room = max(min(width - used - 2, 40), 0)
+    for row, (_, e) in zip(plain_rows, points, strict=True):
+        rows.append((*row, bar(e.total_nbytes / top if top else 0, room)))
+    lines = [escape(target), "", *table(rows, align=">" * (len(parts) + 2) + "<<")]
+    if axis == "ctx":
+        at = overtakes(points)
+        engine = points[0][1].engine if points else ""
+        lines += [
+            "",
+            f"  {engine}: the KV cache overtakes the weights at {at:,} tokens"
+            if at
+            else f"  {engine}: the weights stay larger than the KV cache",
+        ]
+    return lines

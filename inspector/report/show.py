@@ -1,0 +1,236 @@
+"""`show`: identity, architecture, parameters, quantisation and exact bytes on one screen; the same as JSON."""
+
+from __future__ import annotations
+
+from inspector.memory.cache import KV_DTYPES, sum_caches
+from inspector.report.escape import escape
+from inspector.report.text import join, percent, shorten, shorten_middle, table, wrap
+from inspector.units import format_count, format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
+
+# Kinds of layers in the words of the report; a kind without a row is shown as it is.
+_KIND_WORDS = {
+    "full": "full attention", "sliding": "sliding window", "chunked": "chunked attention", "latent": "latent (MLA)",
+    "recurrent": "recurrent", "hybrid": "attention + recurrent", "shared": "sharing another layer's cache",
+    "none": "keeping nothing", "unknown": "of a kind not known here",
+}  # fmt: skip
+
+
+def dtype_rows(checkpoint: Checkpoint) -> list[tuple[str, int, int, int]]:
+    """(type, tensors, elements, bytes) for each element type, most bytes first."""
+    sums: dict[str, list[int]] = {}
+    for t in checkpoint.tensors:
+        entry = sums.setdefault(t.dtype.name if t.dtype else t.dtype_name or "unknown", [0, 0, 0])
+        entry[0] += 1
+        entry[1] += t.n_elements
+        entry[2] += t.nbytes or 0
+    rows = [(name, n, elements, nbytes) for name, (n, elements, nbytes) in sums.items()]
+    return sorted(rows, key=lambda row: -row[3])
+
+
+def layer_kinds(facts: ModelFacts) -> list[tuple[str, int, int | None]]:
+    """(kind, how many layers, window) in order of first appearance."""
+    counts: dict[tuple[str, int | None], int] = {}
+    for layer in facts.layers:
+        window = next((w for c in layer.caches if (w := getattr(c, "window", None))), None)
+        counts[layer.kind, window] = counts.get((layer.kind, window), 0) + 1
+    return [(kind, n, window) for (kind, window), n in counts.items()]
+
+
+def _dims(facts: ModelFacts) -> str:
+    heads = ""
+    if facts.n_heads:
+        heads = f"{facts.n_heads} heads"
+        if facts.n_kv_heads is not None and facts.head_dim_k:
+            dim = str(facts.head_dim_k)
+            if facts.head_dim_v not in (None, facts.head_dim_k):
+                dim += f"/{facts.head_dim_v}"
+            heads += f" ({facts.n_kv_heads} KV × {dim})"
+    return join(
+        [
+            f"{facts.n_layers} layers" if facts.n_layers is not None else "",
+            f"d_model {facts.d_model:,}" if facts.d_model else "",
+            f"d_ff {facts.d_ff:,}" if facts.d_ff else "",
+            heads,
+        ]
+    )
+
+
+def _params(facts: ModelFacts) -> str:
+    if facts.n_params is None:
+        return "unknown"
+    text = f"{format_count(facts.n_params)} params ({facts.n_params:,})"
+    if facts.n_params_active is not None and facts.n_params_active != facts.n_params:
+        text += f" · {format_count(facts.n_params_active)} active a token"
+    return text
+
+
+def _attention(facts: ModelFacts) -> str:
+    parts = []
+    for kind, n, window in layer_kinds(facts):
+        words = _KIND_WORDS.get(kind, kind)
+        parts.append(f"{n} {words}" + (f" of {window:,}" if window else ""))
+    return ", ".join(parts)
+
+
+def _experts(facts: ModelFacts) -> str:
+    if not facts.n_experts:
+        return ""
+    used = facts.n_experts_used if facts.n_experts_used is not None else "?"
+    width = f" · d_ff {facts.d_ff_expert:,} each" if facts.d_ff_expert else ""
+    return f"{facts.n_experts:,}, {used} used a token{width}"
+
+
+def _weights(checkpoint: Checkpoint, facts: ModelFacts) -> str:
+    if not checkpoint.tensors:
+        return "unknown (no weights here)" if checkpoint.format == "config" else "no tensors"
+    nbytes = checkpoint.tensors_nbytes
+    bits = f" · {nbytes * 8 / facts.n_params:.2f} bits/weight" if facts.n_params else ""
+    shards = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
+    return f"{format_nbytes(nbytes)} ({nbytes:,} B) · {len(checkpoint.tensors):,} tensors{shards}{bits}"
+
+
+def _fact_rows(checkpoint: Checkpoint, facts: ModelFacts, label: str) -> list[tuple[str, str]]:
+    n_ctx = f"{facts.n_ctx_train:,} tokens (trained)" if facts.n_ctx_train else "unknown"
+    vocab = f"{facts.vocab_size:,}" if facts.vocab_size else "unknown"
+    tied = "tied embeddings" if facts.tied_embeddings else ""
+    nextn = f" + {facts.n_layers_nextn} for multi-token prediction" if facts.n_layers_nextn else ""
+    rows = [
+        ("architecture", escape(facts.arch) + (" (not in the registry)" if facts.generic else "")),
+        ("dimensions", _dims(facts) + nextn),
+        ("parameters", _params(facts)),
+        ("experts", _experts(facts)),
+        ("layers", _attention(facts)),
+        ("vocabulary", join([vocab, tied])),
+        ("context", n_ctx if facts.causal else n_ctx + " · encoder only, nothing cached"),
+        ("quantisation", escape(label or facts.quantization or "")),
+        ("weights", _weights(checkpoint, facts)),
+    ]
+    return [row for row in rows if row[1]]
+
+
+def _dtype_table(checkpoint: Checkpoint, *, most: int = 6) -> list[str]:
+    rows = dtype_rows(checkpoint)
+    if not rows:
+        return []
+    total_elements, total = sum(r[2] for r in rows), sum(r[3] for r in rows)
+    shown, rest = (rows, []) if len(rows) <= most else (rows[: most - 1], rows[most - 1 :])
+    if rest:
+        n, elements, nbytes = (sum(r[i] for r in rest) for i in (1, 2, 3))  # type: ignore[misc]
+        shown = [*shown, (f"{len(rest)} more", n, elements, nbytes)]
+    cells = [("type", "tensors", "elements", "share", "bytes", "share")]
+    for name, n, elements, nbytes in shown:
+        cells.append(
+            (
+                escape(name), f"{n:,}", format_count(elements), percent(elements, total_elements),
+                format_nbytes(nbytes), percent(nbytes, total),
+            )
+        )  # fmt: skip
+    return ["", *table(cells, align="<>>>>>")]
+
+
+def glance_contexts(facts: ModelFacts) -> list[int]:
+    """A few contexts worth a first look: powers of two up to what the model was trained for."""
+    top = facts.n_ctx_train or 32768
+    return [n for n in (4096, 32768, 131072) if n < top] + [top]
+
+
+def _glance(facts: ModelFacts) -> list[str]:
+    """Cache bytes of one sequence at a few contexts, in half precision."""
+    if not facts.layers or not any(layer.caches for layer in facts.layers):
+        return []
+    f16 = KV_DTYPES["f16"]
+    contexts = glance_contexts(facts)[-4:]
+    sums = [sum_caches(facts.layers, n, dtype_k=f16, dtype_v=f16) for n in contexts]
+    if sums[0].unknown_layers:
+        return ["", f"  cache: unknown for {len(sums[0].unknown_layers)} of {len(facts.layers)} layers"]
+    head = ("one sequence, f16", *(f"{n:,}" for n in contexts))
+    cache = ("cache", *(format_nbytes(s.nbytes) for s in sums))
+    return ["", *table([head, cache], align="<" + ">" * len(contexts))]
+
+
+def show_lines(
+    checkpoint: Checkpoint, facts: ModelFacts, *, label: str = "", width: int = 100, notes: tuple[str, ...] = ()
+) -> list[str]:
+    """The first screen: what the file is, what is in it and what it will cost, in about 24 lines."""
+    first = checkpoint.files[0] if checkpoint.files else None
+    version = f" v{first.version}" if first and first.format == "gguf" else ""
+    format_ = {"gguf": "GGUF", "config": "config only"}.get(checkpoint.format, checkpoint.format) + version
+    size = sum(f.size for f in checkpoint.files)
+    header = sum(f.header_bytes for f in checkpoint.files)
+    facts_about = [
+        format_,
+        f"{format_nbytes(size)} on disk" if size else "",
+        f"header {format_nbytes(header)}" if header else "",
+    ]
+    if first and first.byte_order == "big":
+        facts_about.append("big-endian")
+    if checkpoint.revision:
+        facts_about.append(f"revision {escape(checkpoint.revision)[:12]}")
+    lines = [shorten_middle(escape(checkpoint.target), width), "  " + join(facts_about), ""]
+    rows = _fact_rows(checkpoint, facts, label)
+    for name, value in rows:
+        wrapped = wrap(value, width=max(width - 16, 30)) or [""]
+        lines.append(f"  {name:<13} {wrapped[0]}")
+        lines += [" " * 16 + more for more in wrapped[1:]]
+    lines += [shorten(line, width) for line in _dtype_table(checkpoint)]
+    lines += [shorten(line, width) for line in _glance(facts)]
+    if checkpoint.companions:
+        beside = ", ".join(f"{escape(c.name)} ({c.role}, {format_nbytes(c.nbytes)})" for c in checkpoint.companions[:4])
+        more = f" and {len(checkpoint.companions) - 4} more" if len(checkpoint.companions) > 4 else ""
+        lines += ["", *("  " + line for line in wrap(f"beside it: {beside}{more}", width=width - 2))]
+    every = [*notes, *checkpoint.notes, *facts.notes]
+    if every:
+        lines.append("")
+    for note in every[:8]:
+        lines += ["  " + line for line in wrap("note: " + escape(note), width=width - 2, indent="      ")]
+    return lines
+
+
+def facts_json(facts: ModelFacts) -> dict[str, Any]:
+    """Facts as the JSON reports carry them; what is not known is None."""
+    skip = {"tensors", "keys", "notes"}
+    return {f: getattr(facts, f) for f in facts._fields if f not in skip}
+
+
+def show_json(
+    checkpoint: Checkpoint, facts: ModelFacts, *, claimed: str | None, actual: str | None, notes: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """The schema `inspector.show/1`."""
+    result: dict[str, Any] = {
+        "schema": "inspector.show/1",
+        "target": checkpoint.target,
+        "format": checkpoint.format,
+        "files": [_file_json(checkpoint, i) for i in range(len(checkpoint.files))],
+        "facts": facts_json(facts),
+        "dtypes": [
+            {"dtype": name, "n_tensors": n, "n_elements": elements, "nbytes": nbytes}
+            for name, n, elements, nbytes in dtype_rows(checkpoint)
+        ],
+        "tensors_nbytes": checkpoint.tensors_nbytes if checkpoint.files else None,
+        "missing_nbytes": checkpoint.missing_nbytes,
+        "missing": checkpoint.missing,
+        "quant_claimed": claimed,
+        "quant_actual": actual,
+        "companions": checkpoint.companions,
+        "notes": [*notes, *checkpoint.notes, *facts.notes],
+    }
+    if checkpoint.revision is not None:
+        result["revision"] = checkpoint.revision
+    return result
+
+
+def _file_json(checkpoint: Checkpoint, i: int) -> dict[str, Any]:
+    file = checkpoint.files[i]
+    entry: dict[str, Any] = {
+        "name": file.name, "nbytes": file.size, "header_nbytes": file.header_bytes, "n_tensors": len(file.tensors),
+    }  # fmt: skip
+    if checkpoint.sha256 is not None:
+        entry["sha256"] = checkpoint.sha256.get(file.name)
+    return entry
