@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import pytest
+
+from inspector.errors import InspectorError
+from inspector.memory import gpus
+from inspector.memory.gpus import GPUS, find_gpu, normalise, parse_gpu, parse_smi
+from inspector.units import GIB, MIB
+
+
+def test_every_spelling_leads_to_exactly_one_row():
+    owners: dict[str, str] = {}
+    for name, row in GPUS.items():
+        for spelling in (name, *row.aliases):
+            assert owners.setdefault(normalise(spelling), name) == name, spelling
+
+
+def test_every_row_says_where_its_figure_comes_from():
+    for row in GPUS.values():
+        assert row.source
+        assert row.total_mib >= 2048
+        assert row.cuda_mib is None or 0.95 < row.cuda_mib / row.total_mib <= 1
+        assert row.vendor in {"NVIDIA", "AMD", "Intel", "Apple"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["rtx4090", "RTX 4090", "4090", "NVIDIA GeForce RTX 4090", "rtx-4090", "geforce_rtx_4090"],
+)
+def test_one_card_has_many_spellings(text: str):
+    (gpu,) = parse_gpu(text)
+    assert gpu.name == "RTX 4090"
+    assert gpu.capacity == 24_564 * MIB  # nvidia-smi
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "mib"),
+    [
+        ("a100-80gb", "A100-80GB", 81920),
+        ("A100-SXM4-80GB", "A100-80GB", 81920),
+        ("A100-SXM4-40GB", "A100-40GB", 40960),
+        ("h100", "H100", 81559),
+        ("NVIDIA H100 80GB HBM3", "H100", 81559),
+        ("Tesla T4", "T4", 15360),
+        ("Tesla V100-SXM2-32GB", "V100-32GB", 32768),
+        ("NVIDIA RTX 6000 Ada Generation", "RTX 6000 Ada", 49140),
+        ("AMD Radeon RX 7900 XTX", "RX 7900 XTX", 24576),
+        ("7900xtx", "RX 7900 XTX", 24576),
+        ("Apple M3 Max 128GB", "M3 Max 128GB", 98304),
+    ],
+)
+def test_names_as_drivers_and_people_write_them(text: str, name: str, mib: int):
+    (gpu,) = parse_gpu(text)
+    assert (gpu.name, gpu.capacity) == (name, mib * MIB)
+
+
+@pytest.mark.parametrize("text", ["2xrtx3090", "2 x RTX 3090", "2*3090", "2×rtx3090"])
+def test_a_count_gives_that_many_devices_with_names_of_their_own(text: str):
+    pair = parse_gpu(text)
+    assert [g.name for g in pair] == ["RTX 3090 #0", "RTX 3090 #1"]
+    assert pair[0].capacity == 24_576 * MIB
+
+
+def test_a_size_is_a_device_and_reserves_nothing():
+    assert parse_gpu("24GiB")[0].capacity == 24 * GIB
+    assert parse_gpu("24GB")[0].capacity == 24 * 10**9
+    assert parse_gpu("25769803776")[0].capacity == 24 * GIB
+    assert parse_gpu("24GiB")[0].reserve == 0
+    assert len(parse_gpu("4x80GiB")) == 4
+
+
+@pytest.mark.parametrize("text", ["24G", "0GiB", "", "0xrtx3090", "99999xrtx3090", "gpu\n", "24 bananas", "²GiB"])
+def test_what_is_not_a_gpu_is_one_line_of_error(text: str):
+    with pytest.raises(InspectorError) as failure:
+        parse_gpu(text)
+    assert "\n" not in str(failure.value)
+
+
+def test_a_typing_slip_gets_the_nearest_names():
+    with pytest.raises(InspectorError) as failure:
+        find_gpu("rtx4099")
+    assert "RTX 4090" in (failure.value.hint or "")
+    with pytest.raises(InspectorError) as failure:
+        find_gpu("a100-60gb")
+    assert "A100-80GB" in (failure.value.hint or "")
+
+
+def test_nvidia_smi_lines_are_read_and_noise_is_not():
+    text = "NVIDIA GeForce RTX 4090, 24564, 20000\nOdd, name, 8192, 8000\nFailed to initialize NVML\nX, [N/A], 5\n"
+    assert parse_smi(text) == [
+        ("NVIDIA GeForce RTX 4090", 24564 * MIB, 20000 * MIB),
+        ("Odd, name", 8192 * MIB, 8000 * MIB),
+    ]
+
+
+def test_auto_without_any_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setattr(gpus, "_from_nvml", list)
+    with pytest.raises(InspectorError) as failure:
+        parse_gpu("auto")
+    assert "--gpu" in (failure.value.hint or "")
+
+
+def test_what_cuda_hides_is_reserved():
+    (gpu,) = parse_gpu("rtx4090")
+    assert gpu.reserve == (24_564 - 24_207) * MIB + gpus.CUDA_CONTEXT
+
+
+def test_apple_machines_keep_part_of_their_memory():
+    assert parse_gpu("M1 16GB")[0].capacity == 16 * GIB * 2 // 3 // MIB * MIB
+    assert gpus.apple_working_set(64 * GIB) == 48 * GIB
