@@ -1,0 +1,74 @@
+"""Runs the rules over a subject: every finding of every rule, worst first, those of one kind capped with a count."""
+
+from __future__ import annotations
+
+from inspector.audit.registry import Finding, rank, rules
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+    from typing import Final
+
+    from inspector.audit.registry import Hit, Rule
+    from inspector.audit.subject import Subject
+
+MOST_OF_ONE_KIND: Final = 20
+# No rule may bring the run down by looking too long: a generator that yields this much is cut and counted.
+MOST_COUNTED: Final = 100_000
+
+
+class AuditReport(Record):
+    """The verdict on one target: "pass", "warn" or "fail", and the findings behind it, worst first."""
+
+    target: str
+    verdict: str
+    findings: tuple[Finding, ...]
+    n_files: int
+    nbytes: int
+
+
+def _finding(r: Rule, hit: Hit) -> Finding:
+    return Finding(r.code, hit.severity or r.severity, hit.where, hit.message, hit.hint or r.hint)
+
+
+def _run_rule(r: Rule, subject: Subject) -> list[Finding]:
+    found: list[Finding] = []
+    n = 0
+    for hit in r.check(subject):
+        n += 1
+        if n <= MOST_OF_ONE_KIND:
+            found.append(_finding(r, hit))
+        if n >= MOST_COUNTED:
+            break
+    if n > MOST_OF_ONE_KIND:
+        worst = max(found, key=lambda f: rank(f.severity)).severity
+        at_least = "at least " if n >= MOST_COUNTED else ""
+        found.append(
+            Finding(r.code, worst, subject.target, f"{at_least}{n - MOST_OF_ONE_KIND:,} more of this kind", r.hint)
+        )
+    return found
+
+
+def run(
+    subject: Subject,
+    *,
+    ignore: Collection[str] = (),
+    deep: bool = False,
+    hashes: bool = False,
+    progress: Callable[[str], None] | None = None,
+) -> AuditReport:
+    """All findings on a subject. `ignore`: codes or names of rules to leave out; `deep` and `hashes` read the data."""
+    wanted = {"", *(("values",) if deep else ()), *(("hash",) if hashes else ())}
+    skipped = {word.lower() for word in ignore}
+    findings: list[Finding] = []
+    for r in rules().values():
+        if r.needs not in wanted or r.code.lower() in skipped or r.name in skipped:
+            continue
+        if progress is not None and r.needs:
+            progress(r.name)
+        findings += _run_rule(r, subject)
+    findings.sort(key=lambda f: -rank(f.severity))
+    worst = max((rank(f.severity) for f in findings), default=0)
+    verdict = ("pass", "warn", "fail")[worst]
+    return AuditReport(subject.target, verdict, tuple(findings), len(subject.files), sum(f.size for f in subject.files))

@@ -1,0 +1,115 @@
+"""`inspector audit`."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from inspector import __version__
+from inspector.cli import outcome
+from inspector.cli.options import json_option
+from inspector.errors import InspectorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.audit.runner import AuditReport
+    from inspector.audit.subject import Subject
+
+
+def _progress() -> Callable[[str], None] | None:
+    """Progress for anything over a second: on stderr, on a terminal only."""
+    if not sys.stderr.isatty():
+        return None
+    start = time.monotonic()
+
+    def say(words: str) -> None:
+        if time.monotonic() - start > 1:
+            sys.stderr.write(f"\r\x1b[K{words[:70]}")
+            sys.stderr.flush()
+
+    return say
+
+
+def _gather(target: str) -> Subject:
+    from inspector.audit.subject import gather
+
+    return gather(target)
+
+
+def _check_codes(words: tuple[str, ...]) -> None:
+    from inspector.audit.registry import find_rule
+
+    for word in words:
+        if find_rule(word) is None:
+            raise click.UsageError(f"--ignore {word}: no such rule; 'inspector rule' lists them")
+
+
+@click.command()
+@click.argument("targets", metavar="PATH...", nargs=-1, required=True)
+@click.option("--deep", is_flag=True, help="Read tensor values too: NaN, Inf, all-zero tensors, broken block scales.")
+@click.option("--hash", "hashes", is_flag=True, help="Hash whole files against what the cache, LFS or SHA256SUMS says.")
+@click.option("--fail-on", type=click.Choice(["error", "warning", "info"]), default="error", show_default=True,
+              help="Exit code 1 at findings of this severity or worse.")  # fmt: skip
+@click.option("--ignore", multiple=True, metavar="CODE", help="Leave a rule out; repeatable.")
+@click.option("--sarif", "as_sarif", is_flag=True, help="SARIF 2.1.0 on stdout, for code hosts.")
+@json_option
+def audit(
+    targets: tuple[str, ...],
+    *,
+    deep: bool,
+    hashes: bool,
+    fail_on: str,
+    ignore: tuple[str, ...],
+    as_sarif: bool,
+    as_json: bool,
+) -> int:
+    """Whether a model file or folder may be loaded: every defect of every file, worst first.
+
+    \b
+    Examples:
+      inspector audit model.gguf
+      inspector audit ./my-model/ --fail-on warning
+      inspector audit ./my-model/ --deep --hash --sarif > audit.sarif
+    """
+    from inspector.audit.runner import run
+
+    _check_codes(ignore)
+    reports: list[AuditReport] = []
+    failed = False
+    for target in targets:
+        try:
+            reports.append(run(_gather(target), ignore=ignore, deep=deep, hashes=hashes, progress=_progress()))
+        except InspectorError as error:
+            failed = True
+            outcome.complain(str(error), hint=error.hint)
+    _write(reports, as_sarif=as_sarif, as_json=as_json)
+    return _code(reports, fail_on, failed=failed)
+
+
+def _write(reports: list[AuditReport], *, as_sarif: bool, as_json: bool) -> None:
+    from inspector.audit.registry import rules
+    from inspector.report import audit as report
+
+    if as_sarif:
+        outcome.write_json(report.sarif(reports, rules(), version=__version__))
+    elif as_json and len(reports) == 1:
+        outcome.write_json(report.audit_json(reports[0]))
+    elif as_json:
+        outcome.write_json([report.audit_json(r) for r in reports])
+    else:
+        lines = [line for r in reports for line in report.audit_lines(r, width=outcome.width())]
+        if lines:
+            outcome.write(lines)
+
+
+def _code(reports: list[AuditReport], fail_on: str, *, failed: bool) -> int:
+    from inspector.audit.registry import rank
+
+    if failed:
+        return outcome.FAILED
+    worst = max((rank(f.severity) for r in reports for f in r.findings), default=-1)
+    return outcome.NO if worst >= rank(fail_on) else outcome.OK

@@ -1,0 +1,49 @@
+"""`inspector rule`."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.cli import outcome
+from inspector.cli.options import json_option
+
+
+@click.command()
+@click.argument("code", required=False)
+@json_option
+def rule(*, code: str | None, as_json: bool) -> int:
+    """The manual page of an audit rule, by code or name; without one, the list of all.
+
+    \b
+    Examples:
+      inspector rule
+      inspector rule GG030
+    """
+    from inspector.audit.registry import find_rule, rules
+    from inspector.report import audit as report
+
+    if code is None:
+        every = rules()
+        if as_json:
+            rows = [
+                {"code": r.code, "name": r.name, "severity": r.severity, "summary": r.summary} for r in every.values()
+            ]
+            outcome.write_json({"schema": "inspector.rules/1", "rules": rows})
+        else:
+            outcome.write(report.rules_lines(every))
+        return outcome.OK
+    found = find_rule(code)
+    if found is None:
+        raise click.UsageError(f"no rule {code!r}; 'inspector rule' lists them")
+    if as_json:
+        row = {
+            "code": found.code,
+            "name": found.name,
+            "severity": found.severity,
+            "page": found.page,
+            "hint": found.hint,
+        }
+        outcome.write_json({"schema": "inspector.rule/1", **row})
+    else:
+        outcome.write(report.rule_lines(found, width=outcome.width()))
+    return outcome.OK

@@ -1,0 +1,129 @@
+"""`audit` and `rule`: a summary read in five seconds, JSON, and SARIF 2.1.0 for code hosts."""
+
+from __future__ import annotations
+
+from inspector.report.escape import escape, plain
+from inspector.report.text import wrap
+from inspector.units import format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Final
+
+    from inspector.audit.registry import Finding, Rule
+    from inspector.audit.runner import AuditReport
+
+_VERDICTS: Final = {"pass": "PASS", "warn": "WARN", "fail": "FAIL"}
+_SARIF_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
+_SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
+_MAX_MESSAGE: Final = 2000
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """One finding as JSON carries it, every text escaped."""
+    return {f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields}
+
+
+def audit_json(report: AuditReport) -> dict[str, Any]:
+    """The schema `inspector.audit/1` for one target."""
+    return {
+        "schema": "inspector.audit/1",
+        "target": escape(report.target),
+        "verdict": report.verdict,
+        "findings": [finding_json(f) for f in report.findings],
+        "n_files": report.n_files,
+        "nbytes": report.nbytes,
+    }
+
+
+def audit_lines(report: AuditReport, *, width: int) -> list[str]:
+    """A verdict line, then findings with a hint each, worst first."""
+    counts = {s: sum(f.severity == s for f in report.findings) for s in ("error", "warning", "info")}
+    tally = ", ".join(f"{n} {s}{'s' if n > 1 and s != 'info' else ''}" for s, n in counts.items() if n)
+    files = f"{report.n_files} file{'s' if report.n_files != 1 else ''}, {format_nbytes(report.nbytes)}"
+    lines = [f"{_VERDICTS[report.verdict]}  {escape(report.target)}  ({files}{'; ' + tally if tally else ''})"]
+    hints: set[str] = set()
+    for f in report.findings:
+        where = f"{escape(f.where)}: " if f.where else ""
+        head = f"  {f.severity:<7}  {f.code}  "
+        lines += [
+            head + piece if i == 0 else " " * len(head) + piece
+            for i, piece in enumerate(wrap(where + escape(f.message)[:_MAX_MESSAGE], width=max(width - len(head), 30)))
+        ]
+        if f.hint and f.hint not in hints:
+            hints.add(f.hint)
+            lines += [
+                " " * len(head) + piece for piece in wrap("→ " + escape(f.hint), width=max(width - len(head), 30))
+            ]
+    return lines
+
+
+def _uri(where: str, target: str) -> str:
+    from urllib.parse import quote
+
+    path = where.partition(":")[0] or target
+    return quote(escape(path).replace("\\", "/"), safe="/._-~")[:1024] or "."
+
+
+def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version: str) -> dict[str, Any]:
+    """All findings as one SARIF 2.1.0 run."""
+    codes = list(rules)
+    return {
+        "$schema": _SARIF_SCHEMA,
+        "version": "2.1.0",
+        "runs": [
+            {
+                "tool": {
+                    "driver": {
+                        "name": "inspector",
+                        "version": version,
+                        "rules": [_sarif_rule(r) for r in rules.values()],
+                    }
+                },
+                "results": [_sarif_result(f, r.target, codes) for r in reports for f in r.findings],
+            }
+        ],
+    }
+
+
+def _sarif_rule(rule: Rule) -> dict[str, Any]:
+    return {
+        "id": rule.code,
+        "name": "".join(p.capitalize() for p in rule.name.split("-")),
+        "shortDescription": {"text": rule.summary or rule.name},
+        "fullDescription": {"text": " ".join(rule.page.split()) or rule.name},
+        "defaultConfiguration": {"level": _SARIF_LEVELS[rule.severity]},
+    }
+
+
+def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, Any]:
+    message = escape(finding.message)[:_MAX_MESSAGE] + (f" ({escape(finding.hint)})" if finding.hint else "")
+    where = escape(finding.where)
+    return {
+        "ruleId": finding.code,
+        "ruleIndex": codes.index(finding.code),
+        "level": _SARIF_LEVELS[finding.severity],
+        "message": {"text": str(plain(f"{where}: {message}" if where else message))},
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding.where, target)}}}],
+    }
+
+
+def rule_lines(rule: Rule, *, width: int) -> list[str]:
+    """A rule's manual page."""
+    import inspect
+
+    head = f"{rule.code}  {rule.name}  ({rule.severity}{', needs --deep' if rule.needs == 'values' else ''}{', needs --hash' if rule.needs == 'hash' else ''})"
+    lines = [head, ""]
+    for paragraph in inspect.cleandoc(rule.page).split("\n\n"):
+        lines += [*("  " + x for x in wrap(paragraph, width=width - 2)), ""]
+    if rule.hint:
+        lines += [*("  " + x for x in wrap("What to do: " + rule.hint, width=width - 2)), ""]
+    return lines[:-1]
+
+
+def rules_lines(rules: Mapping[str, Rule]) -> list[str]:
+    """All rules, one line each."""
+    from inspector.report.text import table
+
+    return table([(r.code, r.name, r.severity, r.summary) for r in rules.values()], align="<<<<")
