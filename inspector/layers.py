@@ -43,10 +43,28 @@ class LatentCache(Record):
 
 
 class IndexCache(Record):
-    """Keys of the lightning indexer (DSA) or of a block selector: `n_heads` × `head_dim` elements a token."""
+    """Keys of the lightning indexer (DSA) or of a block selector: `n_heads` × `head_dim` elements a token.
+
+    `head_dim_v`: values beside them, where an engine keeps any.
+    """
 
     head_dim: int
     n_heads: int = 1
+    head_dim_v: int = 0
+
+
+class CompressedCache(Record):
+    """One vector of `width` elements for every `ratio` tokens, and a small float state a sequence to make them from.
+
+    `kind` tells caches of one layer apart (csa, hca, lid); the state is `state_rows` × `state_width`, twice over
+    (values and scores).
+    """
+
+    kind: str
+    ratio: int
+    width: int
+    state_width: int
+    state_rows: int
 
 
 class StateCache(Record):
@@ -76,7 +94,7 @@ class UnknownCache(Record):
     kind: str
 
 
-Cache = KVCache | LatentCache | IndexCache | StateCache | CrossCache | UnknownCache
+Cache = KVCache | LatentCache | IndexCache | CompressedCache | StateCache | CrossCache | UnknownCache
 
 
 class Layer(Record):
@@ -84,7 +102,7 @@ class Layer(Record):
 
     `kind`: full, sliding, chunked, latent, recurrent, hybrid, shared (reads another layer's cache), none
     (nothing kept: an MLP or an encoder block), unknown. `caches`: what it stores. `decided_by`: the key that said so.
-    `ffn`: dense, moe or none.
+    `ffn`: dense, moe or none. Head sizes and counts are known even where a layer stores nothing.
     """
 
     index: int
@@ -95,3 +113,5 @@ class Layer(Record):
     n_kv_heads: int | None = None
     d_ff: int | None = None
     ffn: str = "dense"
+    head_dim_k: int | None = None
+    head_dim_v: int | None = None

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+    from inspector.checkpoint import Checkpoint
     from inspector.formats.modelfile import TensorInfo
     from inspector.layers import Layer
 
@@ -51,3 +52,15 @@ class ModelFacts(Record):
     notes: tuple[str, ...] = ()
     tensors: tuple[TensorInfo, ...] = ()
     keys: Mapping[str, Any] | None = None
+    nextn_layers: tuple[Layer, ...] = ()
+
+
+def read_facts(checkpoint: Checkpoint) -> ModelFacts:
+    """The facts of one model, whatever its format. Raises FactsError."""
+    if checkpoint.format == "gguf":
+        from inspector.facts.gguf import read_facts_gguf
+
+        return read_facts_gguf(checkpoint)
+    from inspector.facts.hf import read_facts_hf
+
+    return read_facts_hf(checkpoint)

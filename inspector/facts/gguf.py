@@ -1,0 +1,181 @@
+"""A GGUF's keys and tensors → `ModelFacts`, by the rules of llama.cpp b11434 (inspector/architectures/gguf*.py)."""
+
+from __future__ import annotations
+
+from inspector.architectures.gguf import GGUF_ARCHS
+from inspector.architectures.gguf_keys import Keys, array_length
+from inspector.architectures.gguf_layers import GENERIC, read_stack
+from inspector.errors import FactsError
+from inspector.facts import ModelFacts
+from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+    from inspector.architectures.gguf import Arch
+    from inspector.architectures.gguf_layers import Stack
+    from inspector.checkpoint import Checkpoint
+    from inspector.formats.modelfile import TensorInfo
+
+
+def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
+    """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
+    metadata, tensors = checkpoint.metadata, checkpoint.tensors
+    name = metadata.get("general.architecture")
+    if not isinstance(name, str):
+        raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
+    arch = GGUF_ARCHS.get(name)
+    keys = Keys(name, metadata)
+    keys.origin["arch"] = "general.architecture"
+    by_name = {t.name: t for t in tensors}
+    stack = read_stack(arch or GENERIC, keys, by_name)
+    n_params, n_active = _params(tensors, keys, stack)
+    keys.origin["n_params"] = "tensor shapes"
+    if stack is not None and arch is not None and arch.extra == "cross":
+        stack = stack.replace(layers=_with_cross(stack.layers))
+    if stack is not None and arch is None:
+        stack = stack.replace(layers=_unsure(stack.layers, keys))
+    numbers = stack.numbers if stack is not None else None
+    return ModelFacts(
+        arch=name,
+        format="gguf",
+        n_params=n_params,
+        n_params_active=n_active,
+        n_layers=numbers.n_main if numbers is not None else None,
+        d_model=numbers.d_model if numbers is not None else keys.integer("embedding_length", "d_model"),
+        d_ff=_largest(numbers.d_ff) if numbers is not None else None,
+        n_heads=_largest(numbers.heads) if numbers is not None else None,
+        n_kv_heads=_largest(numbers.kv_heads) if numbers is not None else None,
+        head_dim_k=(numbers.k_full or None) if numbers is not None else None,
+        head_dim_v=(numbers.v_full or None) if numbers is not None else None,
+        vocab_size=_vocab_size(metadata, keys, by_name),
+        n_ctx_train=keys.integer("context_length", "n_ctx_train"),
+        layers=stack.layers if stack is not None else (),
+        origin=keys.origin,
+        n_layers_nextn=len(stack.nextn_layers) if stack is not None else 0,
+        n_experts=keys.integer("expert_count", "n_experts") or None,
+        n_experts_used=_experts_used(keys, stack),
+        d_ff_expert=_expert_width(keys, stack),
+        window=stack.window if stack is not None else None,
+        tied_embeddings=_tied(arch, by_name, keys),
+        causal=_causal(arch, keys),
+        generic=arch is None,
+        notes=_notes(name, arch, stack),
+        tensors=tensors,
+        keys=metadata,
+        nextn_layers=stack.nextn_layers if stack is not None else (),
+    )
+
+
+def _largest(values: tuple[int, ...]) -> int | None:
+    return max(values, default=0) or None
+
+
+def _params(tensors: Iterable[TensorInfo], keys: Keys, stack: Stack | None) -> tuple[int, int]:
+    """All parameters, and those that one token touches: of routed experts (`*_exps`) the share that is used."""
+    total = routed = 0
+    for tensor in tensors:
+        n = tensor.n_elements
+        total += n
+        if "_exps." in tensor.name:
+            routed += n
+    n_experts, used = keys.integer("expert_count"), _experts_used(keys, stack)
+    if not routed or not n_experts or used is None:
+        return total, total
+    return total, total - routed + routed * min(used, n_experts) // n_experts
+
+
+def _experts_used(keys: Keys, stack: Stack | None) -> int | None:
+    """Experts a token goes through; the most of any layer where they differ."""
+    n = stack.numbers.n_all if stack is not None else 1
+    return max(keys.per_layer("expert_used_count", n, "n_experts_used") or (0,), default=0) or None
+
+
+def _expert_width(keys: Keys, stack: Stack | None) -> int | None:
+    n = stack.numbers.n_all if stack is not None else 1
+    return max(keys.per_layer("expert_feed_forward_length", n, "d_ff_expert") or (0,), default=0) or None
+
+
+def _vocab_size(metadata: Mapping[str, Any], keys: Keys, by_name: Mapping[str, TensorInfo]) -> int | None:
+    """The tokens array, the key, the embedding's rows: the first that says (llama-vocab.cpp reads the first two)."""
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    if tokens is not None and not isinstance(tokens, (str, int, float, bool)) and array_length(tokens):
+        keys.origin["vocab_size"] = "tokenizer.ggml.tokens"
+        return array_length(tokens)
+    vocab_size = keys.integer("vocab_size", "vocab_size")
+    if vocab_size:
+        return vocab_size
+    embedding = by_name.get("token_embd.weight")
+    if embedding is None or len(embedding.shape) < 2:
+        return None
+    keys.origin["vocab_size"] = "token_embd.weight"
+    return embedding.shape[0]
+
+
+def _tied(arch: Arch | None, by_name: Mapping[str, TensorInfo], keys: Keys) -> bool | None:
+    """Whether logits come from the token embedding; None where the model has none, or the file is no whole model."""
+    if "output.weight" in by_name:
+        keys.origin["tied_embeddings"] = "output.weight"
+        return False
+    if "token_embd.weight" not in by_name or (arch is not None and not arch.tied):
+        return None
+    keys.origin["tied_embeddings"] = "no output.weight"
+    return True
+
+
+def _causal(arch: Arch | None, keys: Keys) -> bool:
+    stated = keys.truth("attention.causal", "causal")
+    if arch is not None and arch.causal is not None:
+        return arch.causal
+    return True if stated is None else stated
+
+
+def _with_cross(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Decoder layers also keep keys and values of the encoder's output."""
+    return tuple(
+        layer.replace(caches=(*layer.caches, *(CrossCache(c.n_kv_heads, c.head_dim_k, c.head_dim_v) for c in own)))
+        for layer in layers
+        for own in [[c for c in layer.caches if isinstance(c, KVCache)]]
+    )
+
+
+# Keys that make a plain reading of an unknown architecture wrong: its layers are not all alike.
+_SPECIAL = (
+    "attention.sliding_window",
+    "attention.kv_lora_rank",
+    "attention.indexer.key_length",
+    "attention.recurrent_layers",
+    "full_attention_interval",
+    "attention.shared_kv_layers",
+    "attention.compress_ratios",
+    "ssm.state_size",
+    "ssm.inner_size",
+    "ssm.conv_kernel",
+    "wkv.head_size",
+    "kda.head_dim",
+    "shortconv.l_cache",
+)
+
+
+def _unsure(layers: tuple[Layer, ...], keys: Keys) -> tuple[Layer, ...]:
+    """An unknown architecture's layers: taken as plain attention only where no key speaks against it."""
+    against = [key for key in _SPECIAL if keys.metadata.get(f"{keys.arch}.{key}")]
+    if against:
+        return tuple(x.replace(kind="unknown", caches=(UnknownCache(against[0]),)) for x in layers)
+    return tuple(
+        x if x.n_heads and x.n_kv_heads else x.replace(kind="unknown", caches=(UnknownCache("no head counts"),))
+        for x in layers
+    )
+
+
+def _notes(name: str, arch: Arch | None, stack: Stack | None) -> tuple[str, ...]:
+    notes = stack.notes if stack is not None else (f"{name}.block_count is missing: the layers are not known",)
+    if arch is None:
+        return (f"{name} is not an architecture known here: a plain reading of the usual keys", *notes)
+    if arch.extra == "unloadable":
+        return (f"llama.cpp has a name but no code for {name}", *notes)
+    if arch.needs_parent:
+        return (f"{name} is a draft model: it runs only beside the model it drafts for", *notes)
+    return notes
