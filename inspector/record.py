@@ -1,19 +1,17 @@
 """Frozen, slotted records: what passes between the stages.
 
-Written like dataclasses and read by type checkers as such (PEP 681), at a fiftieth of their import cost:
+Written like dataclasses and read by type checkers as such (PEP 681), at a twelfth of their import cost:
 `import dataclasses` and thirty decorated classes take longer than reading a whole GGUF header
 (docs/decisions/0002-records.md).
 """
 
 from __future__ import annotations
 
-from typing_extensions import Self
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, TypeVar
 
-    from typing_extensions import dataclass_transform
+    from typing_extensions import Self, dataclass_transform
 
     R = TypeVar("R", bound="Record")
 else:
