@@ -113,7 +113,8 @@ def rule_lines(rule: Rule, *, width: int) -> list[str]:
     """A rule's manual page."""
     import inspect
 
-    head = f"{rule.code}  {rule.name}  ({rule.severity}{', needs --deep' if rule.needs == 'values' else ''}{', needs --hash' if rule.needs == 'hash' else ''})"
+    needs = {"values": ", needs --deep", "hash": ", needs --hash"}.get(rule.needs, "")
+    head = f"{rule.code}  {rule.name}  ({rule.severity}{needs})"
     lines = [head, ""]
     for paragraph in inspect.cleandoc(rule.page).split("\n\n"):
         lines += [*("  " + x for x in wrap(paragraph, width=width - 2)), ""]

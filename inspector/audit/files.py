@@ -1,0 +1,178 @@
+"""FL: what each file really is, before any parser looks at it."""
+
+from __future__ import annotations
+
+from inspector.audit.registry import Hit, rule
+from inspector.audit.subject import PARTIAL_SUFFIXES, is_weight_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.audit.subject import AuditedFile, Subject
+
+AGAIN = "download it again: hf download REPO FILE"
+
+
+def _of_kind(subject: Subject, *kinds: str) -> Iterator[AuditedFile]:
+    return (f for f in subject.files if f.sniffed is not None and f.sniffed.kind in kinds)
+
+
+def _hits(subject: Subject, *kinds: str) -> Iterator[Hit]:
+    for f in _of_kind(subject, *kinds):
+        assert f.sniffed is not None
+        yield Hit(f.name, f.sniffed.explanation, f.sniffed.hint or "")
+
+
+@rule("FL001", "empty-file", severity="error", hint=AGAIN)
+def empty_file(subject: Subject) -> Iterator[Hit]:
+    """
+    A weight file holds nothing, or less than its fixed header.
+
+    Why it matters: no loader can take it, and the message that it gives rarely says why. Usually a download that
+    never began.
+    """
+    yield from _hits(subject, "empty", "short")
+
+
+@rule("FL002", "lfs-pointer", severity="error", hint="git lfs pull")
+def lfs_pointer(subject: Subject) -> Iterator[Hit]:
+    """
+    A Git LFS pointer stands where the weights should be.
+
+    Why it matters: the repository was cloned without LFS; loaders report it as a header too large or a bad magic.
+    The finding names the real file's size and sha256.
+    """
+    yield from _hits(subject, "lfs")
+
+
+@rule("FL003", "web-page", severity="error", hint=AGAIN)
+def web_page(subject: Subject) -> Iterator[Hit]:
+    """
+    A web page or an XML answer was saved as weights.
+
+    Why it matters: a login page or an error of the server came instead of the file, and the download tool kept it.
+    """
+    yield from _hits(subject, "html", "xml")
+
+
+@rule("FL004", "server-message", severity="error", hint=AGAIN)
+def server_message(subject: Subject) -> Iterator[Hit]:
+    """
+    A server's error message, or some other JSON or text, was saved as weights.
+
+    Why it matters: the request was refused (gated, moved, misspelt) and its answer kept under the file's name.
+    """
+    yield from _hits(subject, "json-error", "json", "error-text")
+
+
+@rule("FL005", "all-zeros", severity="error", hint=AGAIN)
+def all_zeros(subject: Subject) -> Iterator[Hit]:
+    """
+    The file is nothing but zeros.
+
+    Why it matters: a download tool set its space aside and never filled it; the size looks right.
+    """
+    yield from _hits(subject, "zeros")
+
+
+_HANDLED = frozenset(
+    {"empty", "short", "lfs", "html", "xml", "json-error", "json", "error-text", "zeros", "gguf", "safetensors"}
+)
+
+
+@rule("FL006", "foreign-format", severity="error")
+def foreign_format(subject: Subject) -> Iterator[Hit]:
+    """
+    Another format hides under a .gguf or .safetensors name: zip, pickle, NumPy, HDF5, an old GGML file, or nothing known.
+
+    Why it matters: a loader that goes by content may run code from it (pickle), one that goes by name will fail.
+    """
+    for f in subject.files:
+        if f.sniffed is not None and f.sniffed.kind not in _HANDLED:
+            yield Hit(f.name, f.sniffed.explanation, f.sniffed.hint or "")
+
+
+@rule("FL007", "swapped-name", severity="error", hint="rename it to what it is")
+def swapped_name(subject: Subject) -> Iterator[Hit]:
+    """
+    A GGUF file named .safetensors, or the other way round.
+
+    Why it matters: loaders choose their parser by name and fail with a puzzling message.
+    """
+    for f in subject.files:
+        for defect in f.model.defects if f.model else ():
+            if defect.code == "wrong-extension":
+                yield Hit(f.name, defect.what)
+
+
+@rule("FL008", "special-file", severity="error", hint="remove it: a model folder holds plain files")
+def special_file(subject: Subject) -> Iterator[Hit]:
+    """
+    A pipe, a device, a socket or a folder stands where a weight file or document should be.
+
+    Why it matters: opening it can hang or do harm. It is told apart by lstat and never opened.
+    """
+    for e in subject.entries:
+        if e.kind == "special" or (e.kind in {"folder", "folder-link"} and is_weight_name(e.name)):
+            yield Hit(e.name, f"{e.note or 'a folder'}, not a file")
+
+
+@rule("FL009", "broken-link", severity="error", hint="download the file that the link stands for")
+def broken_link(subject: Subject) -> Iterator[Hit]:
+    """
+    A symbolic link leads nowhere, or round in a circle.
+
+    Why it matters: in a Hub cache its blob was removed or never finished; the loader finds the name and not the file.
+    """
+    for e in subject.entries:
+        if e.kind == "link-broken":
+            yield Hit(e.name, f"a link to {e.note or 'nothing'}, which is not there")
+        elif e.kind == "link-loop":
+            yield Hit(e.name, "a link that leads back to itself")
+
+
+@rule("FL010", "unreadable-file", severity="error", hint="check its permissions")
+def unreadable_file(subject: Subject) -> Iterator[Hit]:
+    """
+    A file or folder cannot be read.
+
+    Why it matters: nothing can be said about what is in it, so the model cannot be vouched for.
+    """
+    for e in subject.entries:
+        if e.kind == "unreadable":
+            yield Hit(e.name, f"cannot be read ({e.note.lower() or 'permission denied'})")
+    for f in subject.files:
+        if f.error_kind == "source":
+            yield Hit(f.name, f.error)
+
+
+@rule("FL011", "partial-download", severity="error", hint="finish or repeat the download")
+def partial_download(subject: Subject) -> Iterator[Hit]:
+    """
+    A download that did not finish: .incomplete, .part, .aria2, .crdownload, .download.
+
+    Why it matters: alone it is an error, the file it stands for is not here; beside the whole file (a warning) it only
+    takes space.
+    """
+    names = {e.name for e in subject.entries if e.kind == "file"}
+    for e in subject.entries:
+        suffix = next((s for s in PARTIAL_SUFFIXES if e.name.lower().endswith(s)), None)
+        if suffix is None or e.kind != "file":
+            continue
+        whole = e.name[: -len(suffix)]
+        beside = whole in names
+        # a finished download leaves no .aria2 behind: with one, the file beside it is the unfinished one
+        severity = "warning" if beside and suffix != ".aria2" else "error"
+        yield Hit(e.name, f"a download that did not finish ({e.size:,} bytes so far)", severity=severity)
+
+
+@rule("FL012", "listing-cut", severity="warning", hint="audit the model's own folder")
+def listing_cut(subject: Subject) -> Iterator[Hit]:
+    """
+    The folder holds more than this audit looks at.
+
+    Why it matters: what lies deeper or later was not examined, so the verdict does not cover it.
+    """
+    if subject.truncated_listing:
+        yield Hit(subject.target, f"only the first {len(subject.entries):,} entries, a few levels deep, were examined")
