@@ -101,10 +101,6 @@ class _Options(Record):
     leave_output: bool
 
 
-class _Refusal(Exception):
-    """llama-quantize stops here."""
-
-
 def predict_mix(
     model: Quantizable,
     to: str,
@@ -135,7 +131,7 @@ def predict_mix(
     n_params = sum(t.n_elements for t in model.tensors)
     try:
         tensors, fallbacks = _mix(model, options)
-    except _Refusal as refusal:
+    except rules.Refusal as refusal:
         return Mix(options.target.name, (), n_params, refused=str(refusal))
     name = options.target.alias_of or options.target.name
     needs = any(
@@ -179,15 +175,27 @@ def _mix(model: Quantizable, options: _Options) -> tuple[tuple[MixTensor, ...], 
     tensors = sorted(model.tensors, key=lambda t: (_block(t.name), t.name))
     kinds = {t.name: rules.category(t.name) for t in tensors}
     if len(kinds) != len(tensors):
-        raise _Refusal("two tensors have the same name")
+        raise rules.Refusal("two tensors have the same name")
     chooser = _Chooser(_whole(model, options), options, tuple(kinds.values()))
-    mixed = []
-    for tensor in tensors:
-        if tensor.dtype is None or tensor.nbytes is None:
-            raise _Refusal(f"the type of tensor {tensor.name} is not known: {tensor.dtype_name}")
-        dtype = DTYPES[chooser.choose(tensor, kinds[tensor.name])]
-        mixed.append(MixTensor(tensor.name, tensor.shape, dtype, _nbytes(tensor, dtype), tensor.dtype))
-    return tuple(mixed), tuple(chooser.fallbacks)
+    chosen = [(t, _chosen(chooser, t, kinds[t.name])) for t in tensors]
+    return tuple(_mixed(t, dtype) for t, dtype in chosen), tuple(chooser.fallbacks)
+
+
+def _chosen(chooser: _Chooser, tensor: TensorInfo, kind: str) -> Dtype:
+    if tensor.dtype is None or tensor.nbytes is None:
+        raise rules.Refusal(f"the type of tensor {tensor.name} is not known: {tensor.dtype_name}")
+    return DTYPES[chooser.choose(tensor, kind)]
+
+
+def _mixed(tensor: TensorInfo, dtype: Dtype) -> MixTensor:
+    assert tensor.dtype is not None
+    if tensor.shape and tensor.shape[-1] % dtype.block_elems:
+        # A type forced on the output or the embeddings gets no fallback: ggml_row_size aborts.
+        raise rules.Refusal(
+            f"rows of {tensor.shape[-1]} in {tensor.name} do not fill whole {_ggml_name(dtype.name)} blocks "
+            f"of {dtype.block_elems}"
+        )
+    return MixTensor(tensor.name, tensor.shape, dtype, dtype.nbytes(tensor.shape), tensor.dtype)
 
 
 def _block(name: str) -> int:
@@ -197,14 +205,6 @@ def _block(name: str) -> int:
     while n < len(digits) and "0" <= digits[n] <= "9":
         n += 1
     return int(digits[:n]) if n else -1
-
-
-def _nbytes(tensor: TensorInfo, dtype: Dtype) -> int:
-    """The engine's own arithmetic: whole rows, rounded down where a forced type does not fill its last block."""
-    if tensor.dtype is not None and dtype.name == tensor.dtype.name and tensor.nbytes is not None:
-        return tensor.nbytes
-    n_cols = tensor.shape[-1]
-    return tensor.n_elements // n_cols * (dtype.block_bytes * n_cols // dtype.block_elems) if n_cols else 0
 
 
 def _number(value: Any) -> int:
@@ -220,9 +220,12 @@ def _number(value: Any) -> int:
 def _whole(model: Quantizable, options: _Options) -> rules.Model:
     """The model's own numbers, as load_hparams of src/llama-model.cpp reads them."""
     keys, arch = model.keys or {}, model.arch
+    if arch == "clip":
+        # A projector's keys are not read: no layers, no heads, and a rule that asks for heads aborts.
+        return rules.Model(arch=arch, gqa=None, n_experts=0, is_70b=False, imatrix=options.imatrix)
     n_layers = _number(keys.get(f"{arch}.block_count"))
-    if arch != "clip" and not 0 < n_layers <= _MAX_LAYERS:
-        raise _Refusal(f"{arch}.block_count is {n_layers}; llama.cpp takes 1 to {_MAX_LAYERS} layers")
+    if not 0 < n_layers <= _MAX_LAYERS:
+        raise rules.Refusal(f"{arch}.block_count is {n_layers}; llama.cpp takes 1 to {_MAX_LAYERS} layers")
     n_heads = _number(keys.get(f"{arch}.attention.head_count"))
     n_kv_heads = _number(keys.get(f"{arch}.attention.head_count_kv", n_heads))
     n_experts = _number(keys.get(f"{arch}.expert_count"))
@@ -311,9 +314,9 @@ class _Chooser:
         if kind != rules.ATTN_V and self.model.n_experts > 1 and not by_count:
             i = _block(name)
             if i < 0:
-                raise _Refusal(f"Failed to determine layer for tensor {name}")
+                raise rules.Refusal(f"Failed to determine layer for tensor {name}")
             if i >= n:
-                raise _Refusal(f"Bad layer {i} for tensor {name}. Must be in [0, {n})")
+                raise rules.Refusal(f"Bad layer {i} for tensor {name}. Must be in [0, {n})")
         return self.model.replace(i=i, n=n)
 
     def _fit(self, tensor: TensorInfo, dtype: str) -> str:
@@ -323,7 +326,7 @@ class _Chooser:
             return dtype
         given = rules.FALLBACK.get(dtype, dtype)
         if given == dtype and DTYPES[dtype].block_elems > 32:
-            raise _Refusal(
+            raise rules.Refusal(
                 f"no tensor type fallback is defined for type {_ggml_name(dtype)} "
                 f"({tensor.name} has rows of {n_cols}, not a multiple of {DTYPES[dtype].block_elems})"
             )
@@ -349,9 +352,6 @@ def _blocked(tensors: tuple[MixTensor, ...], needs_imatrix: bool, *, allow_requa
     unmade = sorted({_ggml_name(t.dtype.name) for t in changed if t.dtype.name in _NOT_PRODUCED})
     if unmade:
         reasons.append(f"nothing produces type {', '.join(unmade)}")
-    torn = [t.name for t in changed if t.shape and t.shape[-1] % t.dtype.block_elems]
-    if torn:
-        reasons.append(f"{len(torn)} tensors do not fill whole blocks of the type asked for, first {torn[0]}")
     return tuple(reasons)
 
 

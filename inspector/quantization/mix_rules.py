@@ -76,14 +76,19 @@ _NEED_IMATRIX: Final = frozenset({"IQ3_XXS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ1_
 # fmt: on
 
 
+class Refusal(Exception):
+    """llama-quantize stops here; the text is its reason."""
+
+
 class Model(Record):
     """What the rules look at in the whole model, and which tensor of its kind is at hand.
 
+    `gqa`: query heads a K/V head in the first layer (None: the engine has no heads to count, and aborts when asked).
     `i` of `n`: the layer (or the count of such tensors so far) against the number of layers (or of such tensors).
     """
 
     arch: str
-    gqa: int
+    gqa: int | None
     n_experts: int
     is_70b: bool
     imatrix: bool
@@ -130,11 +135,13 @@ def _always(_: Model) -> bool:
 
 
 def _gqa4(m: Model) -> bool:
+    if m.gqa is None:
+        raise Refusal("the heads of a projector are not known to llama-quantize: this type asks for them and aborts")
     return m.gqa >= 4
 
 
 def _gqa4_or_experts4(m: Model) -> bool:
-    return m.gqa >= 4 or m.n_experts >= 4
+    return _gqa4(m) or m.n_experts >= 4
 
 
 def _experts8(m: Model) -> bool:
