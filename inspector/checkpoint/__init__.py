@@ -1,0 +1,149 @@
+"""One model: its shards joined, its documents attached, what merely lies beside it set aside."""
+
+from __future__ import annotations
+
+import os
+
+from inspector.errors import InspectorError, NotFound
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from inspector.formats.modelfile import Defect, ModelFile, TensorInfo
+    from inspector.sources.target import Target
+
+
+class Companion(Record):
+    """A file beside the model that is not part of it.
+
+    `role`: mmproj, lora, draft, imatrix, component (of a pipeline), quant (the same model in another type), twin (the
+    same weights in another format), stale (a shard that the index does not name), pickle (weights that run code).
+    """
+
+    role: str
+    name: str
+    nbytes: int
+
+
+class Checkpoint(Record):
+    """One model as it lies on disk or on the Hub.
+
+    `format`: "gguf", "safetensors" or "config" (a config.json alone: no weights). `files`: the shards in order;
+    `documents`: parsed JSON beside them by file name (config.json, quantize_config.json, …); `revision` and `sha256`
+    (by file name) where a Hub listing or the Hub's cache gave them; `missing`: files named by an index or a split count
+    but absent. `defects`: what is wrong with the folder itself; what is wrong in a file stands in its `ModelFile`.
+    """
+
+    target: str
+    format: str
+    files: tuple[ModelFile, ...]
+    documents: Mapping[str, Any]
+    companions: tuple[Companion, ...] = ()
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    revision: str | None = None
+    sha256: Mapping[str, str] | None = None
+    defects: tuple[Defect, ...] = ()
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        """The first shard's metadata: the one that counts in a split GGUF."""
+        return self.files[0].metadata if self.files else {}
+
+    @property
+    def config(self) -> Mapping[str, Any] | None:
+        """config.json as written, or None."""
+        return self.documents.get("config.json")
+
+    @property
+    def tensors(self) -> tuple[TensorInfo, ...]:
+        """The tensors of all shards, in file order."""
+        if len(self.files) == 1:
+            return self.files[0].tensors
+        return tuple(t for f in self.files for t in f.tensors)
+
+    @property
+    def tensors_nbytes(self) -> int:
+        """Exact bytes of all tensors."""
+        return sum(f.tensors_nbytes for f in self.files)
+
+    @property
+    def missing_nbytes(self) -> int:
+        """Bytes that headers promise and files do not have (files that are absent altogether are not counted)."""
+        return sum(f.missing_nbytes for f in self.files)
+
+
+class SeveralModels(InspectorError):
+    """A folder holds more than one model and none was named. `models`: name, bytes and quant label of each."""
+
+    def __init__(self, what: str, models: tuple[tuple[str, int, str], ...], *, hint: str | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.models = models
+
+
+def split_name(name: str) -> tuple[str, int, int] | None:
+    """Prefix, part and count of `prefix-00002-of-00005.gguf` (or .safetensors), or None. Parts count from 1."""
+    stem, dot, suffix = name.rpartition(".")
+    if suffix.lower() not in {"gguf", "safetensors"} or not dot:
+        return None
+    prefix, part, count = stem[:-15], stem[-14:-9], stem[-5:]
+    if stem[-15:-14] != "-" or stem[-9:-5].lower() != "-of-" or not (prefix and (part + count).isascii()):
+        return None
+    if not (part.isdigit() and count.isdigit() and 0 < int(part) <= int(count)):
+        return None
+    return prefix, int(part), int(count)
+
+
+def open_checkpoint(target: str | Target, *, strict: bool = True, cache_folder: str | None = None) -> Checkpoint:
+    """Open what TARGET names on this machine: a file, a folder, or a repository in the Hub's cache (`cache_folder`).
+
+    Only headers and small documents are read. Strict: a file that no loader takes is raised; not strict: as much as
+    can be read is returned, with `defects`. Raises NotFound, SeveralModels, SourceError and FormatError.
+    """
+    if isinstance(target, str):
+        from inspector.sources.target import parse_target
+
+        target = parse_target(target)
+    if target.kind != "local":
+        return _open_cached(target, cache_folder, strict=strict)
+    return _open_path(target.path, target=target.text, quant=target.quant, strict=strict)
+
+
+def _open_path(path: str, *, target: str, quant: str | None, strict: bool) -> Checkpoint:
+    if os.path.isdir(path):
+        from inspector.checkpoint.folder import open_folder
+
+        return open_folder(path, target=target, quant=quant, strict=strict)
+    lower = path.lower()
+    if lower.endswith(".json"):
+        from inspector.checkpoint.folder import open_json
+
+        return open_json(path, target=target, strict=strict)
+    return _open_file(path, target=target, strict=strict)
+
+
+def _open_file(path: str, *, target: str, strict: bool) -> Checkpoint:
+    """One weights file, whatever its name says; with its other parts where it is one of several."""
+    from inspector.formats import read
+    from inspector.sources.local import LocalSource
+
+    with LocalSource(path) as source:
+        file = read(source, strict=strict)
+    if file.format == "gguf" and split_name(source.name) is None:
+        return Checkpoint(target, "gguf", (file,), {})
+    from inspector.checkpoint.folder import open_among_siblings
+
+    return open_among_siblings(path, file, target=target, strict=strict)
+
+
+def _open_cached(target: Target, cache_folder: str | None, *, strict: bool) -> Checkpoint:
+    from inspector.sources.cache import find_snapshot
+
+    found = find_snapshot(cache_folder, target.repo, target.revision) if cache_folder and target.repo else None
+    path = os.path.join(found, target.file) if found and target.file else found
+    if path is None or not os.path.lexists(path):
+        raise NotFound(f"{target.text}: not on this machine")
+    return _open_path(path, target=target.text, quant=target.quant, strict=strict)
