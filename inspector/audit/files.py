@@ -84,7 +84,7 @@ _HANDLED = frozenset(
 @rule("FL006", "foreign-format", severity="error")
 def foreign_format(subject: Subject) -> Iterator[Hit]:
     """
-    Another format hides under a .gguf or .safetensors name: zip, pickle, NumPy, HDF5, an old GGML file, or nothing known.
+    Another format hides under a .gguf or .safetensors name: zip, pickle, NumPy, HDF5, old GGML, or nothing known.
 
     Why it matters: a loader that goes by content may run code from it (pickle), one that goes by name will fail.
     """

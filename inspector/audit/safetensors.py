@@ -80,7 +80,7 @@ def fields(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: 1.0, true or -0 where a whole number belongs pass lenient parsers only.
     """
-    yield from _defects(subject, "bad-tensor", "missing-field", "duplicate-field", "bad-field", "unusual-spelling")
+    yield from _defects(subject, "bad-tensor", "missing-field", "duplicate-field", "bad-field")
 
 
 @rule("ST006", "st-dtype", severity="error")
@@ -111,7 +111,7 @@ def layout(subject: Subject) -> Iterator[Hit]:
     Why it matters: Bytes that no tensor owns are where a second file hides (the polyglot finding of the
     format's own security audit).
     """
-    yield from _defects(subject, "hole", "overlap", "offsets-reversed", "trailing-data", "data-start")
+    yield from _defects(subject, "hole", "overlap", "offsets-reversed", "trailing-data")
 
 
 @rule("ST009", "st-truncated", severity="error", hint="download it again; the bytes that are missing are named")
@@ -153,7 +153,7 @@ def spec(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: Other readers may refuse the file.
     """
-    yield from _defects(subject, "leading-whitespace", "unknown-field", "null-metadata", "empty-name")
+    yield from _defects(subject, "leading-whitespace", "unknown-field", "null-metadata", "empty-name", "unusual-spelling")
 
 
 @rule("ST013", "st-alignment", severity="info")
