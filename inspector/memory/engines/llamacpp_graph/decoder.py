@@ -31,7 +31,8 @@ class Decoder(Attention):
         if get("embed") == "norm":
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), o["norm"])
         self.attn_scale = self.input(F32, 1, 1, self.r.n_tokens) if get("attn_scale") else None
-        self.pos = self.positions(get("pos_per_token", 1))
+        if get("pos", True):
+            self.pos = self.positions(get("pos_per_token", 1))
         if get("pos_embd"):
             table = self.top("position_embd.weight")
             assert table is not None
@@ -42,7 +43,7 @@ class Decoder(Attention):
         self.output_ids()
         for il in self.layer_ids:
             x = self.layer(x, il)
-        if get("h_nextn"):
+        if get("h_nextn") is True:
             x.is_output = True
         if get("rows_last"):
             assert self.out_ids is not None
