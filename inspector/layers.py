@@ -70,14 +70,18 @@ class CompressedCache(Record):
 class StateCache(Record):
     """A state of fixed size, whatever the context: a short convolution's last columns and a recurrent matrix.
 
-    `kind`: mamba1, mamba2, gdn (gated delta net), kda, rwkv, shortconv, lightning. `conv_channels` columns of
-    `conv_kernel` taps (engines keep all of them, or one fewer); `state_elems`: elements of the matrix.
+    `kind`: mamba1, mamba2, gdn (gated delta net), kda, rwkv, shortconv, lightning, rglru, cca. `conv_channels`
+    columns of `conv_kernel` taps (engines keep all of them, or one fewer); `state_elems`: elements of the matrix.
+    `conv_dtype` and `state_dtype`: what transformers keeps them in ("model": the compute dtype); other engines
+    have rules of their own.
     """
 
     kind: str
     conv_channels: int
     conv_kernel: int
     state_elems: int
+    conv_dtype: str = "model"
+    state_dtype: str = "float32"
 
 
 class CrossCache(Record):

@@ -100,13 +100,7 @@ if TYPE_CHECKING:
 
 # Decoders whose file must carry its own output.weight (no TENSOR_DUPLICATED fallback in load_arch_tensors).
 _UNTIED: Final = frozenset(
-    (
-        "baichuan bailingmoe bailingmoe2 bitnet dbrx deepseek4 dots1 eagle3 gpt-oss gptj gptneox hy_v4 internlm2 jais"
-        " kimi-k3 kimi-linear glm5-next llada-moe maple mellum mimo2 minimax-m2 minimax-m3 muse-glimmer nemotron"
-        " olmo2 olmoe orion phi2 phimoe plamo qwen qwen2moe rwkv6 rwkv6qwen2 rwkv7 arwkv7 stablelm step35 talkie"
-        " wavtokenizer-dec xverse bert modern-bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3"
-        " eurobert clef"
-    ).split()
+    ["baichuan", "bailingmoe", "bailingmoe2", "bitnet", "dbrx", "deepseek4", "dots1", "eagle3", "gpt-oss", "gptj", "gptneox", "hy_v4", "internlm2", "jais", "kimi-k3", "kimi-linear", "glm5-next", "llada-moe", "maple", "mellum", "mimo2", "minimax-m2", "minimax-m3", "muse-glimmer", "nemotron", "olmo2", "olmoe", "orion", "phi2", "phimoe", "plamo", "qwen", "qwen2moe", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "stablelm", "step35", "talkie", "wavtokenizer-dec", "xverse", "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert", "clef"]
 )
 
 
@@ -174,7 +168,7 @@ def _add_latent(add: _Add) -> None:
     add("sparse", "hy_v4", "hy-v4", latent="always", index="types", nextn_kept=True)
     add("sparse", "dots3note", latent="always", index="types", sliding=Sliding("required", array=True))
     add("sparse", "minimax-m3", index="sparse", nextn_kept=True)
-    add("compressed", "deepseek4", sliding=Sliding("required", 0), extra="compressed")
+    add("compressed", "deepseek4", sliding=Sliding("required", 0), extra="compressed", nextn_kept=True)
 
 
 def _add_recurrent(add: _Add) -> None:

@@ -1,0 +1,182 @@
+"""llama.cpp b11434: weights, caches, states, output and compute buffers, on the host and on devices."""
+
+from __future__ import annotations
+
+from inspector.layers import UnknownCache
+from inspector.memory.engines.llamacpp.caches import cache_blocks
+from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
+from inspector.memory.estimate import Estimate, Line, Placement
+from inspector.memory.placement import HOST, assign, device_totals
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.engines.llamacpp.caches import Block
+    from inspector.memory.engines.llamacpp.sizes import Sizes
+    from inspector.memory.engines.llamacpp.weights import Weight
+    from inspector.memory.estimate import Workload
+    from inspector.memory.placement import Assignment
+
+_LABELS: Final = {
+    "kv": "all tokens",
+    "swa": "sliding window",
+    "lid": "indexer keys",
+    "csa": "compressed 4:1",
+    "hca": "compressed 128:1",
+    "rs": "",
+    "comp": "compressors",
+}
+
+
+def estimate(
+    facts: ModelFacts,
+    workload: Workload,
+    *,
+    placement: Placement | None = None,
+    server: bool = False,
+    repack: str | None = None,
+) -> Estimate:
+    """What llama.cpp allocates for this model, byte for byte where a line is graded exact or derived.
+
+    `server`: llama-server's defaults (four sequences that share one cache) instead of llama-cli's. `repack`: count the
+    copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp refuses.
+    """
+    placement = placement or Placement()
+    sizes = effective(facts, workload, server=server)
+    assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
+    grade = "modelled" if facts.generic else "derived"
+    lines = [
+        *_weight_lines(facts, assignment, repack),
+        *_cache_lines(facts, sizes, assignment, grade),
+        *_output_lines(facts, workload, sizes),
+    ]
+    unknown = _unknown(facts)
+    parts = compute_parts(facts, sizes.as_effective(), assignment)
+    if parts is None:
+        unknown += ("compute",)
+    else:
+        lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+    return Estimate(
+        engine="llama.cpp",
+        workload=workload,
+        effective=sizes.as_effective(),
+        lines=tuple(lines),
+        devices=device_totals(lines, placement.gpus, unknown=bool(unknown)),
+        notes=(*facts.notes, *_notes(facts, assignment)),
+        unknown=unknown,
+    )
+
+
+def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None) -> Iterator[Line]:
+    if not facts.tensors:
+        return
+    held: dict[str, list[Weight]] = {}
+    for device, weight in placed_weights(facts, assignment, repack=repack):
+        held.setdefault(device, []).append(weight)
+    grade = "derived" if facts.n_layers_nextn or any(w.copy for ws in held.values() for w in ws) else "exact"
+    moved = _repacked_nbytes(facts, held, repack) if repack else 0
+    for device in (HOST, *assignment.devices):
+        found = held.get(device)
+        if not found:
+            continue
+        how = f"{len(found):,} tensors, each padded to 32 B"
+        twice = next((w.name for w in found if w.copy), "")
+        how += f"; {twice} also as the output" if twice else ""
+        if device == HOST and moved:
+            how += f"; {moved:,} B of them rearranged for {repack}"
+        yield Line("weights", sum(w.nbytes for w in found), grade, how, device)
+
+
+def placed_weights(
+    facts: ModelFacts, assignment: Assignment, *, repack: str | None = None
+) -> Iterator[tuple[str, Weight]]:
+    """Every tensor with its device; what several devices need is there several times."""
+    original = HOST
+    for weight in weights(facts):
+        if weight.layer == EVERY:
+            for device in assignment.block_devices():
+                yield device, weight
+            continue
+        device = assignment.weight_device(weight.name, weight.layer)
+        if not weight.copy:
+            if weight.name == "token_embd.weight":
+                original = device
+            yield device, weight
+        elif device != original or copies(facts, repack=repack):
+            yield device, weight
+
+
+def _repacked_nbytes(facts: ModelFacts, held: Mapping[str, list[Weight]], repack: str) -> int:
+    by_name = {t.name: t for t in facts.tensors}
+    return sum(
+        w.nbytes for w in held.get(HOST, ()) if (w.copy or w.layer != "input") and repacked(by_name[w.name], repack)
+    )
+
+
+def _cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
+    """One line for each device and kind of cache."""
+    groups: dict[tuple[str, str], list[Block]] = {}
+    for block in cache_blocks(facts, sizes):
+        groups.setdefault((assignment.cache_device(block.layer), block.cache), []).append(block)
+    for (device, cache), blocks in groups.items():
+        how = _how(cache, blocks, sizes)
+        total = sum(b.nbytes for b in blocks)
+        if total:
+            yield Line(blocks[0].what, total, grade, how, device, _LABELS[cache])
+
+
+def _how(cache: str, blocks: list[Block], sizes: Sizes) -> str:
+    """In words: `28 layers × 32,768 cells × 2,176 B (q8_0)`."""
+    first, n = blocks[0], len(blocks)
+    layers = f"{n:,} layer{'s' if n > 1 else ''}"
+    widths = sorted({b.cell_nbytes for b in blocks})
+    each = f"{widths[0]:,} B" if len(widths) == 1 else f"{widths[0]:,} to {widths[-1]:,} B"
+    if first.what == "recurrent_state":
+        return f"{layers} × {first.cells:,} sequence{'s' if first.cells > 1 else ''} × {each} (f32)"
+    k, v = sizes.type_k.name.lower(), sizes.type_v.name.lower()
+    types = k if k == v or cache in {"lid", "csa", "hca"} else f"K {k}, V {v}"
+    streams = f" × {first.streams:,} sequences" if first.streams > 1 else ""
+    return f"{layers} × {first.cells:,} cells{streams} × {each} ({types})"
+
+
+def _output_lines(facts: ModelFacts, workload: Workload, sizes: Sizes) -> Iterator[Line]:
+    """Logits, and embeddings where asked for: one row a sequence at load (`output_reserve`, llama-context.cpp)."""
+    if facts.vocab_size is None:
+        return
+    embeddings = bool((workload.options or {}).get("embeddings")) or facts.arch == "t5"
+    width = facts.vocab_size + (_embedding_width(facts) if embeddings else 0)
+    rows = f"{sizes.n_seqs:,} row{'s' if sizes.n_seqs > 1 else ''}"
+    yield Line("output", 4 * sizes.n_seqs * width, "derived", f"{rows} × {width:,} × 4 B")
+
+
+def _embedding_width(facts: ModelFacts) -> int:
+    """`n_embd_out` of src/llama-hparams.cpp."""
+    keys: Mapping[str, Any] = facts.keys or {}
+    width = keys.get(f"{facts.arch}.embedding_length_out")
+    if isinstance(width, int) and width > 0:
+        return width
+    streams = keys.get(f"{facts.arch}.hyper_connection.count") if facts.arch in {"deepseek4", "qwen4exp"} else 1
+    return (facts.d_model or 0) * (streams if isinstance(streams, int) else 1)
+
+
+def _unknown(facts: ModelFacts) -> tuple[str, ...]:
+    unknown: tuple[str, ...] = () if facts.tensors else ("weights",)
+    caches = [c for x in (*facts.layers, *facts.nextn_layers) for c in x.caches]
+    if not facts.layers or any(isinstance(c, UnknownCache) for c in caches):
+        unknown += ("kv_cache",)
+    return unknown if facts.vocab_size is not None else (*unknown, "output")
+
+
+def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
+    if assignment.devices:
+        yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+    if facts.n_layers_nextn:
+        yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
+
+
+__all__ = ["estimate", "placed_weights"]

@@ -1,0 +1,23 @@
+"""Where the engine asks for compute buffers: a separate simulation of llama.cpp's graph and allocator."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.placement import Assignment
+
+
+def compute_parts(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
+) -> tuple[Mapping[str, int], str] | None:
+    """Bytes of compute buffers by device and their grade, or None where the graph is not known."""
+    try:
+        from inspector.memory.engines.llamacpp_graph import compute_buffers
+    except ImportError:
+        return None
+    result: tuple[Mapping[str, int], str] | None = compute_buffers(facts, effective, assignment)
+    return result

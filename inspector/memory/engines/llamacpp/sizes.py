@@ -1,0 +1,192 @@
+"""What llama.cpp makes of the asked-for context and batch, and what it refuses.
+
+Sources (b11434): the constructor of llama_context and `llama_init_from_model` (src/llama-context.cpp), defaults of
+common/common.h, `llama-server`'s own in tools/server/server.cpp.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.architectures.gguf import GGUF_ARCHS
+from inspector.dtypes import DTYPES
+from inspector.errors import WorkloadError
+from inspector.layers import CompressedCache, LatentCache
+from inspector.record import Record
+from inspector.units import pad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from inspector.dtypes import Dtype
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Workload
+
+CONTEXT_PAD: Final = 256
+MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
+MAX_CTX: Final = (1 << 31) - 1
+DEFAULT_BATCH: Final = 2048
+DEFAULT_UBATCH: Final = 512
+SERVER_SEQS: Final = 4
+REFUSES: Final = "llama.cpp refuses this file: "
+
+# The types that -ctk and -ctv take (common/arg.cpp), with the names other tools use for them.
+CACHE_TYPES: Final[Mapping[str, Dtype]] = MappingProxyType(
+    {
+        "auto": DTYPES["F16"], "f32": DTYPES["F32"], "fp32": DTYPES["F32"], "float32": DTYPES["F32"],
+        "f16": DTYPES["F16"], "fp16": DTYPES["F16"], "float16": DTYPES["F16"],
+        "bf16": DTYPES["BF16"], "bfloat16": DTYPES["BF16"], "q8_0": DTYPES["Q8_0"], "q4_0": DTYPES["Q4_0"],
+        "q4_1": DTYPES["Q4_1"], "iq4_nl": DTYPES["IQ4_NL"], "q5_0": DTYPES["Q5_0"], "q5_1": DTYPES["Q5_1"],
+    }
+)  # fmt: skip
+
+
+class Sizes(Record):
+    """The settings that llama.cpp really runs with. Tokens; `n_ctx` over all sequences, `n_ctx_seq` for one."""
+
+    n_ctx: int
+    n_ctx_seq: int
+    n_seqs: int
+    n_streams: int
+    n_batch: int
+    n_ubatch: int
+    n_outputs_max: int
+    kv_unified: bool
+    swa_full: bool
+    flash_attn: bool
+    type_k: Dtype
+    type_v: Dtype
+
+    def as_effective(self) -> dict[str, Any]:
+        """For reports: plain values only."""
+        values = self.as_dict()
+        return {k: v.name.lower() if k.startswith("type_") else v for k, v in values.items()}
+
+
+def effective(facts: ModelFacts, workload: Workload, *, server: bool = False) -> Sizes:
+    """The sizes llama.cpp runs with. Raises WorkloadError where it would refuse."""
+    check_file(facts)
+    n_seqs, unified = _sequences(workload, server=server)
+    asked = _context(facts, workload)
+    n_batch, n_ubatch = _batches(workload)
+    n_batch = min(asked, n_batch) if facts.causal else n_batch  # before the context is padded
+    n_ctx = pad(asked, CONTEXT_PAD)
+    n_ctx_seq = n_ctx if unified else pad(n_ctx // n_seqs, CONTEXT_PAD)
+    if n_ctx_seq == 0:
+        raise WorkloadError(f"{n_ctx:,} tokens of context leave none for each of {n_seqs:,} sequences")
+    sizes = Sizes(
+        n_ctx=n_ctx if unified else n_ctx_seq * n_seqs,
+        n_ctx_seq=n_ctx_seq,
+        n_seqs=n_seqs,
+        n_streams=1 if unified else n_seqs,
+        n_batch=n_batch,
+        n_ubatch=min(n_batch, n_ubatch or n_batch),
+        n_outputs_max=_outputs(facts, workload, n_batch=n_batch, n_seqs=n_seqs),
+        kv_unified=unified,
+        swa_full=workload.swa_full,
+        flash_attn=_flash_attention(facts, workload),
+        type_k=cache_type(workload.kv_dtype_k),
+        type_v=cache_type(workload.kv_dtype_v),
+    )
+    _check_types(facts, sizes)
+    return sizes
+
+
+def check_file(facts: ModelFacts) -> None:
+    """Raises WorkloadError for a model that llama.cpp does not run, or not by itself."""
+    for note in facts.notes:
+        if note.startswith(REFUSES):
+            raise WorkloadError(note)
+    arch = GGUF_ARCHS.get(facts.arch) if facts.format == "gguf" else None
+    if arch is None:
+        return
+    if arch.extra == "unloadable":
+        raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
+    if arch.needs_parent and not _stands_alone(arch.name, facts):
+        raise WorkloadError(f"llama.cpp runs a {facts.arch} model only beside the one it drafts for")
+    if arch.sliding is not None and facts.window is not None and arch.caches and not _slides(facts):
+        raise WorkloadError("llama.cpp aborts: a sliding window, but no layer that slides (llama-model.cpp)")
+
+
+def _stands_alone(name: str, facts: ModelFacts) -> bool:
+    """eagle3 and dflash with an embedding and an output of their own need no parent (llama-context.cpp)."""
+    names = {t.name for t in facts.tensors}
+    return name in {"eagle3", "dflash"} and {"token_embd.weight", "output.weight"} <= names
+
+
+def _slides(facts: ModelFacts) -> bool:
+    layers = (*facts.layers, *facts.nextn_layers)
+    return any(getattr(c, "window", None) is not None for x in layers for c in x.caches) or any(
+        x.kind == "shared" for x in layers
+    )
+
+
+def _sequences(workload: Workload, *, server: bool) -> tuple[int, bool]:
+    if workload.n_seqs is None and server:  # tools/server/server.cpp: four slots that share one cache
+        return SERVER_SEQS, True if workload.kv_unified is None else workload.kv_unified
+    n_seqs = 1 if workload.n_seqs is None else workload.n_seqs
+    if not 1 <= n_seqs <= MAX_SEQS:
+        raise WorkloadError(f"{n_seqs:,} sequences: llama.cpp takes 1 to {MAX_SEQS}")
+    return n_seqs, bool(workload.kv_unified)
+
+
+def _context(facts: ModelFacts, workload: Workload) -> int:
+    n_ctx = workload.n_ctx or facts.n_ctx_train
+    if not n_ctx:
+        raise WorkloadError("the file does not say what context it was trained for", hint="give one with -c")
+    if not 0 < n_ctx <= MAX_CTX:
+        raise WorkloadError(f"a context of {n_ctx:,} tokens is beyond what llama.cpp can count")
+    return n_ctx
+
+
+def _batches(workload: Workload) -> tuple[int, int]:
+    n_batch = DEFAULT_BATCH if workload.n_batch is None else workload.n_batch
+    n_ubatch = DEFAULT_UBATCH if workload.n_ubatch is None else workload.n_ubatch
+    if not 1 <= n_batch <= MAX_CTX or not 0 <= n_ubatch <= MAX_CTX:
+        raise WorkloadError(f"batches of {n_batch:,} and {n_ubatch:,} tokens are no sizes")
+    return n_batch, n_ubatch
+
+
+def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_seqs: int) -> int:
+    """Rows of logits a batch may ask for: all of it, or the last of each sequence (server-context.cpp)."""
+    if workload.outputs != "last" or facts.arch in {"t5", "t5encoder", "eagle3", "dflash"}:
+        return n_batch
+    return min(n_batch, n_seqs)
+
+
+def _flash_attention(facts: ModelFacts, workload: Workload) -> bool:
+    """On unless turned off: the CPU and every common device support it; Grok is forced off."""
+    return workload.flash_attn is not False and facts.arch != "grok"
+
+
+def cache_type(name: str | None) -> Dtype:
+    """The element type of a cache option. Raises WorkloadError for one that llama.cpp has not."""
+    dtype = CACHE_TYPES.get((name or "f16").lower())
+    if dtype is None:
+        known = ", ".join(k for k, v in CACHE_TYPES.items() if k == v.name.lower())
+        raise WorkloadError(f"llama.cpp has no cache type {name!r}", hint=f"one of {known}")
+    return dtype
+
+
+def _check_types(facts: ModelFacts, sizes: Sizes) -> None:
+    """What `llama_init_from_model` refuses before it builds anything."""
+    k, v = sizes.type_k, sizes.type_v
+    if k is not v and _keys_only(facts):
+        raise WorkloadError(f"model does not support different K ({k.name}) and V ({v.name}) cache types")
+    if v.is_block_quantized and not sizes.flash_attn:
+        raise WorkloadError("a quantised V cache requires flash attention", hint="leave out --flash-attn off")
+    if not sizes.flash_attn:
+        return
+    for layer in facts.layers:
+        for what, dtype, width in (("K", k, layer.head_dim_k), ("V", v, layer.head_dim_v)):
+            if dtype.is_block_quantized and width is not None and width % dtype.block_elems:
+                raise WorkloadError(
+                    f"{what} cache type {dtype.name} comes in blocks of {dtype.block_elems}, "
+                    f"which do not divide heads of {width}"
+                )
+
+
+def _keys_only(facts: ModelFacts) -> bool:
+    return any(isinstance(c, (LatentCache, CompressedCache)) for x in facts.layers for c in x.caches)

@@ -1,0 +1,118 @@
+"""Which tensors llama.cpp loads, how many bytes each takes in memory, and which layer it belongs to.
+
+Sources (b11434): `llama_model_loader::create_tensor` (src/llama-model-loader.cpp), LLM_TENSOR_INFOS (src/llama-arch.cpp),
+`load_arch_tensors` of each model, `ggml_repack_get_optimal_repack_type` (ggml/src/ggml-cpu/repack.cpp).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.architectures.gguf import GGUF_ARCHS
+from inspector.errors import WorkloadError
+from inspector.record import Record
+from inspector.units import pad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Final
+
+    from inspector.facts import ModelFacts
+    from inspector.formats.modelfile import TensorInfo
+
+ALIGNMENT: Final = 32
+
+# Layers besides the numbered ones: the input stays on the host, the output is placed after the last block.
+INPUT, OUTPUT, EVERY = "input", "output", "every"
+_INPUT_NAMES: Final = frozenset(("token_embd", "position_embd", "token_types", "per_layer_token_embd"))
+_FIRST_NAMES: Final = frozenset(
+    ("token_embd_norm", "per_layer_model_proj", "per_layer_proj_norm", "hrm", "conv1d", "nextn")
+)
+# One tensor in the file, needed by every layer: each device gets a copy.
+_EVERY_NAMES: Final = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
+# Tensors that the loader knows and does not load (GGML_OP_NONE).
+_UNUSED_PARTS: Final = ("masked_embd_centroids", "masked_embd_ordering", "cross_attn_rel_b")
+# These models create the output before the embedding, so a tied one is never shared (gemma3n.cpp, gemma4.cpp).
+_ALWAYS_TWICE: Final = frozenset(("gemma3n", "gemma4"))
+
+# Block types that the CPU back end rearranges, and the multiple of rows it needs, by instruction set.
+_AVX2: Final = {"Q4_0": 8, "Q4_K": 8, "IQ4_NL": 8, "MXFP4": 8}
+_NEON: Final = {"Q4_0": 4, "Q4_K": 8, "Q5_K": 8, "Q6_K": 8, "IQ4_NL": 4, "MXFP4": 4, "Q8_0": 4, "Q1_0": 4}
+REPACK: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
+    {"avx2": _AVX2, "avx512": {**_AVX2, "Q2_K": 8}, "neon": _NEON}
+)
+
+
+class Weight(Record):
+    """One tensor as it lies in memory. `layer`: a block's number, "input", "output" or "every".
+
+    `copy`: a second copy of a tensor that the file has once.
+    """
+
+    name: str
+    layer: int | str
+    nbytes: int
+    copy: bool = False
+
+
+def weights(facts: ModelFacts, *, load_mtp: bool = False) -> Iterator[Weight]:
+    """The tensors that are loaded; a tied embedding appears a second time, as the output's copy.
+
+    Whether that copy takes memory depends on where both land (`copies`).
+    """
+    n_main = facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn and not load_mtp else None
+    lfm2 = facts.arch in {"lfm2", "lfm2moe"}
+    for tensor in facts.tensors:
+        layer = layer_of(tensor.name, norm_is_output=lfm2)
+        if isinstance(layer, int) and n_main is not None and layer >= n_main:
+            continue
+        if any(part in tensor.name for part in _UNUSED_PARTS):
+            continue
+        yield Weight(tensor.name, layer, pad(tensor.nbytes or 0, ALIGNMENT))
+    tied = tied_embedding(facts)
+    if tied is not None:
+        yield Weight(tied.name, OUTPUT, pad(tied.nbytes or 0, ALIGNMENT), copy=True)
+
+
+def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
+    """Where a tensor belongs, by its name."""
+    stem = name.partition(".")[0]
+    parts = name.split(".")
+    for marker in ("blk", "posnet", "convnext"):
+        at = parts.index(marker) + 1 if marker in parts else len(parts)
+        if at < len(parts) and parts[at].isdigit() and len(parts[at]) < 6:
+            return int(parts[at])
+    if stem in _INPUT_NAMES:
+        return INPUT
+    if stem in _EVERY_NAMES:
+        return EVERY
+    if stem in _FIRST_NAMES and not (norm_is_output and stem == "token_embd_norm"):
+        return 0
+    return OUTPUT
+
+
+def tied_embedding(facts: ModelFacts) -> TensorInfo | None:
+    """The token embedding where it stands in for a missing output.weight."""
+    arch = GGUF_ARCHS.get(facts.arch)
+    if not facts.tied_embeddings or (arch is not None and not arch.tied):
+        return None
+    return next((t for t in facts.tensors if t.name == "token_embd.weight"), None)
+
+
+def copies(facts: ModelFacts, *, repack: str | None = None) -> bool:
+    """Whether a tied embedding is held twice although both copies are on the host."""
+    tied = tied_embedding(facts)
+    if tied is None:
+        return False
+    return facts.arch in _ALWAYS_TWICE or (repack is not None and repacked(tied, repack))
+
+
+def repacked(tensor: TensorInfo, instruction_set: str) -> bool:
+    """Whether the CPU back end rearranges a matrix of this type and shape. Raises WorkloadError."""
+    rules = REPACK.get(instruction_set.lower())
+    if rules is None:
+        raise WorkloadError(f"unknown instruction set {instruction_set!r}", hint="one of " + ", ".join(REPACK))
+    rows = tensor.shape[-2] if len(tensor.shape) > 1 else 0
+    multiple = rules.get(tensor.dtype.name) if tensor.dtype is not None else None
+    return multiple is not None and rows > 0 and rows % multiple == 0

@@ -1,0 +1,161 @@
+"""Which layer goes to which device, by llama.cpp's rules.
+
+Sources (b11434): `llama_model_base::load_tensors` (src/llama-model.cpp) for layers, `create_tensor`
+(src/llama-model-loader.cpp) for overrides, common/common.h for what `--n-cpu-moe` overrides.
+"""
+
+from __future__ import annotations
+
+import re
+
+from inspector.errors import WorkloadError
+from inspector.memory.estimate import Device
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+    from inspector.memory.estimate import Gpu, Line, Placement
+
+HOST: Final = "host"
+# LLM_FFN_EXPS_REGEX of common/common.h: the routed experts of one block
+EXPERTS: Final = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+
+
+class Assignment(Record):
+    """Where everything lies. `blocks`: a device for each block; `output`: that of the output layer.
+
+    `overrides`: compiled patterns, the first that is found in a tensor's name decides.
+    """
+
+    blocks: tuple[str, ...]
+    output: str
+    kv_offload: bool
+    devices: tuple[str, ...]
+    overrides: tuple[tuple[re.Pattern[str], str], ...] = ()
+    n_offloaded: int = 0
+
+    def weight_device(self, name: str, layer: int | str) -> str:
+        """The device of a tensor; the input layer never leaves the host."""
+        for pattern, device in self.overrides:
+            if pattern.search(name):
+                return device
+        if layer == "output":
+            return self.output
+        return self.block_device(layer) if isinstance(layer, int) else HOST
+
+    def block_device(self, layer: int) -> str:
+        """The device of a block."""
+        return self.blocks[layer] if 0 <= layer < len(self.blocks) else HOST
+
+    def cache_device(self, layer: int) -> str:
+        """The device of a block's cache: its own, unless caches stay on the host."""
+        return self.block_device(layer) if self.kv_offload else HOST
+
+    def block_devices(self) -> tuple[str, ...]:
+        """All devices that hold a block, each once."""
+        return tuple(dict.fromkeys(self.blocks))
+
+
+def assign(placement: Placement, n_layers: int) -> Assignment:
+    """Devices of `n_layers` blocks and of the output layer, which counts as one more. Raises WorkloadError."""
+    names = device_names(placement.gpus)
+    n_gpu = n_layers + 1 if placement.n_gpu_layers is None or placement.n_gpu_layers < 0 else placement.n_gpu_layers
+    start = max(n_layers + 1 - n_gpu, 0)
+    n_active = min(n_gpu, n_layers + 1) if names else 0
+    shares = _shares(placement, len(names))
+    where = [_device(i, start, n_active, names, shares) for i in range(n_layers + 1)]
+    return Assignment(
+        blocks=tuple(where[:-1]),
+        output=where[-1],
+        kv_offload=placement.kv_offload,
+        devices=names,
+        overrides=_overrides(placement, names, n_layers),
+        n_offloaded=n_active,
+    )
+
+
+def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:
+    """A name for each device; those of one kind are told apart by a number."""
+    names = [gpu.name for gpu in gpus]
+    seen: dict[str, int] = {}
+    out = []
+    for name in names:
+        seen[name] = seen.get(name, -1) + 1
+        out.append(f"{name}#{seen[name]}" if names.count(name) > 1 else name)
+    return tuple(out)
+
+
+def _device(i: int, start: int, n_active: int, names: tuple[str, ...], shares: tuple[float, ...]) -> str:
+    if i < start or i - start >= n_active:
+        return HOST
+    position = _float32((i - start) / n_active)
+    return next((name for name, share in zip(names, shares, strict=True) if position < share), names[-1])
+
+
+def _float32(value: float) -> float:
+    """The nearest single-precision number: llama.cpp compares split points in it."""
+    import struct
+
+    result: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return result
+
+
+def _shares(placement: Placement, n_devices: int) -> tuple[float, ...]:
+    """Where each device's part ends, from 0 to 1: by --tensor-split, else by capacity."""
+    parts = placement.tensor_split or ()
+    if len(parts) > max(n_devices, 1):
+        raise WorkloadError(f"a split in {len(parts)} for {n_devices} devices")
+    if any(p < 0 or p != p or p == float("inf") for p in parts):  # noqa: PLR0124 - not a number
+        raise WorkloadError("a split is made of positive numbers")
+    if not any(parts):
+        parts = tuple(float(gpu.capacity - gpu.reserve) for gpu in placement.gpus)
+    parts = tuple(parts) + (0.0,) * (n_devices - len(parts))
+    total, ends = 0.0, []
+    for part in parts:
+        total = _float32(total + _float32(part))
+        ends.append(total)
+    return tuple(_float32(end / total) if total else 1.0 for end in ends)
+
+
+def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> tuple[tuple[re.Pattern[str], str], ...]:
+    """--override-tensor in the order given, then --n-cpu-moe."""
+    rules = [*placement.overrides]
+    rules += [(rf"blk\.{i}{EXPERTS}", HOST) for i in range(min(placement.n_cpu_moe, n_layers))]
+    compiled = []
+    for pattern, device in rules:
+        try:
+            compiled.append((re.compile(pattern), _device_named(device, names)))
+        except re.error as error:
+            raise WorkloadError(f"not a pattern: {pattern!r} ({error})") from None
+    return tuple(compiled)
+
+
+def _device_named(device: str, names: tuple[str, ...]) -> str:
+    """A device by its name here, by llama.cpp's (CPU, CUDA1, …) or by its number."""
+    if device in names:
+        return device
+    if device.upper() in {"CPU", "HOST"}:
+        return HOST
+    digits = device[len(device.rstrip("0123456789")) :]
+    if digits and int(digits) < len(names):
+        return names[int(digits)]
+    raise WorkloadError(f"no device {device!r}", hint="one of " + ", ".join((HOST, *names)))
+
+
+def device_totals(lines: Iterable[Line], gpus: tuple[Gpu, ...], *, unknown: bool = False) -> tuple[Device, ...]:
+    """What each device holds, and whether that leaves its reserve free; with unknown parts only a "no" is certain."""
+    used: dict[str, int] = dict.fromkeys((HOST, *device_names(gpus)), 0)
+    for line in lines:
+        used[line.device] = used.get(line.device, 0) + line.nbytes
+    limits: Mapping[str, Gpu] = dict(zip(device_names(gpus), gpus, strict=True))
+    return tuple(_total(name, nbytes, limits.get(name), unknown=unknown) for name, nbytes in used.items())
+
+
+def _total(name: str, used: int, gpu: Gpu | None, *, unknown: bool) -> Device:
+    if gpu is None:
+        return Device(name, None, used, None)
+    fits = used <= gpu.capacity - gpu.reserve
+    return Device(name, gpu.capacity, used, None if fits and unknown else fits)
