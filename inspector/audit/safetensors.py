@@ -153,7 +153,9 @@ def spec(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: Other readers may refuse the file.
     """
-    yield from _defects(subject, "leading-whitespace", "unknown-field", "null-metadata", "empty-name", "unusual-spelling")
+    yield from _defects(
+        subject, "leading-whitespace", "unknown-field", "null-metadata", "empty-name", "unusual-spelling"
+    )
 
 
 @rule("ST013", "st-alignment", severity="info")

@@ -62,7 +62,7 @@ class InspectorGroup(click.Group):
         import difflib
 
         close = difflib.get_close_matches(word, self.list_commands(ctx), n=1)
-        hint = f" Did you mean {close[0]!r}?" if close else " See 'inspector --help'."
+        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise click.UsageError(f"{word!r} is neither a command nor an existing file or folder.{hint}", ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -100,6 +100,12 @@ def cli() -> None:
     """
 
 
+def _usage_hint(error: click.ClickException) -> str | None:
+    """Where to look after a usage error."""
+    context = getattr(error, "ctx", None)
+    return f"see '{context.command_path} --help'" if context is not None else None
+
+
 def run_command_line(argv: list[str]) -> int:
     """Runs click without letting it exit, so that every ending has one of our codes."""
 
@@ -110,7 +116,7 @@ def run_command_line(argv: list[str]) -> int:
             outcome.write([error.format_message()])
             return outcome.FAILED
         except click.ClickException as error:
-            error.show()
+            outcome.complain(error.format_message(), hint=_usage_hint(error))
             return outcome.FAILED
         except click.exceptions.Exit as error:
             return error.exit_code

@@ -117,7 +117,7 @@ def memory_lines(
             lines.append(line)
     what, nbytes = dominant(estimate)
     if what and estimate.total_nbytes:
-        lines += ["", f"  {WORDS.get(what, what)} dominates: {percent(nbytes, estimate.total_nbytes)} of the total"]
+        lines += ["", f"  largest part: {WORDS.get(what, what)}, {percent(nbytes, estimate.total_nbytes)} of the total"]
     if estimate.devices:
         lines += ["", *_device_lines(estimate)]
     for item in estimate.unknown:

@@ -57,7 +57,7 @@ class Client:
 
     def __init__(self, *, endpoint: str | None = None, progress: Callable[[str], None] | None = None) -> None:
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers, get_session
+        from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined,unused-ignore]
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT or 10)
@@ -100,7 +100,8 @@ class Client:
             finally:
                 response.close()
 
-        return retried(once, what=what)
+        result: tuple[bytes, Any] = retried(once, what=what)
+        return result
 
     def _follow(self, url: str, headers: Mapping[str, str], *, encoding: str) -> Any:
         for _ in range(MAX_REDIRECTS + 1):
@@ -123,13 +124,13 @@ def redirect_target(response: Any, url: str) -> str | None:
     if response.status_code not in {301, 302, 303, 307, 308}:
         return None
     location = response.headers.get("location")
-    target = urljoin(url, location or "")
+    target: str = urljoin(url, location or "")
     if not location or urlsplit(target).scheme not in {"http", "https"}:
         raise Unreachable(f"{urlsplit(url).hostname}: a redirect that leads nowhere")
     return target
 
 
-class Retry(Exception):  # noqa: N818 - not an error of the user's
+class Retry(Exception):
     """A failure worth another try after `wait` seconds (None: the usual wait)."""
 
     def __init__(self, words: str, *, wait: float | None = None, status: int | None = None) -> None:

@@ -1,0 +1,17 @@
+"""`inspector.audit(target)`: the audit as a function."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from inspector.audit.runner import AuditReport
+
+
+def audit(target: str, *, ignore: Collection[str] = (), deep: bool = False, hashes: bool = False) -> AuditReport:
+    """Every finding on a model file or folder, and the verdict. Raises SourceError when there is nothing to look at."""
+    from inspector.audit.runner import run
+    from inspector.audit.subject import gather
+
+    return run(gather(target), ignore=ignore, deep=deep, hashes=hashes)
