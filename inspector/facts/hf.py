@@ -1,0 +1,276 @@
+"""config.json, and tensors where there are any → `ModelFacts`, by the rules of transformers 5.24.0."""
+
+from __future__ import annotations
+
+from inspector.architectures.hf import is_encoder, read_layers, row_of
+from inspector.architectures.hf_config import HfConfig
+from inspector.architectures.hf_experts import experts
+from inspector.errors import FactsError
+from inspector.facts import ModelFacts
+from inspector.layers import KVCache, LatentCache, Layer
+from inspector.quantization.packed import logical_tensors, quantization_config, scheme_label
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from inspector.checkpoint import Checkpoint
+    from inspector.quantization.packed import LogicalTensor
+
+# Names of routed experts' tensors: per-expert modules and v5's fused ones alike.
+_EXPERT: Final = ".experts."
+_SHARED_EXPERT: Final = ".shared_experts."
+_BUFFERS: Final = ("e_score_correction_bias",)
+_HEADS: Final = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight", "model.lm_head.weight")
+_RENAMED: Final = {
+    "n_layers": "num_hidden_layers",
+    "d_model": "hidden_size",
+    "d_ff": "intermediate_size",
+    "n_heads": "num_attention_heads",
+    "n_kv_heads": "num_key_value_heads",
+    "head_dim_k": "head_dim",
+    "n_ctx_train": "max_position_embeddings",
+    "n_experts": "num_experts",
+    "n_experts_used": "num_experts_per_tok",
+    "d_ff_expert": "moe_intermediate_size",
+    "window": "sliding_window",
+}
+
+
+def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
+    """The facts of a safetensors model, or of a config.json alone. A fact that nothing states is None.
+
+    Without a config.json only what the tensors say is known. Raises FactsError where config.json is no mapping, and
+    LimitExceeded where it claims an absurd number of layers.
+    """
+    config = checkpoint.config
+    if config is None:
+        return _without_config(checkpoint)
+    if not isinstance(config, dict) and not hasattr(config, "keys"):
+        raise FactsError("config.json does not hold a mapping")
+    k = HfConfig(config)
+    layers = _layers(k)
+    n_experts, used = experts(k)
+    if n_experts is None and (k.int("n_shared_experts") or 0) > 0:
+        k.note("shared experts without routed ones: taken as part of every layer")
+    params = _params(checkpoint, k, n_experts, used)
+    quantization = quantization_config(checkpoint)
+    first = next((c for x in layers for c in x.caches if isinstance(c, KVCache)), None)
+    latent = next((c for x in layers for c in x.caches if isinstance(c, LatentCache)), None)
+    nextn = _nextn(k)
+    return ModelFacts(
+        arch=k.model_type or "unknown",
+        format=checkpoint.format,
+        n_params=params.total,
+        n_params_active=params.active,
+        n_layers=len(layers) or None,
+        d_model=k.int("hidden_size"),
+        d_ff=_d_ff(k),
+        n_heads=next((x.n_heads for x in layers if x.n_heads), k.n_heads if not layers else None),
+        n_kv_heads=1 if latent and not first else first.n_kv_heads if first else k.n_kv_heads if is_encoder(k) else None,
+        head_dim_k=first.head_dim_k if first else latent.width if latent else k.head_dim if is_encoder(k) else None,
+        head_dim_v=first.head_dim_v if first else latent.rank if latent else k.head_dim if is_encoder(k) else None,
+        vocab_size=k.int("vocab_size"),
+        n_ctx_train=k.int("max_position_embeddings"),
+        layers=layers,
+        origin=_origin(k, params.origin),
+        n_layers_nextn=nextn,
+        n_experts=n_experts,
+        n_experts_used=used,
+        d_ff_expert=_d_ff_expert(k, n_experts),
+        window=next((c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None),
+        tied_embeddings=_tied(k),
+        causal=not is_encoder(k),
+        dtype=_dtype(k),
+        quantization=scheme_label(quantization),
+        generic=row_of(k) is None,
+        notes=_notes(k, params.notes, nextn),
+        tensors=checkpoint.tensors,
+        keys=k.inner,
+    )
+
+
+class _Params:
+    """Counts on their way into the facts."""
+
+    def __init__(self, total: int | None, active: int | None, origin: str, notes: tuple[str, ...] = ()) -> None:
+        self.total, self.active, self.origin, self.notes = total, active, origin, notes
+
+
+def _layers(k: HfConfig) -> tuple[Layer, ...]:
+    if not k.has("num_hidden_layers") and not k.defaults and not k.has("layer_types"):
+        k.note("config.json does not say how many layers there are")
+        return ()
+    try:
+        return read_layers(k)
+    except FactsError as e:
+        k.note(str(e))
+        return ()
+
+
+def _origin(k: HfConfig, params: str) -> dict[str, str]:
+    """Facts to the keys they came from, under the facts' own names."""
+    origin = {fact: k.origin[key] for fact, key in _RENAMED.items() if key in k.origin}
+    origin.update({key: words for key, words in k.origin.items() if key not in _RENAMED.values()})
+    origin["arch"] = f"{k.prefix}model_type" if k.inner.get("model_type") else "model_type"
+    if params:
+        origin["n_params"] = params
+    return origin
+
+
+def _d_ff(k: HfConfig) -> int | None:
+    if k.model_type == "gemma3n_text" and isinstance(k.get("intermediate_size"), list):
+        return max(k.ints("intermediate_size") or (0,)) or None
+    found = k.int("intermediate_size")
+    hidden = k.int("hidden_size")
+    if found is None and hidden and k.model_type in ("gpt2", "gpt_bigcode", "gptj", "codegen", "falcon", "bloom", "gpt_neo"):
+        k.origin["intermediate_size"] = "4 × hidden_size"
+        return 4 * hidden
+    if found is None and hidden and k.model_type == "mpt":
+        return (k.int("expansion_ratio", 4) or 4) * hidden
+    return found
+
+
+def _d_ff_expert(k: HfConfig, n_experts: int | None) -> int | None:
+    if not n_experts:
+        return None
+    return k.int("moe_intermediate_size") or k.int("intermediate_size")
+
+
+def _nextn(k: HfConfig) -> int:
+    """Layers for multi-token prediction, which transformers does not load."""
+    for key in ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers", "mtp_num_layers"):
+        n = k.inner.get(key)
+        if isinstance(n, int) and not isinstance(n, bool) and 0 < n < 1000:
+            return n
+    return 0
+
+
+def _tied(k: HfConfig) -> bool | None:
+    """Outer and inner may both say; the inner one is the model's, unless only the outer one speaks."""
+    for mapping in (k.inner, k.outer):
+        value = mapping.get("tie_word_embeddings", mapping.get("tie_embedding"))
+        if isinstance(value, bool):
+            return value
+    value = k.defaults.get("tie_word_embeddings")
+    return value if isinstance(value, bool) else None
+
+
+def _dtype(k: HfConfig) -> str | None:
+    """The dtype that the model computes in, and keeps its cache in: never that of packed weights."""
+    for mapping in (k.inner, k.outer):
+        for key in ("dtype", "torch_dtype"):
+            value = mapping.get(key)
+            if isinstance(value, str) and value and value != "auto":
+                return value.removeprefix("torch.")
+    return None
+
+
+def _notes(k: HfConfig, params: Iterable[str], nextn: int) -> tuple[str, ...]:
+    row = row_of(k)
+    notes: list[str] = []
+    if row is None:
+        notes.append(f"{k.model_type or 'a config without model_type'} has no row here: a plain reading of the usual keys")
+    elif row.note:
+        notes.append(row.note)
+    if k.prefix:
+        notes.append(f"facts are those of the language model in {k.prefix.rstrip('.')} of {k.outer_type or 'the config'}")
+    if nextn:
+        notes.append(f"{nextn} further layers predict several tokens ahead; transformers does not load them")
+    return (*notes, *k.notes, *params)
+
+
+# ---- parameters ----------------------------------------------------------------------------------------------------
+
+
+def _params(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
+    if checkpoint.files:
+        return _from_tensors(checkpoint, k, n_experts, used)
+    return _from_config(k, n_experts, used)
+
+
+def _from_config(k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
+    """Counts by the architecture's own tensor shapes; None where no rule gives them."""
+    from inspector.architectures.hf_tensors import expected_tensors
+
+    tensors = expected_tensors(k)
+    if tensors is None:
+        return _Params(None, None, "", (f"no rule gives the parameters of {k.model_type} from its config alone",))
+    total = routed = 0
+    for t in tensors:
+        total += t.n_elements
+        routed += t.n_elements if t.role == "expert" else 0
+    notes = (f"without the encoder in {k.outer_type}'s own config: the language model's parameters",) if k.prefix else ()
+    return _Params(total, _active(total, routed, n_experts, used), f"shapes that {k.model_type} gives its tensors", notes)
+
+
+def _active(total: int | None, routed: int, n_experts: int | None, used: int | None) -> int | None:
+    if total is None or (routed and not (n_experts and used)):
+        return None
+    if not routed or not n_experts or used is None:
+        return total
+    return total - routed + routed * min(used, n_experts) // n_experts
+
+
+def _from_tensors(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
+    """Counts of what the model runs with: no buffers, no second copy of a tied head, no prediction-ahead layers."""
+    rows = logical_tensors(checkpoint)
+    notes: list[str] = []
+    kept = _without(rows, _ahead(rows, k), "multi-token prediction layers", notes)
+    kept = _without(kept, _duplicate_head(kept, k), "a second copy of the tied embedding", notes)
+    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS)}
+    unknown = [r for r in kept if r.n_elements is None]
+    total: int | None = sum(r.n_elements or 0 for r in kept if r.name not in buffers)
+    if unknown:
+        schemes = ", ".join(sorted({r.scheme for r in unknown}))
+        notes.append(f"{len(unknown)} packed tensors ({schemes}) hold a number of parameters that is not known here")
+        total = None
+    if checkpoint.missing:
+        total = None
+        notes.append(f"{len(checkpoint.missing)} files are missing: their parameters are not known")
+    routed = sum(r.n_elements or 0 for r in kept if _EXPERT in r.name and _SHARED_EXPERT not in r.name)
+    return _Params(total, _active(total, routed, n_experts, used), "tensor shapes", tuple(notes))
+
+
+def _without(rows: Iterable[LogicalTensor], dropped: set[str], what: str, notes: list[str]) -> tuple[LogicalTensor, ...]:
+    rows = tuple(rows)
+    n = sum(r.n_elements or 0 for r in rows if r.name in dropped)
+    if dropped:
+        notes.append(f"the files also hold {what}: {n:,} parameters more, not counted here")
+    return tuple(r for r in rows if r.name not in dropped)
+
+
+def _ahead(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
+    """Tensors of prediction-ahead layers: under `mtp.`, or in layers past num_hidden_layers."""
+    n = k.int("num_hidden_layers") if _nextn(k) or k.model_type == "deepseek_v3" else None
+    return {r.name for r in rows if _is_ahead(r.name, n)}
+
+
+def _is_ahead(name: str, n_layers: int | None) -> bool:
+    if name.startswith(("mtp.", "model.mtp.", "model.mtp_layers.")):
+        return True
+    marker = "layers."
+    at = name.find(marker)
+    if n_layers is None or at < 0 or "vision" in name or "visual" in name or "audio" in name:
+        return False
+    digits = name[at + len(marker) :].partition(".")[0]
+    return digits.isascii() and digits.isdigit() and len(digits) < 7 and int(digits) >= n_layers
+
+
+def _duplicate_head(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
+    return {r.name for r in rows if r.name in _HEADS} if _tied(k) else set()
+
+
+def _without_config(checkpoint: Checkpoint) -> ModelFacts:
+    """What tensors alone say: how many parameters, not what they are for."""
+    rows = logical_tensors(checkpoint)
+    known = all(r.n_elements is not None for r in rows) and bool(rows)
+    total = sum(r.n_elements or 0 for r in rows) if known else None
+    origin: Mapping[str, Any] = {"n_params": "tensor shapes"}
+    return ModelFacts(
+        arch="unknown", format=checkpoint.format, n_params=total, n_params_active=None, n_layers=None, d_model=None,
+        d_ff=None, n_heads=None, n_kv_heads=None, head_dim_k=None, head_dim_v=None, vocab_size=None, n_ctx_train=None,
+        layers=(), origin=origin, generic=True, quantization=scheme_label(quantization_config(checkpoint)),
+        notes=("no config.json: only tensors are known, not the layers they make",), tensors=checkpoint.tensors,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""What a GGUF is called and what it is: the quant its name and its `general.file_type` claim, and what tensors hold."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Final
+
+    from inspector.checkpoint import Checkpoint
+    from inspector.formats.modelfile import TensorInfo
+
+# Numbers of `enum llama_ftype` (include/llama.h, b11434), removed ones included, and each mix's base element type
+# (llama_ftype_get_default_type, src/llama-quant.cpp).
+# fmt: off
+_FTYPES: Final = (
+    (0, "F32", "F32"), (1, "F16", "F16"), (2, "Q4_0", "Q4_0"), (3, "Q4_1", "Q4_1"), (4, "Q4_1_SOME_F16", "Q4_1"),
+    (7, "Q8_0", "Q8_0"), (8, "Q5_0", "Q5_0"), (9, "Q5_1", "Q5_1"), (10, "Q2_K", "Q2_K"), (11, "Q3_K_S", "Q3_K"),
+    (12, "Q3_K_M", "Q3_K"), (13, "Q3_K_L", "Q3_K"), (14, "Q4_K_S", "Q4_K"), (15, "Q4_K_M", "Q4_K"),
+    (16, "Q5_K_S", "Q5_K"), (17, "Q5_K_M", "Q5_K"), (18, "Q6_K", "Q6_K"), (19, "IQ2_XXS", "IQ2_XXS"),
+    (20, "IQ2_XS", "IQ2_XS"), (21, "Q2_K_S", "Q2_K"), (22, "IQ3_XS", "IQ3_S"), (23, "IQ3_XXS", "IQ3_XXS"),
+    (24, "IQ1_S", "IQ1_S"), (25, "IQ4_NL", "IQ4_NL"), (26, "IQ3_S", "IQ3_S"), (27, "IQ3_M", "IQ3_S"),
+    (28, "IQ2_S", "IQ2_XS"), (29, "IQ2_M", "IQ2_S"), (30, "IQ4_XS", "IQ4_XS"), (31, "IQ1_M", "IQ1_M"),
+    (32, "BF16", "BF16"), (33, "Q4_0_4_4", "Q4_0"), (34, "Q4_0_4_8", "Q4_0"), (35, "Q4_0_8_8", "Q4_0"),
+    (36, "TQ1_0", "TQ1_0"), (37, "TQ2_0", "TQ2_0"), (38, "MXFP4_MOE", "MXFP4"), (39, "NVFP4", "NVFP4"),
+    (40, "Q1_0", "Q1_0"), (41, "Q2_0", "Q2_0"),
+)
+# Names in use that no file-type number stands for.
+_OTHER_NAMES: Final = (
+    ("Q3_K", "Q3_K"), ("Q4_K", "Q4_K"), ("Q5_K", "Q5_K"), ("Q2_K_L", "Q2_K"), ("Q2_K_XL", "Q2_K"), ("Q3_K_XL", "Q3_K"),
+    ("Q4_K_L", "Q4_K"), ("Q4_K_XL", "Q4_K"), ("Q5_K_L", "Q5_K"), ("Q5_K_XL", "Q5_K"), ("Q6_K_L", "Q6_K"),
+    ("Q6_K_XL", "Q6_K"), ("Q8_K_XL", "Q8_0"), ("Q8_0_L", "Q8_0"), ("MXFP4", "MXFP4"), ("FP16", "F16"), ("FP32", "F32"),
+)
+# Where a row does not divide into blocks of 256, llama-quantize falls back (tensor_type_fallback, llama-quant.cpp).
+_FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    "Q4_K": ("Q5_0",), "Q5_K": ("Q5_1",), "Q6_K": ("Q8_0",), "TQ1_0": ("Q4_0",), "TQ2_0": ("Q4_0",),
+    **dict.fromkeys(("Q2_K", "Q3_K", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"),
+                    ("IQ4_NL",)),
+})
+# fmt: on
+FILE_TYPES: Final[Mapping[int, str]] = MappingProxyType({number: name for number, name, _ in _FTYPES})
+BASE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {**{name: base for _, name, base in _FTYPES}, **dict(_OTHER_NAMES)}
+)
+_GUESSED: Final = 1024  # a bit that old loaders set when the file did not say
+_WEIGHTS_OUTSIDE: Final = ("token_embd", "output.", "per_layer_token_embd", "position_embd")
+
+
+class Share(Record):
+    """How many elements, and what part of all of them (thousandths, rounded down), one element type holds."""
+
+    dtype: str
+    n_elements: int
+    nbytes: int
+    permille: int
+
+
+class QuantLabel(Record):
+    """What is claimed and what is there.
+
+    `claimed`: the claim that counts (the file name's, else `general.file_type`'s), None where there is none;
+    `actual`: the mix by what most of its blocks are made of ("Q4_K, 87 % of parameters"); `honest`: whether the
+    claim describes the tensors (None: no claim to judge); `words`: one phrase for people.
+    """
+
+    claimed: str | None
+    claimed_by_name: str | None
+    claimed_by_key: str | None
+    actual: str
+    shares: tuple[Share, ...]
+    honest: bool | None
+    words: str
+
+
+def quant_label(checkpoint: Checkpoint) -> QuantLabel:
+    """The claims of a GGUF beside what its tensors are."""
+    name = checkpoint.files[0].name if checkpoint.files else checkpoint.target
+    return judge(checkpoint.tensors, name=name, file_type=checkpoint.metadata.get("general.file_type"))
+
+
+def judge(tensors: Iterable[TensorInfo], *, name: str = "", file_type: object = None) -> QuantLabel:
+    """The claims of a file name and a `general.file_type` beside what tensors are."""
+    tensors = tuple(tensors)
+    shares, inside = share_by_type(tensors), share_by_type(body(tensors))
+    by_name, by_key = label_in_name(name), label_of_key(file_type)
+    claimed = by_name or by_key
+    honest = is_honest(claimed, inside) if claimed is not None and inside else None
+    actual = actual_label(inside or shares, shares)
+    return QuantLabel(claimed, by_name, by_key, actual, shares, honest, _words(claimed, honest, actual, shares))
+
+
+def body(tensors: Iterable[TensorInfo]) -> tuple[TensorInfo, ...]:
+    """The matrices inside the blocks: what a quant label is about (embedding and head often are kept finer)."""
+    return tuple(t for t in tensors if len(t.shape) > 1 and not t.name.startswith(_WEIGHTS_OUTSIDE))
+
+
+def share_by_type(tensors: Iterable[TensorInfo]) -> tuple[Share, ...]:
+    """Element types by the parameters that they hold, most first."""
+    counts: dict[str, list[int]] = {}
+    for t in tensors:
+        row = counts.setdefault(t.dtype.name if t.dtype is not None else t.dtype_name or "unknown", [0, 0])
+        row[0] += t.n_elements
+        row[1] += t.nbytes or 0
+    total = sum(n for n, _ in counts.values())
+    ordered = sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
+    return tuple(Share(dtype, n, nbytes, n * 1000 // total if total else 0) for dtype, (n, nbytes) in ordered)
+
+
+def actual_label(inside: tuple[Share, ...], shares: tuple[Share, ...]) -> str:
+    """The element type that most of the blocks are made of, and its part of all parameters."""
+    if not inside:
+        return "no tensors"
+    main = inside[0].dtype
+    permille = next((s.permille for s in shares if s.dtype == main), 0)
+    return f"{main}, {permille / 10:.0f} % of parameters"
+
+
+def is_honest(claimed: str, inside: tuple[Share, ...]) -> bool | None:
+    """Whether blocks made like this may be called `claimed`; None for a name that is not known.
+
+    A mix keeps its name while its base type, or what llama-quantize falls back to where rows do not divide, is the
+    most common one in the blocks, or holds a quarter of them: mixes lift single tensors (attention V, FFN down),
+    never most of the model. Dynamic mixes (UD-, _XL) choose types tensor by tensor, and MXFP4_MOE is about experts
+    only: those are judged by bits, which may exceed the base type's by half.
+    """
+    base = BASE_TYPES.get(claimed.removeprefix("UD-"))
+    if base is None:
+        return None
+    family = {base, *_FALLBACKS.get(base, ())}
+    if inside[0].dtype in family:
+        return True
+    if claimed.startswith("UD-") or claimed.endswith(("_XL", "_MOE")):
+        return _bits(inside) * 2 <= _base_bits(base) * 3
+    return sum(s.permille for s in inside if s.dtype in family) >= 250
+
+
+def _bits(shares: tuple[Share, ...]) -> float:
+    n = sum(s.n_elements for s in shares)
+    return sum(s.nbytes for s in shares) * 8 / n if n else 0.0
+
+
+def _base_bits(base: str) -> float:
+    from inspector.dtypes import DTYPES
+
+    return DTYPES[base].bits_per_weight
+
+
+def label_of_key(file_type: object) -> str | None:
+    """The name of a `general.file_type` number; None where there is none or llama.cpp has no name for it."""
+    if not isinstance(file_type, int) or isinstance(file_type, bool) or file_type < 0:
+        return None
+    return FILE_TYPES.get(file_type & ~_GUESSED)
+
+
+def label_in_name(name: str) -> str | None:
+    """The quant label that a file name carries, the last where it has several: `UD-Q4_K_XL`, `IQ3_XXS`, `F16`."""
+    stem = name.rpartition("/")[2].rpartition("\\")[2]
+    stem = stem[:-5] if stem.lower().endswith(".gguf") else stem
+    pieces = stem.upper().replace(".", "-").replace(" ", "-").split("-")
+    for i in range(len(pieces) - 1, -1, -1):
+        label = _label_at_end(pieces[i])
+        if label is not None:
+            return f"UD-{label}" if i and pieces[i - 1] == "UD" else label
+    return None
+
+
+def _label_at_end(piece: str) -> str | None:
+    """The longest known label that ends a piece of a name (`MODEL_Q4_K_M` ends in Q4_K_M)."""
+    while piece:
+        if piece in BASE_TYPES:
+            return piece
+        piece = piece.partition("_")[2]
+    return None
+
+
+def _words(claimed: str | None, honest: bool | None, actual: str, shares: tuple[Share, ...]) -> str:
+    if claimed is None:
+        return actual
+    if honest is not False:
+        return claimed
+    main = max(shares, key=lambda s: s.n_elements, default=None)
+    if main is None:
+        return claimed
+    return f"named {claimed}, but {main.permille / 10:.0f} % of parameters are {main.dtype}"
