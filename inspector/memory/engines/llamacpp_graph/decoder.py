@@ -45,11 +45,16 @@ class Decoder(Attention):
             x = self.layer(x, il)
         if get("h_nextn") is True:
             x.is_output = True
-        if get("rows_last"):
-            assert self.out_ids is not None
+        assert self.out_ids is not None
+        if get("rows_last") and get("h_nextn") != "normed":
+            if get("h_nextn") == "pre":
+                x.is_output = True
             x = self.get_rows(x, self.out_ids)
         if get("head_norm", True):
             x = self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), get("norm", "rms"))
+        if get("h_nextn") == "normed":
+            x.is_output = True
+            x = self.get_rows(x, self.out_ids)
         self.logits(x, scale=self.logit_scaled(), softcap=self.softcapped())
 
     def logit_scaled(self) -> bool:
