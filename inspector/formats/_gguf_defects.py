@@ -37,7 +37,7 @@ _ROWS: Final = (
     ("absurd-count",         "GGUF-COUNT",      E, LimitExceeded, "a number of records that no honest file has"),
     ("empty-key",            "GGUF-KEY",        E, FormatError,   "a metadata key without a name"),
     ("duplicate-key",        "GGUF-KEY",        E, FormatError,   "a key given twice: readers differ in which counts"),
-    ("key-too-long",         "GGUF-KEY",        E, LimitExceeded, "a key longer than a mebibyte"),
+    ("key-too-long",         "GGUF-KEY",        E, LimitExceeded, "keys of more than 4 MiB, one or all together"),
     ("long-key",             "GGUF-KEY-SPEC",   W, None,          "a key of more than 65,535 bytes"),
     ("odd-key",              "GGUF-KEY-SPEC",   W, None,          "a key with control characters, or not UTF-8"),
     ("bad-value-type",       "GGUF-VTYPE",      E, FormatError,   "a value type that does not exist"),

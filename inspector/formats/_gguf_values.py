@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # What is kept of a value. Per-layer arrays must be whole: no model has 4,096 layers.
 KEEP_NUMBERS, KEEP_STRINGS, HEAD, KEEP_TEXT = 4096, 64, 8, 1 << 20
 # What is refused, so that no file of any size costs seconds or more than 300 MB: a hundred times the largest seen.
-MAX_STRINGS, MAX_NESTED, MAX_DEPTH = 1 << 24, 1 << 16, 8
-MAX_KEPT = 128 << 20  # bytes of Python objects
+MAX_STRINGS, MAX_NESTED, MAX_DEPTH = 1 << 23, 1 << 16, 8
+MAX_KEPT, MAX_KEY_BYTES = 128 << 20, 4 << 20  # bytes of Python objects; of keys in the file
 MAX_ELEMENTS = 1 << 30  # gguf.cpp, GGUF_MAX_ARRAY_ELEMENTS
 PER_CODE = 64  # defects of one kind that are listed
 
@@ -24,7 +24,8 @@ _STR, _ARR = 8, 9
 # type number: name, struct code, bytes
 _SCALARS = {
     0: ("u8", "B", 1), 1: ("i8", "b", 1), 2: ("u16", "H", 2), 3: ("i16", "h", 2), 4: ("u32", "I", 4),
-    5: ("i32", "i", 4), 6: ("f32", "f", 4), 7: ("bool", "B", 1), 10: ("u64", "Q", 8), 11: ("i64", "q", 8), 12: ("f64", "d", 8),
+    5: ("i32", "i", 4), 6: ("f32", "f", 4), 7: ("bool", "B", 1),
+    10: ("u64", "Q", 8), 11: ("i64", "q", 8), 12: ("f64", "d", 8),
 }  # fmt: skip
 SCALAR_NAMES = {name: (code, size) for name, code, size in _SCALARS.values()}
 
@@ -72,6 +73,7 @@ class Values:
         self.defects: list[Defect] = []
         self.n_defects: dict[str, int] = {}
         self.kept = 0
+        self.n_key_bytes = 0
         self.n_strings = 0
         self.n_nested = 0
         self.set_order()
@@ -116,8 +118,9 @@ class Values:
         start = cursor.offset
         n = cursor.next_u64()
         check_length(cursor, n, start)
-        if n > KEEP_TEXT or not self.keep(4 * n + 200):
-            raise Stop("key-too-long", f"a key of {n:,} bytes", start)
+        self.n_key_bytes += n
+        if self.n_key_bytes > MAX_KEY_BYTES:
+            raise Stop("key-too-long", f"keys of more than {MAX_KEY_BYTES >> 20} MiB", start)
         raw = cursor.take(n)
         key = raw.decode("utf-8", "surrogateescape")
         if not n:

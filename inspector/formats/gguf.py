@@ -34,7 +34,7 @@ MAX_NAME = 63  # ggml.h, GGML_MAX_NAME less its final NUL
 # The smallest records: an empty key with a one-byte value; a scalar tensor without a name.
 MIN_KV, MIN_TENSOR = 13, 24
 # What is refused: hundreds of times what the largest files have.
-MAX_KEYS, MAX_TENSORS = 1 << 16, 1 << 18
+MAX_KEYS, MAX_TENSORS = 1 << 16, 1 << 17
 I64_MAX, U64_MAX = (1 << 63) - 1, (1 << 64) - 1
 # A guess for remote sources: bytes of a tensor record.
 TENSOR_NBYTES = 80
@@ -210,10 +210,10 @@ def _long_tail(values: Values, n_dims: int, name: str) -> struct.Struct:
 
 def _nbytes(values: Values, raw: _Raw) -> int | None:
     """Bytes of a tensor, or None with a defect noted where gguf.cpp would refuse its shape or type."""
-    dtype, n = raw.dtype, 1
+    dtype, n, dim = raw.dtype, 1, 1
     for dim in raw.shape:
-        n *= dim
-    if dtype is None or n <= 0 or n > I64_MAX or len(raw.shape) > MAX_DIMS or raw.shape[-1] % dtype.block_elems:
+        n *= max(dim, 0)  # two negative ones must not make a positive
+    if dtype is None or not 0 < n <= I64_MAX or len(raw.shape) > MAX_DIMS or dim % dtype.block_elems:
         from inspector.formats._gguf_layout import check_shape
 
         if not check_shape(values, raw):

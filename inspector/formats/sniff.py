@@ -42,7 +42,7 @@ _MAGICS: Final = (
     (0, b"lmgg",                 "ggml",     "a GGML file from before GGUF (2023)", REPLACE),
     (0, b"fmgg",                 "ggml",     "a GGMF file from before GGUF (2023)", REPLACE),
     (0, b"tjgg",                 "ggml",     "a GGJT file from before GGUF (2023)", REPLACE),
-    (0, b"algg",                 "ggml",     "a GGLA adapter from before GGUF (2023)", "convert the adapter again with convert_lora_to_gguf.py"),
+    (0, b"algg",                 "ggml",     "a GGLA adapter from before GGUF (2023)", "convert the adapter again"),
     (0, b"PK\x03\x04",           "zip",      "a zip archive", None),
     (0, b"PK\x05\x06",           "zip",      "an empty zip archive", None),
     (0, b"\x93NUMPY",            "numpy",    "a NumPy array", CONVERT),
