@@ -437,7 +437,7 @@ def test_a_folder_with_a_config_alone_answers_without_weights(tmp_path):
 
 def test_pickled_weights_are_named_and_never_opened(tmp_path):
     write(tmp_path, "pytorch_model.bin", b"PK")
-    with pytest.raises(NotAModelFile, match="pytorch_model.bin"):
+    with pytest.raises(NotAModelFile, match=r"pytorch_model\.bin"):
         open_checkpoint(str(tmp_path))
     write(tmp_path, "config.json", {})
     checkpoint = open_checkpoint(str(tmp_path))
@@ -519,7 +519,7 @@ def test_sub_folders_are_listed_one_level_deep_and_hidden_ones_not_at_all(tmp_pa
         write(tmp_path, name, b"")
     (tmp_path / "loop").symlink_to(tmp_path)
     listing = list_folder(str(tmp_path))
-    assert list(listing.entries) == ["a.txt", "b/c.txt"]
+    assert [e.name for e in listing.entries.values() if not e.problem] == ["a.txt", "b/c.txt"]
     assert listing.complete
 
 

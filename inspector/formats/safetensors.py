@@ -266,7 +266,7 @@ def _plain_type(
 
 def _note_misaligned(tensors: list[TensorInfo], base: int, defects: _Defects) -> None:
     for tensor in tensors:
-        if tensor.dtype and (tensor.offset - base) & _TYPES[tensor.dtype.name][2]:
+        if tensor.dtype and tensor.nbytes and (tensor.offset - base) & _TYPES[tensor.dtype.name][2]:
             what = f"starts at {tensor.offset - base:,} in the data, not a multiple of {tensor.dtype.block_bytes}"
             defects.add("unaligned-tensor", what, where=tensor.name, offset=tensor.offset, fatal=False)
 

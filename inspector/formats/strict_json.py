@@ -11,7 +11,7 @@ from inspector.errors import FormatError, LimitExceeded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, Final
 
 SPACE: Final = " \t\n\r"
@@ -41,6 +41,9 @@ class Pairs:
         self.pairs = pairs
 
 
+_LOOKED_AT: Final = frozenset({str, list, Pairs})
+
+
 def exact_int(digits: str) -> int | float:
     """A whole number; `-0` becomes the float -0.0 and over-long ones are refused, as serde_json has it."""
     if digits == "-0":
@@ -53,7 +56,7 @@ def exact_int(digits: str) -> int | float:
 def finite_float(digits: str) -> float:
     """A fraction; one too large for a double is refused."""
     value = float(digits)
-    if value in {float("inf"), float("-inf")}:
+    if value - value != 0.0:  # infinite
         raise JsonError("big-number", f"a number out of range: {digits[:40]}")
     return value
 
@@ -163,15 +166,6 @@ def scan(
     return value
 
 
-def _children(value: Any) -> Iterator[Any]:
-    if isinstance(value, Pairs):
-        for key, child in value.pairs:
-            yield key
-            yield child
-    else:
-        yield from value
-
-
 def _check_string(value: str) -> None:
     try:
         value.encode()
@@ -179,18 +173,25 @@ def _check_string(value: str) -> None:
         raise JsonError("lone-surrogate", "half of a surrogate pair in a string") from None
 
 
+def _worth_a_look(value: Any) -> list[Any]:
+    """The strings and containers directly in a container; numbers, judged already, may be millions."""
+    if type(value) is Pairs:
+        for key, _ in value.pairs:
+            _check_string(key)
+        return [child for _, child in value.pairs if type(child) in _LOOKED_AT]
+    return [child for child in value if type(child) in _LOOKED_AT]
+
+
 def check_tree(root: Any) -> None:
     """Depth and strings of a tree scanned with `Pairs`, without recursion. Raises JsonError."""
     level: list[Any] = [root]
     depth = 0
     while level:
-        depth += any(isinstance(value, Pairs | list) for value in level)
+        containers = [value for value in level if type(value) is Pairs or type(value) is list]
+        for value in level:
+            if type(value) is str:
+                _check_string(value)
+        depth += bool(containers)
         if depth > MAX_DEPTH:
             raise JsonError("nesting", f"JSON nested more than {MAX_DEPTH} deep")
-        below: list[Any] = []
-        for value in level:
-            if isinstance(value, str):
-                _check_string(value)
-            elif isinstance(value, Pairs | list):
-                below.extend(_children(value))
-        level = below
+        level = [child for value in containers for child in _worth_a_look(value)]

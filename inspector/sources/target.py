@@ -166,11 +166,23 @@ def _take_revision(tail: str) -> tuple[str, str]:
     return _unquote(tail[:end]), tail[end:]
 
 
+def _is_name(part: str) -> bool:
+    """Letters, digits, "-", "_" and ".", the first and last being neither "-" nor "."."""
+    return bool(part) and _NAME_CHARS.issuperset(part) and part[0] not in "-." and part[-1] not in "-."
+
+
 def _checked_repo(text: str, repo: str, *, bare: bool = True) -> str:
     """Rules of repository names: huggingface_hub's `validate_repo_id`."""
     parts = repo.split("/")
-    sound = 1 <= len(parts) <= 2 and all(part and _NAME_CHARS.issuperset(part) for part in parts)
-    if not sound or len(repo) > 96 or ".." in repo or "--" in repo or (len(parts) == 1 and not bare):
+    sound = 1 <= len(parts) <= 2 and all(_is_name(part) for part in parts)
+    if (
+        not sound
+        or len(repo) > 96
+        or ".." in repo
+        or "--" in repo
+        or repo.endswith(".git")
+        or (len(parts) == 1 and not bare)
+    ):
         raise NotFound(
             f"{_shown(text)}: neither a file here nor a model's name",
             hint=_near_hint(text) or "org/name[@revision][:QUANT][/file]",
