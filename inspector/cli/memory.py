@@ -6,6 +6,7 @@ import click
 
 from inspector.cli import outcome
 from inspector.cli.options import (
+    COUNT,
     SIZE,
     build_placement,
     build_workload,
@@ -23,39 +24,63 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Estimate, Workload
+    from inspector.memory.breakdown import LayerRow
+    from inspector.memory.estimate import Estimate, Line, Placement, Workload
 
-# option, click's arguments, the engine it belongs to, help
+# option, click's arguments, the engines it belongs to, where it goes (an argument of the engine's, or the workload's
+# options), help
 _ENGINE_OPTIONS: Final = (
-    ("--kv-form", dict(type=click.Choice(["layers", "gqa", "heads", "hidden"])), "textbook", "Form of the KV formula."),
-    ("--constant-factor", dict(type=SIZE), "textbook", "Simplified activations: bytes a token."),
-    ("--overhead", dict(type=SIZE), "textbook", "The constant term; default 1GiB."),
-    ("--quant", dict(metavar="NAME"), "textbook", "Weights as params × bits of a format, like Q4_K_M."),
-    ("--nominal", dict(is_flag=True), "textbook", "With --quant: the bits people quote, not the format's real ones."),
-    ("--server", dict(is_flag=True), "llama.cpp", "llama-server's defaults: 4 sequences, one cache, last logits only."),
-    ("--repack", dict(type=click.Choice(["avx2", "avx512", "neon"])), "llama.cpp", "Count the CPU's repacked weights."),
+    ("--kv-form", dict(type=click.Choice(["layers", "gqa", "heads", "hidden"])), "textbook", "argument",
+     "Form of the KV formula."),
+    ("--constant-factor", dict(type=SIZE), "textbook", "argument", "Simplified activations: bytes a token."),
+    ("--overhead", dict(type=SIZE), "textbook", "argument", "The constant term; default 1GiB."),
+    ("--quant", dict(metavar="NAME"), "textbook", "argument", "Weights as params × bits of a format, like Q4_K_M."),
+    ("--nominal", dict(is_flag=True), "textbook", "argument",
+     "With --quant: the bits people quote, not the format's real ones."),
+    ("--server", dict(is_flag=True), "llama.cpp", "argument",
+     "llama-server's defaults: 4 sequences, one cache, last logits only."),
+    ("--repack", dict(type=click.Choice(["avx2", "avx512", "neon"])), "llama.cpp", "argument",
+     "Count the CPU's repacked weights."),
+    ("--embeddings", dict(is_flag=True), "llama.cpp", "option", "Embeddings are asked for as well."),
+    ("--gpu-memory-utilization", dict(type=click.FloatRange(0, 1, min_open=True)), "vllm", "argument",
+     "Share of the GPU that vLLM takes; default 0.92."),
+    ("--max-num-batched-tokens", dict(type=COUNT), "vllm", "option", "Tokens of one step."),
+    ("--block-size", dict(type=COUNT), "vllm", "option", "Tokens of a cache block."),
+    ("--enforce-eager", dict(is_flag=True), "vllm", "option", "No CUDA graphs."),
+    ("--disable-hybrid-kv-cache-manager", dict(is_flag=True), "vllm", "option", "Sliding layers count as full."),
+    ("--cache", dict(type=click.Choice(["dynamic", "static"])), "transformers", "argument", "Kind of cache."),
+    ("--mla-expanded", dict(is_flag=True), "transformers", "argument", "Latent caches as before transformers 5."),
+    ("--attn", dict(type=click.Choice(["sdpa", "flash", "eager"])), "transformers", "option", "Attention kernel."),
+    ("--dtype", dict(metavar="TYPE"), "vllm transformers", "option", "Compute type: bfloat16, float16, float32."),
 )  # fmt: skip
+_ADDONS: Final = (
+    ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
+    ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
+    ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),
+)
 
 
 def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that belong to one engine."""
-    for flag, arguments, engine, help_ in reversed(_ENGINE_OPTIONS):
-        function = click.option(flag, help=f"{help_} ({engine})", **arguments)(function)
+    """Options that belong to one engine, and what is loaded beside the model."""
+    for flag, arguments, help_ in reversed(_ADDONS):
+        function = click.option(flag, help=help_, **arguments)(function)
+    for flag, arguments, engines, _, help_ in reversed(_ENGINE_OPTIONS):
+        function = click.option(flag, help=f"{help_} ({engines.replace(' ', ', ')})", **arguments)(function)
     return function
 
 
-def _own_options(engine: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The chosen engine's options; one that belongs to another engine is a usage error."""
-    chosen: dict[str, Any] = {}
-    for flag, _, owner, _ in _ENGINE_OPTIONS:
+def _own_options(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The chosen engine's arguments and workload options; one that belongs to another engine is a usage error."""
+    chosen: dict[str, dict[str, Any]] = {"argument": {}, "option": {}}
+    for flag, _, engines, place, _ in _ENGINE_OPTIONS:
         name = flag.lstrip("-").replace("-", "_")
         value = params.pop(name)
         if value in (None, False):
             continue
-        if owner != engine:
-            raise click.UsageError(f"{flag} is for --engine {owner}, not for {engine}")
-        chosen[name] = value
-    return chosen
+        if engine not in engines.split():
+            raise click.UsageError(f"{flag} is for {engines.replace(' ', ' and ')}, not for {engine}")
+        chosen[place][name] = value
+    return chosen["argument"], chosen["option"]
 
 
 def sweep_contexts(facts: ModelFacts, n_ctx: int | None) -> list[int]:
@@ -76,13 +101,43 @@ def _sweep(
     return [(name, run(workload.replace(kv_dtype_k=name, kv_dtype_v=name))) for name in names]
 
 
-def _report(target: str, facts: ModelFacts, result: Estimate, *, as_json: bool) -> None:
+def _report(target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None, as_json: bool) -> None:
     from inspector.report import memory as report
 
     if as_json:
-        outcome.write_json(report.memory_json(target, facts, result))
+        body = report.memory_json(target, facts, result)
+        outcome.write_json(body | {"layers": rows} if rows is not None else body)
+        return
+    lines = report.memory_lines(target, facts, result, width=outcome.width())
+    outcome.write(lines + (report.layer_lines(rows) if rows is not None else []))
+
+
+def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *, as_json: bool) -> None:
+    from inspector.report import memory as report
+
+    if as_json:
+        outcome.write_json(report.sweep_json(target, axis, points))
     else:
-        outcome.write(report.memory_lines(target, facts, result, width=outcome.width()))
+        outcome.write(report.sweep_lines(target, axis, points, width=outcome.width()))
+
+
+def _with_addons(
+    result: Estimate, facts: ModelFacts, placement: Placement, addons: dict[str, Any], draft: Estimate | None
+) -> Estimate:
+    """The estimate with projector, adapters and draft model added."""
+    from inspector.memory import addons as parts
+
+    extra: list[Line] = []
+    notes: list[str] = []
+    if addons["mmproj"]:
+        extra.append(parts.projector_line(open_target(addons["mmproj"]).tensors, placement))
+        notes.append("the projector's compute depends on the images and is not counted")
+    for path in addons["lora"]:
+        extra += parts.adapter_lines(open_target(path).tensors, facts, placement)
+    if draft is not None:
+        extra += parts.draft_lines(draft)
+        notes += [f"draft: {item} is unknown and not counted" for item in draft.unknown]
+    return parts.with_lines(result, extra, placement, notes=tuple(notes)) if extra else result
 
 
 @click.command()
@@ -91,11 +146,15 @@ def _report(target: str, facts: ModelFacts, result: Estimate, *, as_json: bool) 
 @placement_options
 @click.option("-e", "--engine", metavar="ENGINE", help="textbook, llama.cpp, vllm or transformers; default by format.")
 @engine_options
+@click.option("--layers", "by_layer", is_flag=True, help="The cache layer by layer: kind, cells, bytes, deciding key.")
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
 )
+@click.option("--verify", is_flag=True, help="Run llama-fit-params, when it is on PATH, and show the difference.")
 @json_option
-def memory(target: str, *, engine: str | None, sweep: str | None, as_json: bool, **params: Any) -> int:
+def memory(
+    target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verify: bool, as_json: bool, **params: Any
+) -> int:
     """What running a model costs: weights, KV cache, compute and overhead, line by line.
 
     \b
@@ -108,24 +167,33 @@ def memory(target: str, *, engine: str | None, sweep: str | None, as_json: bool,
     from inspector.facts import read_facts
     from inspector.memory.engines import default_engine, engine_name, estimate
 
+    addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
     checkpoint = open_target(target)
     facts = read_facts(checkpoint)
     name = engine_name(engine) if engine else default_engine(checkpoint.format)
     workload, placement = build_workload(params), build_placement(params)
-    options = _own_options(name, params)
+    arguments, extra = _own_options(name, params)
+    if extra:
+        workload = workload.replace(options={**(workload.options or {}), **extra})
+    draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
 
     def run(w: Workload) -> Estimate:
-        return estimate(facts, w, engine=name, placement=placement, **options)
+        result = estimate(facts, w, engine=name, placement=placement, **arguments)
+        draft = estimate(draft_facts, w, engine=name, placement=placement, **arguments) if draft_facts else None
+        return _with_addons(result, facts, placement, addons, draft)
 
     if sweep:
-        from inspector.report import memory as report
-
-        points = _sweep(facts, workload, sweep, run)
-        if as_json:
-            outcome.write_json(report.sweep_json(target, sweep, points))
-        else:
-            outcome.write(report.sweep_lines(target, sweep, points, width=outcome.width()))
+        _report_sweep(target, sweep, _sweep(facts, workload, sweep, run), as_json=as_json)
         return incomplete(checkpoint)
     result = run(workload)
-    _report(target, facts, result, as_json=as_json)
+    rows = None
+    if by_layer:
+        from inspector.memory.breakdown import layer_rows
+
+        rows = layer_rows(facts, workload, engine=name, server=bool(arguments.get("server")))
+    _report(target, facts, result, rows=rows, as_json=as_json)
+    if verify:
+        from inspector.cli.verify import verify_llamacpp
+
+        verify_llamacpp(checkpoint, result, as_json=as_json)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.facts import ModelFacts
+    from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Device, Estimate, Line
 
 WORDS = {
@@ -191,3 +192,21 @@ def sweep_lines(target: str, axis: str, points: Sequence[tuple[Any, Estimate]], 
             else f"  {engine}: the weights stay larger than the KV cache",
         ]
     return lines
+
+
+def layer_lines(rows: Sequence[LayerRow]) -> list[str]:
+    """The cache layer by layer, runs of equal layers on one line."""
+    runs: list[tuple[LayerRow, int]] = []
+    for row in rows:
+        if runs and runs[-1][0].replace(index=0) == row.replace(index=0):
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((row, 1))
+    cells = [("layers", "kind", "cells", "bytes each", "", "decided by")]
+    for row, n in runs:
+        name = str(row.index) if n == 1 else f"{row.index}–{row.index + n - 1}"
+        size = "unknown" if row.nbytes is None else f"{row.nbytes:,}"
+        words = "" if row.nbytes is None else format_nbytes(row.nbytes)
+        count = "" if row.cells is None else f"{row.cells:,}"
+        cells.append((name, escape(row.kind), count, size, words, escape(row.decided_by)))
+    return ["", *table(cells, align="<<>>><")]

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
+    from inspector.layers import Layer
 
 # Kinds of layers in the words of the report; a kind without a row is shown as it is.
 _KIND_WORDS = {
@@ -195,8 +196,14 @@ def show_lines(
 
 def facts_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as the JSON reports carry them; what is not known is None."""
-    skip = {"tensors", "keys", "notes"}
-    return {f: getattr(facts, f) for f in facts._fields if f not in skip}
+    skip = {"tensors", "keys", "notes", "layers", "nextn_layers"}
+    body: dict[str, Any] = {f: getattr(facts, f) for f in facts._fields if f not in skip}
+    return body | {"layers": [_layer_json(x) for x in facts.layers]}
+
+
+def _layer_json(layer: Layer) -> dict[str, Any]:
+    """A layer with each cache's type beside its fields: KVCache, LatentCache, StateCache, …"""
+    return layer.as_dict() | {"caches": [{"type": type(c).__name__} | c.as_dict() for c in layer.caches]}
 
 
 def show_json(
