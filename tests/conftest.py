@@ -97,8 +97,8 @@ def run_inspector(tmp_path_factory: pytest.TempPathFactory):
         "NO_COLOR": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    if "PYTHONPATH" in os.environ:
-        base["PYTHONPATH"] = os.environ["PYTHONPATH"]
+    if paths := os.environ.get("PYTHONPATH"):
+        base["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep)))
 
     def run(args, *, env=None, cwd=None, stdin="", timeout=60):
         done = subprocess.run(
