@@ -460,6 +460,18 @@ def test_an_adapter_beside_a_model_is_a_companion(sharded):
     assert roles(open_checkpoint(str(sharded))) == {("lora", "adapter_model.safetensors")}
 
 
+def test_a_folder_with_nothing_but_a_broken_config_says_what_is_wrong_with_it(tmp_path):
+    write(tmp_path, "config.json", "{")
+    with pytest.raises(FormatError, match=r"config\.json"):
+        open_checkpoint(str(tmp_path))
+
+
+def test_an_adapters_config_stands_for_its_folder(tmp_path):
+    write(tmp_path, "adapter_model.safetensors", safetensors("lora_A"))
+    path = write(tmp_path, "adapter_config.json", {})
+    assert [t.name for t in open_checkpoint(str(path)).tensors] == ["lora_A"]
+
+
 def test_an_empty_folder_holds_no_model(tmp_path):
     with pytest.raises(NotFound):
         open_checkpoint(str(tmp_path))

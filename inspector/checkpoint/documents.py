@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.checkpoint.listing import defect_of
 from inspector.errors import FormatError, InspectorError
 from inspector.formats.modelfile import Defect
 from inspector.formats.strict_json import MAX_DEPTH, JsonError, decode, scan
@@ -78,7 +79,7 @@ def read_documents(listing: Listing, prefix: str = "") -> tuple[dict[str, Any], 
         if not entry.name.startswith(prefix) or not _wanted(name):
             continue
         if entry.problem:
-            defects.append(Defect(entry.problem[0], entry.problem[1], None, entry.name))
+            defects.append(defect_of(entry))
             continue
         try:
             documents[name] = read_document(entry.path)

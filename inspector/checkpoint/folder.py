@@ -7,11 +7,11 @@ import os
 from inspector.checkpoint import Checkpoint, Companion, split_name
 from inspector.checkpoint.documents import INDEX_SUFFIX, read_document, read_documents
 from inspector.checkpoint.gather import Gathering, open_entries
-from inspector.checkpoint.listing import Listing, list_folder
+from inspector.checkpoint.listing import Listing, list_folder, list_names
 from inspector.checkpoint.names import basename, role_of
 from inspector.checkpoint.quants import group_models, open_gguf_folder, open_model
 from inspector.checkpoint.shards import open_safetensors_folder
-from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound
+from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, SourceError
 from inspector.sources.cache import blobs_folder, find_snapshot_in, is_repo_folder, unfinished_blobs
 from inspector.units import format_nbytes
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from inspector.checkpoint.listing import Entry
     from inspector.formats.modelfile import ModelFile
 
+# Documents that say nothing without the weights beside them.
+_FOLDER_DOCUMENTS: Final = ("adapter_config.json", "model_index.json", "modules.json")
 # The part of a pipeline that is "the model" (diffusers' model_index.json names the parts).
 _MAIN_COMPONENTS: Final = ("transformer", "unet", "prior", "decoder")
 
@@ -32,7 +34,7 @@ def _snapshot_of(path: str) -> str:
     if found is not None:
         return found
     snapshots = os.path.join(path, "snapshots")
-    names = sorted(name for name in os.listdir(snapshots) if os.path.isdir(os.path.join(snapshots, name)))
+    names = [name for name, is_folder in list_names(snapshots) if is_folder]
     if len(names) == 1:
         return os.path.join(snapshots, names[0])
     hint = f"name one: {os.path.join(snapshots, names[0])}" if names else None
@@ -154,6 +156,9 @@ def _nothing_here(listing: Listing, gathering: Gathering) -> InspectorError:
             f"{gathering.target}: holds pickled PyTorch weights ({pickles[0].name}), not safetensors or GGUF",
             hint="convert them with a tool you trust; reading a pickle runs the code in it",
         )
+    if gathering.defects:
+        defect = gathering.defects[0]
+        return FormatError(f"{defect.where}: {defect.what}", defect.offset)
     problem = next((e for e in listing.entries.values() if e.problem and role_of(e.name) == "weights"), None)
     if problem and problem.problem:
         return FormatError(f"{problem.name}: {problem.problem[1]}")
@@ -211,7 +216,7 @@ def _open_component(name: str, listing: Listing, gathering: Gathering) -> Checkp
 
 def open_json(path: str, *, target: str, strict: bool) -> Checkpoint:
     """A config on its own, or an index, which stands for its folder. Raises FormatError, SourceError."""
-    if path.endswith(INDEX_SUFFIX):
+    if path.endswith(INDEX_SUFFIX) or os.path.basename(path) in _FOLDER_DOCUMENTS:
         return open_folder(os.path.dirname(path) or ".", target=target, strict=strict)
     document = read_document(path)
     if not isinstance(document, dict):
@@ -223,7 +228,10 @@ def open_json(path: str, *, target: str, strict: bool) -> Checkpoint:
 
 def open_among_siblings(path: str, file: ModelFile, *, target: str, strict: bool) -> Checkpoint:
     """The model that an already read file belongs to: all parts of a split, or all shards of its index."""
-    listing, gathering = _gather(os.path.dirname(path) or ".", target=target, strict=strict)
+    try:
+        listing, gathering = _gather(os.path.dirname(path) or ".", target=target, strict=strict)
+    except SourceError:  # a folder that may be entered and not listed
+        return Checkpoint(target, file.format, (file,), {})
     name = os.path.basename(path)
     entry = listing.entries.get(name)
     if file.format == "gguf":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.checkpoint import Checkpoint, Companion
+from inspector.checkpoint.listing import defect_of
 from inspector.errors import FormatError, InspectorError
 from inspector.formats import read
 from inspector.formats.modelfile import Defect
@@ -77,7 +78,7 @@ def _named(error: FormatError, name: str) -> FormatError:
 
 def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | None:
     if entry.problem:
-        gathering.fault(Defect(entry.problem[0], entry.problem[1], None, entry.name))
+        gathering.fault(defect_of(entry))
         return None
     try:
         with LocalSource(entry.path, name=entry.name) as source:

@@ -86,11 +86,15 @@ def _entry(name: str, path: str, allowed: tuple[str, ...]) -> Entry | None:
     return Entry(name, path, found.st_size, sha256)
 
 
-def _names(path: str, limit: int) -> list[tuple[str, bool]]:
-    """Names in a folder, and whether each is itself a folder (links are not)."""
+def list_names(path: str, limit: int = MAX_ENTRIES) -> list[tuple[str, bool]]:
+    """Names in a folder in order, and whether each is itself a folder (links are not).
+
+    Raises NotFound, AccessDenied, SourceError.
+    """
     try:
         with os.scandir(path) as entries:
-            return [(e.name, e.is_dir(follow_symlinks=False)) for _, e in zip(range(limit), entries, strict=False)]
+            first = zip(range(limit), entries, strict=False)
+            return sorted((e.name, e.is_dir(follow_symlinks=False)) for _, e in first)
     except FileNotFoundError:
         raise NotFound(f"{path}: no such folder") from None
     except PermissionError:
@@ -118,7 +122,7 @@ def list_folder(path: str) -> Listing:
     """
     blobs = blobs_folder(path)
     allowed = tuple(os.path.realpath(folder) for folder in (path, blobs) if folder)
-    names = sorted(_names(path, MAX_ENTRIES + 1))
+    names = list_names(path, MAX_ENTRIES + 1)
     entries = {e.name: e for e in _files(path, "", names, allowed)}
     folders = tuple(name for name, is_folder in names if is_folder and not name.startswith("."))
     left = MAX_ENTRIES - len(names)
@@ -127,7 +131,7 @@ def list_folder(path: str) -> Listing:
             break
         below = os.path.join(path, folder)
         try:
-            inner = sorted(_names(below, left))
+            inner = list_names(below, left)
         except SourceError:
             continue
         left -= len(inner)
