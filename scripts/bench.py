@@ -3,8 +3,8 @@
     bench.py [--rounds N] [--with-peers] [--only TEXT] [--quick]
 
 A wheel is built and installed into a clean virtual environment (build/bench), so pip has byte-compiled it. CPU is user
-and system time of the whole process from wait4; memory is its peak resident set. Both come from a small launcher, because a
-child's peak starts at its parent's: the launcher is a bare Python without site, smaller than anything measured here.
+and system time of the whole process from wait4; memory is its peak resident set. Both come from a small launcher,
+because a child's peak starts at its parent's: a bare Python without site, smaller than anything measured here.
 Quote the ratios: the machine's speed cancels out, other work on it mostly does. Exit code 1: a target was missed.
 """
 
