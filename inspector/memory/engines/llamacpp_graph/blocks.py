@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 NO_MIXED_BATCH = frozenset(
     ("cogvlm", "deepseek4", "granite_switch", "eagle3", "dflash", "gemma4-assistant")
 )
+# Architectures that scale embeddings, and their default factor (0: none); load_arch_hparams in src/models/*.cpp.
+SCALED_EMBEDDINGS = {
+    "granite": 0.0, "granitemoe": 0.0, "granite_swa": 0.0, "granitehybrid": 0.0, "hrm_text": 0.0, "grok": 78.38367176906169,
+    "minicpm": 12.0,
+}  # fmt: skip
 
 
 class Blocks(Ops):
@@ -243,7 +248,7 @@ class Blocks(Ops):
         """Token embeddings, with the branch for embeddings given from outside; `scaled`: by a per-token factor."""
         m, r = self.m, self.r
         n_embd, n = m.n_embd, r.n_tokens
-        wide = width or n_embd * (1 + int(m.key("n_deepstack_layers", 0)))
+        wide = width or n_embd * (1 + self.deepstack())
         table = self.top("token_embd.weight")
         if table is None:
             raise LookupError("token_embd.weight")
@@ -260,7 +265,7 @@ class Blocks(Ops):
             self.expand(self.set_rows(copy, rows(ids), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
-        factor = float(m.key("embedding_scale", 0.0))
+        factor = float(m.key("embedding_scale", SCALED_EMBEDDINGS[m.arch])) if m.arch in SCALED_EMBEDDINGS else 0.0
         tokens_only = factor != 0.0 and wide != n_embd
         if factor and not tokens_only:
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
@@ -268,6 +273,14 @@ class Blocks(Ops):
             cur = cur if is_contiguous(cur) else self.cont(cur)
             cur = self.mul(cur, self.input(F32, 1, n, name="inp_scale_rows"))
         return self.expand(cur)
+
+    def deepstack(self) -> int:
+        """How many deeper levels of image features come with each embedding."""
+        m = self.m
+        if m.arch in ("qwen3vl", "qwen3vlmoe"):
+            return int(m.key("n_deepstack_layers", 0))
+        mapping = m.key("deepstack_mapping") if m.arch in ("granite", "granite_swa") else None
+        return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
 
     def positions(self, per_token: int = 1) -> Tensor:
         return self.input(I32, self.r.n_tokens * per_token, name="inp_pos")

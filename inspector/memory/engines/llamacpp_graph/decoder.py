@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+# Architectures that read attention.clamp_kqv.
+CLAMPED = frozenset(("dbrx", "mpt", "olmo"))
 GATINGS = {1: "softmax", 2: "sigmoid", 3: "softmax_weight", 4: "softplus"}
 
 
@@ -32,7 +34,11 @@ class Decoder(Attention):
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), o["norm"])
         self.attn_scale = self.input(F32, 1, 1, self.r.n_tokens) if get("attn_scale") else None
         if get("pos", True):
-            self.pos = self.positions(get("pos_per_token", 1))
+            per_token = get("pos_per_token", 1)
+            if per_token == "sections":  # llama_hparams::use_mrope
+                sections = self.m.key("rope.dimension_sections") or (0, 0)
+                per_token = 4 if sections[0] > 0 and sections[1] > 0 else 1
+            self.pos = self.positions(per_token)
         if get("pos_embd"):
             table = self.top("position_embd.weight")
             assert table is not None
@@ -41,8 +47,7 @@ class Decoder(Attention):
             )
         self.inputs()
         self.output_ids()
-        for il in self.layer_ids:
-            x = self.layer(x, il)
+        x = self.body(x)
         if get("h_nextn") is True:
             x.is_output = True
         assert self.out_ids is not None
@@ -56,6 +61,12 @@ class Decoder(Attention):
             x.is_output = True
             x = self.get_rows(x, self.out_ids)
         self.logits(x, scale=self.logit_scaled(), softcap=self.softcapped())
+
+    def body(self, x: Tensor) -> Tensor:
+        """All layers."""
+        for il in self.layer_ids:
+            x = self.layer(x, il)
+        return x
 
     def logit_scaled(self) -> bool:
         how = self.o.get("logit_scale")
@@ -95,16 +106,17 @@ class Decoder(Attention):
         """Attention and feed-forward side by side from one norm (command-r, phi2, falcon …)."""
         cur, residual, normed = self.rows_out(il, cur, residual, normed)
         out = self.feed(normed, il)
-        return self.add(self.add(out, residual), cur) if self.o["parallel"] == 1 else self.add(
-            self.add(out, cur), residual
-        )
+        how = self.o["parallel"]
+        if how == 1:
+            return self.add(self.add(out, residual), cur)
+        return self.add(self.add(out, cur) if how == 2 else self.add(cur, out), residual)
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Queries, keys, values; their norms and rotary positions; attention."""
         o, get, m = self.o, self.o.get, self.m
         kind = get("qk_kind", "rms")
         flat = get("qk_norm") == "flat"
-        q, k, v = self.qkv(x, il, clamp=True, reshape=not flat)
+        q, k, v = self.qkv(x, il, clamp=m.arch in CLAMPED, reshape=not flat)
         if flat:
             n = self.r.n_tokens
             if m.weight(il, "attn_q_norm.weight") is not None:

@@ -80,8 +80,7 @@ class Bert(BatchDecoder):
 
 
 class NeoBert(BatchDecoder):
-    pass
+    """Rotary encoder; its final norm is the encoder's."""
 
-
-class ModernBert(BatchDecoder):
-    pass
+    def top(self, name: str) -> Tensor | None:
+        return super().top("enc.output_norm.weight" if name == "output_norm.weight" else name)

@@ -180,7 +180,6 @@ SLIDING: Final[Mapping[str, tuple[int, bool, str, int]]] = MappingProxyType({
     "llama4": (4, False, "forced", 8192),
     "modern-bert": (3, True, "key", 0),
     "lfm2": (0, False, "key", 0),
-    "lfm2moe": (0, False, "key", 0),
     "gemma4": (0, False, "key", 0),
     "mimo2": (0, False, "key", 0),
     "step35": (0, False, "key", 0),

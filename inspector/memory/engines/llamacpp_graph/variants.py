@@ -80,9 +80,29 @@ class Bitnet(Decoder):
 class Chameleon(Decoder):
     """Norms after the sub-layers where the file says so; image tokens masked in the logits."""
 
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        after = bool(self.m.key("swin_norm", False))
+        cur = self.attention(x if after else self.normed(x, il, "attn_norm"), il)
+        cur, x = self.rows_out(il, cur, x)
+        ffn_in = self.add(self.normed(cur, il, "attn_norm") if after else cur, x)
+        cur = self.ffn(ffn_in if after else self.normed(ffn_in, il, "ffn_norm"), il)
+        return self.add(self.normed(cur, il, "ffn_norm") if after else cur, ffn_in)
+
+    def logits(self, x: Tensor, **more: bool) -> None:  # type: ignore[override]
+        x.is_output = True
+        x = self.mm(self.lm_head(), x)
+        masked = self.clamp(self.leaf(F32, 8192))  # the image tokens' range is fixed in chameleon.cpp
+        x = self._new("set", x.elem, x.ne, (x, masked))
+        x.is_output = True
+        self.expand(x)
+
 
 class Cohere2Moe(Decoder):
     """Parallel attention and experts; leading dense layers always rotate."""
+
+    def build(self, o):  # type: ignore[no-untyped-def]
+        rms = float(self.m.key("attention.layer_norm_rms_epsilon", 0.0))
+        super().build({**o, "norm": "rms" if rms else "layer"})
 
     def rotates(self, il: int) -> bool:
         return self.m.swa[il] or il < int(self.m.key("leading_dense_block_count", 0))
@@ -143,7 +163,7 @@ class Granite(Decoder):
     """Residuals scaled where the file says so; a shared expert beside the routed ones."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
-        scaled = bool(self.m.key("residual_scale"))
+        scaled = bool(self.m.key("residual_scale", 1.4 if self.m.arch == "minicpm" else 0.0))
         cur, x = self.rows_out(il, self.attention(self.normed(x, il, "attn_norm"), il), x)
         ffn_in = self.add(self.scale(cur) if scaled else cur, x)
         cur = self.feed(self.normed(ffn_in, il, "ffn_norm"), il)
@@ -209,6 +229,35 @@ class Mistral3(Decoder):
 class Mpt(Decoder):
     """Learned positions in some files; query and key norms over all heads."""
 
+    def build(self, o):  # type: ignore[no-untyped-def]
+        learned = self.top("position_embd.weight") is not None
+        super().build({**o, "pos": learned, "rope": False, "pos_embd": 1 if learned else 0})
+
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
+        if self.wo(il, "attn_q_norm") is None:
+            return q, k
+        return self._flat(q, il, "attn_q_norm"), self._flat(k, il, "attn_k_norm")
+
+    def _flat(self, t: Tensor, il: int, name: str) -> Tensor:
+        return self.reshape(self.normed(self.reshape(t, t.ne[0] * t.ne[1], t.ne[2]), il, name, "layer"), *t.ne[:3])
+
+
+class OpenElm(Decoder):
+    """One fused projection for heads whose number changes from layer to layer."""
+
+    def qkv(self, x: Tensor, il: int, **_: bool) -> tuple[Tensor, Tensor, Tensor]:  # type: ignore[override]
+        m, n, d = self.m, self.r.n_tokens, self.m.head_k(il)
+        heads, kv = m.n_head(il), m.n_head_kv(il)
+        out = self.reshape(self.lin(x, il, "attn_qkv"), d, heads + 2 * kv, n)
+        q, k, v = (self.view(out, (d, h, n), out.nb[1:3]) for h in (heads, kv, kv))
+        return q, k, v
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        cur = self.attention(self.normed(x, il, "attn_norm"), il)
+        x, cur = self.rows_out(il, x, cur)
+        ffn_in = self.add(x, cur)
+        return self.add(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
+
 
 class Qwen2Moe(Decoder):
     """The shared expert's gate is a sigmoid, spelled as silu(x) / x."""
@@ -222,6 +271,12 @@ class Qwen2Moe(Decoder):
 
 class Qwen3Vl(Decoder):
     """Image features of deeper levels added to the first layers' outputs."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        x = super().layer(x, il)
+        if il < self.deepstack():
+            x = self.add(x, self.view(self.wide, (self.m.n_embd, self.r.n_tokens), (self.wide.nb[1],)))
+        return x
 
 
 class SmallThinker(Decoder):
@@ -252,4 +307,21 @@ class StableLm(Decoder):
 
 
 class Talkie(Decoder):
-    """The embeddings are added again, scaled, after every layer."""
+    """The embeddings are added again, scaled, after every layer; no norm but the queries' has weights."""
+
+    def body(self, x: Tensor) -> Tensor:
+        self.skip = x
+        return super().body(x)
+
+    def embed(self, **_: object) -> Tensor:  # type: ignore[override]
+        return self.rms_norm(super().embed())
+
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
+        return self.normed(q, il, "attn_q_norm"), self.rms_norm(k)
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        cur = self.attention(self.rms_norm(x), il)
+        cur, x, skip = self.rows_out(il, cur, x, self.skip)
+        ffn_in = self.add(cur, x)
+        cur = self.add(self.ffn(self.rms_norm(ffn_in), il), ffn_in)
+        return self.add(cur, self.mul(skip, self.w(il, "layer_output_scale")))
