@@ -110,7 +110,7 @@ def _read_header(header: _Header) -> None:
     _check_count(cursor, n_kv, "metadata keys", most=MAX_KEYS, smallest=MIN_KV, at=16)
     _read_metadata(header, n_kv)
     header.end = cursor.offset
-    header.alignment = _alignment(header)
+    header.alignment = _alignment(header, n_tensors)
     _check_count(cursor, n_tensors, "tensors", most=MAX_TENSORS, smallest=MIN_TENSOR, at=8)
     raws: list[_Raw] = []
     try:
@@ -136,7 +136,7 @@ def _read_metadata(header: _Header, n: int) -> None:
         header.types[key] = type_name
 
 
-def _alignment(header: _Header) -> int:
+def _alignment(header: _Header, n_tensors: int) -> int:
     key = "general.alignment"
     report, value = header.values.report, header.metadata.get(key, DEFAULT_ALIGNMENT)
     if key not in header.metadata:
@@ -145,7 +145,7 @@ def _alignment(header: _Header) -> int:
         report("bad-alignment", f"of type {header.types[key]}, must be u32", where=key)
     elif not value or value & (value - 1):
         report("bad-alignment", f"{value} is not a power of two", where=key)
-    elif header.end + -header.end % value > header.values.cursor.size and value > 0xFFFF:
+    elif n_tensors and value > 0xFFFF and header.end + -header.end % value > header.values.cursor.size:
         report("bad-alignment", f"an alignment of {value:,} leads past the end of the file", where=key)
     else:
         if value % 8 or value > 0xFFFF + 1:
@@ -258,9 +258,10 @@ def read_gguf(source: Source, *, strict: bool = True, head: bytes = b"") -> Mode
     """
     cursor = Cursor(source, head=head)
     header = _Header(cursor, strict=strict)
-    if (head or source.read_at(0, 4))[:4] != MAGIC:
-        raise NotAModelFile(f"{source.name}: not a GGUF file", 0)
     try:
+        cursor.need(min(len(MAGIC), source.size))
+        if cursor.buf[: len(MAGIC)] != MAGIC:
+            raise NotAModelFile(f"{source.name}: not a GGUF file", 0)
         _read_header(header)
     except Stop as stop:
         header.values.report(stop.code, stop.what, stop.offset, where=stop.where)
