@@ -7,8 +7,12 @@ import os
 import struct
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from inspector.checkpoint import SeveralModels, open_checkpoint, split_name
 from inspector.checkpoint.listing import MAX_ENTRIES, list_folder
@@ -317,6 +321,16 @@ def test_a_broken_index_is_a_defect_and_the_shards_are_found_by_name(sharded, co
     assert len(checkpoint.defects) == 1
 
 
+@pytest.mark.parametrize("content", [{"weight_map": {}}, {}])
+def test_an_index_without_any_file_is_a_model_without_files(tmp_path, content):
+    write(tmp_path, INDEX, content)
+    checkpoint = open_checkpoint(str(tmp_path), strict=False)
+    assert (checkpoint.format, checkpoint.files) == ("safetensors", ())
+    assert checkpoint.notes
+    write(tmp_path, "m.gguf", gguf("t"))
+    assert [t.name for t in open_checkpoint(str(tmp_path)).tensors] == ["t"]
+
+
 def test_a_broken_shard_is_named(sharded):
     write(sharded, B, b"\1" + b"\0" * 30)
     with pytest.raises(FormatError, match=B):
@@ -533,6 +547,53 @@ def test_sub_folders_are_listed_one_level_deep_and_hidden_ones_not_at_all(tmp_pa
     listing = list_folder(str(tmp_path))
     assert [e.name for e in listing.entries.values() if not e.problem] == ["a.txt", "b/c.txt"]
     assert listing.complete
+
+
+NAMES = (
+    *(A, B, INDEX, "model.safetensors", "config.json", "modules.json", "model_index.json", "adapter_config.json"),
+    *("adapter_model.safetensors", "m-Q8_0.gguf", "m-Q8_0-00001-of-00002.gguf", "m-Q8_0-00002-of-00002.gguf"),
+    *("mmproj-x.gguf", "consolidated.safetensors", "pytorch_model.bin", "unet/model.safetensors", "my-lora.gguf"),
+)
+DOCUMENTS = (
+    *({}, [], None, 3, [3], [{}], {"weight_map": {}}, {"weight_map": [1]}, index(a=A, b=B), index(a="../x")),
+    *([{"path": "unet"}], [{"path": ".."}], {"unet": [1]}, {"base_model_name_or_path": 3}),
+)
+
+
+def place(path, kind):
+    """One file, whole or cut, or something that is no file."""
+    path.parent.mkdir(exist_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to("/etc/passwd")
+    elif kind == "loop":
+        path.symlink_to(path.name)
+    elif kind == "folder":
+        path.mkdir(exist_ok=True)
+    elif isinstance(kind, int):
+        whole = gguf("t") if path.suffix == ".gguf" else safetensors("a")
+        path.write_bytes(
+            json.dumps(DOCUMENTS[kind % len(DOCUMENTS)]).encode() if path.suffix == ".json" else whole[:kind]
+        )
+
+
+KINDS = st.sampled_from([1000] * 4 + ["pipe", "link", "loop", "folder"]) | st.integers(0, 99)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), KINDS, max_size=7), st.booleans())
+def test_any_folder_is_a_model_or_one_known_error(files, strict):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file, kind in files.items():
+            place(folder / file, kind)
+        for target in (name, f"{name}:Q8_0", *(str(folder / file) for file in files)):
+            try:
+                checkpoint = open_checkpoint(target, strict=strict)
+            except InspectorError:
+                continue
+            assert checkpoint.files or checkpoint.missing or checkpoint.notes or checkpoint.defects
 
 
 # --- the Hub's cache -----------------------------------------------------------------------------------------------

@@ -89,7 +89,7 @@ def _open_listed(listing: Listing, quant: str | None, gathering: Gathering) -> C
             gathering.set_aside("component", [entry])
     own, own_gguf = tensors.pop("weights", []), ggufs.pop("weights", [])
     indexed = any(name.endswith(INDEX_SUFFIX) for name in gathering.documents)
-    if (own or indexed) and quant is None:
+    if (own or (indexed and not own_gguf)) and quant is None:
         _set_aside(tensors, gathering)
         _set_aside({"quant": own_gguf, **ggufs}, gathering)
         return open_safetensors_folder(own, listing, gathering)

@@ -84,7 +84,10 @@ def open_safetensors_folder(weights: list[Entry], listing: Listing, gathering: G
     if whole is not None:
         gathering.set_aside("twin", [e for e in weights if e is not whole])
         return open_entries([whole], gathering)
-    if len(weights) <= 1:
+    if not weights:
+        gathering.notes.append("an index, and none of the files that it should name")
+        return gathering.checkpoint((), "safetensors")
+    if len(weights) == 1:
         return open_entries(weights, gathering)
     return _open_unindexed(_weights(weights), gathering)
 
