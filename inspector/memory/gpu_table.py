@@ -1,4 +1,4 @@
-"""GPU memory sizes in MiB. One row a product: name, vendor, total, source, reported by the driver, CUDA total, aliases."""
+"""GPU memory sizes in MiB, one row a product; `reported`: the driver's own figure, not the vendor's nominal one."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ _NVIDIA = (
     ("RTX 4500 Ada",     24570, True,  None, ("rtx4500 ada generation",)),
     ("RTX 5000 Ada",     32760, True,  None, ("rtx5000 ada generation",)),
     ("RTX 6000 Ada",     49140, True,  None, ("rtx6000 ada generation", "6000ada")),
-    ("RTX PRO 6000",     97887, True,  None, ("rtx pro 6000 blackwell", "rtx pro 6000 blackwell workstation edition", "pro6000")),
+    ("RTX PRO 6000",     97887, True,  None, ("rtx pro 6000 blackwell", "pro6000")),
     ("RTX PRO 5000",     49152, False, None, ("rtx pro 5000 blackwell",)),
     ("RTX PRO 4500",     32768, False, None, ("rtx pro 4500 blackwell",)),
     ("RTX PRO 4000",     24576, False, None, ("rtx pro 4000 blackwell",)),
@@ -128,8 +128,9 @@ _AMD = (
     ("Ryzen AI Max+ 395 96GB", 96, ("strix halo", "ryzen ai max 395")),
 )
 _INTEL = (
-    ("Arc A380", 6, ("a380",)), ("Arc A580", 8, ("a580",)), ("Arc A750", 8, ("a750",)), ("Arc A770", 16, ("a770", "arc a770 16gb")),
-    ("Arc B570", 10, ("b570",)), ("Arc B580", 12, ("b580",)), ("Arc Pro B50", 16, ("b50",)), ("Arc Pro B60", 24, ("b60",)),
+    ("Arc A380", 6, ("a380",)), ("Arc A580", 8, ("a580",)), ("Arc A750", 8, ("a750",)), ("Arc A770", 16, ("a770",)),
+    ("Arc B570", 10, ("b570",)), ("Arc B580", 12, ("b580",)), ("Arc Pro B50", 16, ("b50",)),
+    ("Arc Pro B60", 24, ("b60",)),
     ("Data Center GPU Flex 170", 16, ("flex170",)), ("Data Center GPU Max 1100", 48, ("max1100",)),
     ("Data Center GPU Max 1550", 128, ("max1550", "ponte vecchio")), ("Gaudi 2", 96, ()), ("Gaudi 3", 128, ()),
 )

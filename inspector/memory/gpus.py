@@ -221,3 +221,19 @@ def apple_working_set(unified: int) -> int:
     document it, and `sysctl iogpu.wired_limit_mb` moves it.
     """
     return unified * 2 // 3 if unified <= 36 * GIB else unified * 3 // 4
+
+
+def gpu_rows() -> list[dict[str, Any]]:
+    """The registry as plain rows, sizes in bytes."""
+    return [
+        {
+            "name": row.name,
+            "vendor": row.vendor,
+            "capacity": row.capacity,
+            "reserve": row.reserve,
+            "reported": row.reported,
+            "source": row.source,
+            "aliases": list(row.aliases),
+        }
+        for row in GPUS.values()
+    ]
