@@ -1,7 +1,7 @@
 """Compute buffers of llama.cpp, predicted by building its worst-case graph and replaying its allocator.
 
 Source: llama.cpp b11434: src/llama-graph.cpp, src/models/*.cpp, src/llama-context.cpp, ggml/src/ggml-alloc.c,
-ggml/src/ggml-backend.cpp.
+ggml/src/ggml-backend.cpp. Measured: one CPU back end, and devices through the RPC back end.
 """
 
 from __future__ import annotations
@@ -12,20 +12,82 @@ from inspector.memory.engines.llamacpp_graph.archs import ARCHS
 from inspector.memory.engines.llamacpp_graph.model import Model
 from inspector.memory.engines.llamacpp_graph.run import Run
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
 
-def build(facts, effective):
-    model = Model(facts)
-    module, cls, options = ARCHS[model.arch]
-    def elem(name):
-        d = DTYPES[name.upper()]
-        return (d.block_elems, d.block_bytes, d.name.lower())
-    run = Run(effective, elem(effective["type_k"]), elem(effective["type_v"]))
-    mod = __import__(f"{__name__}.{module}", fromlist=[cls])
-    g = getattr(mod, cls)(model, run)
-    g.build(options)
-    return g
+    from inspector.facts import ModelFacts
+    from inspector.memory.engines.llamacpp_graph.decoder import Decoder
+    from inspector.memory.engines.llamacpp_graph.tensor import Elem
+    from inspector.memory.placement import Assignment
+
+HOST: Final = "host"
+ALIGN: Final = 32  # TENSOR_ALIGNMENT of the CPU back end, which also serves the RPC devices measured
 
 
-def simulate(facts, effective):
-    g = build(facts, effective)
-    return measure(g.leafs, g.nodes, None, [32])[0]
+def compute_buffers(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment | None = None
+) -> tuple[Mapping[str, int], str] | None:
+    """Bytes of compute buffers by device, and their grade; None where nothing is known of the graph.
+
+    `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
+    swa_full, offload_kqv, type_k and type_v (names of element types). "derived": the architecture's graph was compared
+    with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it.
+    """
+    devices = assignment.devices if assignment is not None else ()
+    try:
+        model = Model(facts)
+        run = _run(effective)
+        if assignment is not None and devices:
+            _place(facts, model, run, assignment)
+        graph, grade = build(model, run)
+    except (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError, AssertionError):
+        return None  # weights or keys that the graph needs are missing or malformed
+    if assignment is None or not devices:
+        return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
+    from inspector.memory.engines.llamacpp_graph.sched import sizes
+
+    pipeline = len(devices) > 1 and run.full_offload and run.offload_kqv and not assignment.overrides
+    found = sizes(graph.leafs, graph.nodes, [ALIGN] * (len(devices) + 1), pipeline=pipeline)
+    return dict(zip((*devices, HOST), found, strict=True)), grade
+
+
+def build(model: Model, run: Run) -> tuple[Decoder, str]:
+    """The worst-case graph and its grade. Raises LookupError where a weight is missing."""
+    from importlib import import_module
+
+    row = ARCHS.get(model.arch)
+    module, name, options = row or ("decoder", "Decoder", {})
+    graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
+    graph.build(options)
+    return graph, "derived" if row else "modelled"
+
+
+def _elem(value: Any) -> Elem:
+    dtype = value if hasattr(value, "block_elems") else DTYPES[str(value).upper()]
+    return (dtype.block_elems, dtype.block_bytes, dtype.name.lower())
+
+
+def _run(effective: Mapping[str, Any]) -> Run:
+    return Run(effective, _elem(effective.get("type_k", "f16")), _elem(effective.get("type_v", "f16")))
+
+
+def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
+    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    from inspector.memory.engines.llamacpp.weights import weights
+
+    number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
+    host = number[HOST]
+    run.host_buf = host
+    run.layer_buf = [number[d] for d in assignment.blocks]
+    run.full_offload = assignment.n_offloaded > len(assignment.blocks)
+    run.offload_kqv = run.offload_kqv and assignment.kv_offload
+    where = {w.name: number[assignment.weight_device(w.name, w.layer)] for w in weights(facts) if not w.copy}
+    where["output.weight"] = number[assignment.weight_device("output.weight", "output")]
+
+    def weight_buf(block: str, name: str) -> int:
+        full = f"blk.{block}.{name}" if block else name
+        return where.get(full, run.layer_buf[int(block)] if block else host)
+
+    model.weight_buf = weight_buf

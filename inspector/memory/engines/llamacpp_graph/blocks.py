@@ -68,7 +68,8 @@ class Blocks(Ops):
     def normed(self, x: Tensor, il: int, name: str, kind: str = "rms") -> Tensor:
         """`norm` with the layer's weights of that name; weights that are not there are left out."""
         m = self.m
-        return self.norm(x, m.weight(il, name + ".weight"), m.weight(il, name + ".bias"), kind, il)
+        w = m.weight(il, name + ".weight") or m.weight(il, name)  # Falcon-H1 leaves the suffix out
+        return self.norm(x, w, m.weight(il, name + ".bias"), kind, il)
 
     def lin(self, x: Tensor, il: int, name: str, *, bias: bool = True) -> Tensor:
         """A projection with the layer's weight of that name, and its scale and bias where there are."""

@@ -68,6 +68,10 @@ class Decoder(Attention):
             x = self.layer(x, il)
         return x
 
+    def rows_out(self, il: int, *ts: Tensor) -> tuple[Tensor, ...]:
+        """Where all hidden states are kept for a draft head, rows are picked after the layers instead."""
+        return ts if self.o.get("rows_last") or self.o.get("h_nextn") == "normed" else super().rows_out(il, *ts)
+
     def logit_scaled(self) -> bool:
         how = self.o.get("logit_scale")
         return bool(self.m.key("logit_scale")) if how == "key" else bool(how)
@@ -87,8 +91,7 @@ class Decoder(Attention):
             cur = self.normed(cur, il, get("attn_post_norm"), kind)
         if get("parallel"):
             return self.parallel(cur, residual, normed, il)
-        if not get("rows_last"):
-            cur, residual = self.rows_out(il, cur, residual)
+        cur, residual = self.rows_out(il, cur, residual)
         if get("residual_scale") and self.m.key("residual_scale"):
             cur = self.scale(cur)
         if get("attn_post_norm") and not get("attn_post_norm_first"):

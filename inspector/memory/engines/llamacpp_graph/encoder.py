@@ -73,7 +73,7 @@ class Bert(BatchDecoder):
         return self.normed(self.add(out, cur), il, "layer_output_norm", "layer")
 
     def feed(self, x: Tensor, il: int) -> Tensor:
-        every = int(self.m.key("moe_every_n_layers", 0))
+        every = int(self.m.key("moe_every_n_layers", 0)) if self.m.arch == "nomic-bert-moe" else 0
         if every and il % every == 1:
             return self.moe(x, il, act="gelu", norm_w=False)
         return self.ffn(x, il, self.o.get("ffn", "silu"))
@@ -84,3 +84,12 @@ class NeoBert(BatchDecoder):
 
     def top(self, name: str) -> Tensor | None:
         return super().top("enc.output_norm.weight" if name == "output_norm.weight" else name)
+
+
+class JinaBert2(Bert):
+    """ALiBi instead of positions; up projections that hold their gate in newer files."""
+
+    def feed(self, x: Tensor, il: int) -> Tensor:
+        up = self.w(il, "ffn_up")
+        both = self.wo(il, "ffn_gate") is None and up.ne[1] != int(self.m.scalar("feed_forward_length", 0))
+        return self.ffn(x, il, "glu" if both else "gelu")

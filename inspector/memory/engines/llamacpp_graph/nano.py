@@ -31,7 +31,7 @@ class PerLayer(Decoder):
         table = self.top("per_layer_token_embd.weight")
         if table is None:
             return None
-        width = int(m.key("embedding_length_per_layer_input", 0))
+        width = table.ne[0] // m.n_layer
         rows = self.get_rows(table, self.input(I32, n, name="inp_tokens_per_layer"))
         rows = self.expand(self.scale(self.reshape(rows, width, m.n_layer, n)))
         proj = self.top("per_layer_model_proj.weight")

@@ -40,11 +40,11 @@ class Recurrent(Decoder):
     def state_sizes(self) -> tuple[int, int]:
         """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
         m, key = self.m, self.m.key
-        if key("wkv.head_size"):
+        if "rwkv" in m.arch:
             return int(key("token_shift_count", 2)) * m.n_embd, m.n_embd * int(key("wkv.head_size"))
-        if key("shortconv.l_cache"):
+        if m.arch in ("lfm2", "lfm2moe"):
             return m.n_embd * (int(key("shortconv.l_cache")) - 1), self.d_state * self.d_inner
-        if key("kda.head_dim"):
+        if m.arch == "kimi-linear":
             d = int(key("kda.head_dim"))
             return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
         conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
@@ -244,8 +244,7 @@ class FalconH1(Recurrent):
     def layer(self, x: Tensor, il: int) -> Tensor:
         attn = self.attention(self.normed(x, il, "attn_norm"), il)
         ssm = self.mamba2(self.normed(x, il, "attn_norm"), il)
-        cur, x = self.rows_out(il, self.add(attn, ssm), x)
-        ffn_in = self.add(cur, x)
+        (ffn_in,) = self.rows_out(il, self.add(self.add(attn, ssm), x))
         out = self.ffn(self.normed(ffn_in, il, "ffn_norm"), il)
         return self.add(out, ffn_in)
 
@@ -312,6 +311,11 @@ class NemotronH(Recurrent):
 
 class Lfm2(Recurrent):
     """Short convolutions with attention in between."""
+
+    def rotations(self, c: Any, layers: list[int]) -> None:
+        """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""
+        if not self.m.n_swa:
+            super().rotations(c, layers)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.normed(x, il, "attn_norm")
@@ -393,3 +397,17 @@ class Qwen3Next(Recurrent):
         y = self.gated_norm(y, il, self.reshape(z, dv, hv, n, seqs))
         cur = self.lin(self.reshape(y, dv * hv, n, seqs), il, "ssm_out")
         return self.reshape(cur, self.m.n_embd, n * seqs)
+
+
+class Qwen35(Qwen3Next):
+    """Separate projections for beta and alpha; the fused kernel takes fewer keys than values."""
+
+    def repeats_keys(self) -> bool:
+        return False
+
+    def beta_and_gate(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
+        n, seqs, hv = self.n_seq_tokens, self.r.n_seqs, self.dt_rank
+        beta = self.unary(self.reshape(self.lin(x, il, "ssm_beta"), 1, hv, n, seqs))
+        alpha = self.add(self.reshape(self.lin(x, il, "ssm_alpha"), hv, n, seqs), self.bias(il, "ssm_dt"))
+        gate = self.mul(self.unary(alpha), self.plain(il, "ssm_a"))
+        return beta, self.reshape(gate, 1, hv, n, seqs)

@@ -196,7 +196,7 @@ class GroveMoe(Decoder):
         logits = self.lin(x, il, "ffn_gate_inp")
         out = self.moe(x, il, logits=logits)
         chunks = m.n_expert // int(m.key("experts_per_group", 1) or 1)
-        more = self.moe(x, il, logits=logits, n_expert=chunks, n_used=min(chunks, m.n_expert_used(il)), suffix="_chexps")
+        more = self.moe(out, il, logits=logits, n_expert=chunks, n_used=min(chunks, m.n_expert_used(il)), suffix="_chexps")
         return self.add(out, self.scale(more))
 
 
