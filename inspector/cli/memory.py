@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # option, click's arguments, the engines it belongs to, where it goes (an argument of the engine's, or the workload's
 # options), help
-_ENGINE_OPTIONS: Final = (
+_ENGINE_OPTIONS: Final[tuple[tuple[str, dict[str, Any], str, str, str], ...]] = (
     ("--kv-form", dict(type=click.Choice(["layers", "gqa", "heads", "hidden"])), "textbook", "argument",
      "Form of the KV formula."),
     ("--constant-factor", dict(type=SIZE), "textbook", "argument", "Simplified activations: bytes a token."),
@@ -53,7 +53,7 @@ _ENGINE_OPTIONS: Final = (
     ("--attn", dict(type=click.Choice(["sdpa", "flash", "eager"])), "transformers", "option", "Attention kernel."),
     ("--dtype", dict(metavar="TYPE"), "vllm transformers", "option", "Compute type: bfloat16, float16, float32."),
 )  # fmt: skip
-_ADDONS: Final = (
+_ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
     ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
     ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),

@@ -34,21 +34,23 @@ def _pick(checkpoint: Checkpoint, keys: tuple[str, ...]) -> tuple[dict[str, Any]
     return ({k: metadata[k] for k in keys} if keys else metadata), types
 
 
-def _whole(checkpoint: Checkpoint, target: str, metadata: dict[str, Any]) -> dict[str, Any]:
-    """Long arrays read from the file after all."""
+def _whole(checkpoint: Checkpoint, metadata: dict[str, Any]) -> dict[str, Any]:
+    """Long texts and arrays read from the file after all."""
     if not any(isinstance(v, LongArray) for v in metadata.values()):
         return metadata
-    from inspector.checkpoint import open_source
+    from inspector.cli.options import open_source
     from inspector.formats.gguf import read_array
 
     file = checkpoint.files[0]
-    with open_source(target, file.name) as source:
-        return {
-            k: read_array(source, v, byte_order=file.byte_order, version=file.version)
-            if isinstance(v, LongArray)
-            else v
-            for k, v in metadata.items()
-        }
+    with open_source(checkpoint, file.name) as source:
+        return {k: _values(read_array, source, v, file.byte_order) for k, v in metadata.items()}
+
+
+def _values(read_array: Any, source: Any, value: Any, byte_order: str) -> Any:
+    if not isinstance(value, LongArray):
+        return value
+    values = tuple(read_array(source, value, byte_order=byte_order))
+    return values[0] if value.elem == "char" and values else values
 
 
 @click.command()
@@ -70,7 +72,7 @@ def meta(target: str, *, keys: tuple[str, ...], full: bool, as_json: bool) -> in
     checkpoint = open_target(target)
     metadata, types = _pick(checkpoint, keys)
     if full:
-        metadata = _whole(checkpoint, target, metadata)
+        metadata = _whole(checkpoint, metadata)
     if as_json:
         outcome.write_json({"schema": "inspector.meta/1", "target": target, "metadata": metadata, "types": dict(types)})
     else:

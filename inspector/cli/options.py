@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from inspector.checkpoint import Checkpoint
+    from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -195,3 +196,14 @@ def open_target(target: str) -> Checkpoint:
     from inspector.checkpoint import open_checkpoint
 
     return open_checkpoint(target)
+
+
+def open_source(checkpoint: Checkpoint, name: str) -> Source:
+    """One of a local checkpoint's files, opened again for what its header reader passed over."""
+    import os
+
+    from inspector.sources.local import LocalSource
+    from inspector.sources.target import parse_target
+
+    path = parse_target(checkpoint.target).path or checkpoint.target
+    return LocalSource(os.path.join(path, name) if os.path.isdir(path) else path, name=name)

@@ -10,6 +10,7 @@ from inspector.cli import outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
+    from inspector.quantization.labels import QuantLabel
 
 
 def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
@@ -28,7 +29,7 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     return incomplete(checkpoint)
 
 
-def _label(checkpoint: Checkpoint):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _label(checkpoint: Checkpoint) -> QuantLabel | None:
     if checkpoint.format != "gguf":
         return None
     from inspector.quantization.labels import quant_label

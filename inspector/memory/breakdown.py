@@ -1,4 +1,4 @@
-"""The cache layer by layer: what kind each layer is, how many tokens or cells it keeps, bytes, and which key said so."""
+"""The cache layer by layer: its kind, how many tokens or cells it keeps, bytes, and which key said so."""
 
 from __future__ import annotations
 

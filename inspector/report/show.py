@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.layers import LatentCache
 from inspector.memory.cache import KV_DTYPES, sum_caches
 from inspector.report.escape import escape
 from inspector.report.text import join, percent, shorten, shorten_middle, table, wrap
@@ -45,10 +46,12 @@ def layer_kinds(facts: ModelFacts) -> list[tuple[str, int, int | None]]:
 
 
 def _dims(facts: ModelFacts) -> str:
-    heads = ""
+    heads = f"{facts.n_heads} heads" if facts.n_heads else ""
     if facts.n_heads:
-        heads = f"{facts.n_heads} heads"
-        if facts.n_kv_heads is not None and facts.head_dim_k:
+        latent = next((c for layer in facts.layers for c in layer.caches if isinstance(c, LatentCache)), None)
+        if latent is not None:
+            heads += f" (latent {latent.rank} + {latent.rope_dim})"
+        elif facts.n_kv_heads is not None and facts.head_dim_k:
             dim = str(facts.head_dim_k)
             if facts.head_dim_v not in (None, facts.head_dim_k):
                 dim += f"/{facts.head_dim_v}"

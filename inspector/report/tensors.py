@@ -10,17 +10,17 @@ from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from inspector.formats.modelfile import TensorInfo
 
-_SORTS = {
+_SORTS: Mapping[str, Callable[[TensorInfo], Any]] = {
     "size": lambda t: (-(t.nbytes or 0), t.name),
     "name": lambda t: _natural(t.name),
     "offset": lambda t: t.offset,
 }
-_GROUPS = {
+_GROUPS: Mapping[str, Callable[[TensorInfo], str]] = {
     "dtype": lambda t: t.dtype.name if t.dtype else t.dtype_name or "unknown",
     "layer": lambda t: "–" if (i := layer_of(t.name)) is None else str(i),
     "role": lambda t: role_of(t.name),
