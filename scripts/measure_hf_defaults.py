@@ -20,7 +20,9 @@ _NOT_SIZES = re.compile(
     r"softcap|multiplier|norm_topk|summary|gradient|_std|^output_|noise|^beam_|num_beam|lang|mask_|temperature|pretraining|mamba_kernels|"
     r"layerdrop|clip|problem|classifier|label|decay|n_ctx$|rel_|lambda|chunk_size_feed|img|image|audio|speech|video|vision"
 )
-_TEXT = re.compile(r"vision|audio|image|video|speech|codec|detr|clip|vit|resnet|swin|depth|segment|wav2vec|hubert|encodec|sam")
+_TEXT = re.compile(
+    r"vision|audio|image|video|speech|codec|detr|clip|vit|resnet|swin|depth|segment|wav2vec|hubert|encodec|sam"
+)
 
 
 def main() -> None:

@@ -48,7 +48,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType({
             "jais2 minimax_m2 ministral ministral3 nemotron olmoe flex_olmo persimmon granitemoe granitemoeshared "
             "granite_swa granitemoe_swa solar_open doge diffllama bitnet cwm afmoe nanochat biogpt xglm ctrl cpmant "
             "gpt-sw3 gpt_neox_japanese hyperclovax iquestcoder kolibri1 laguna mellum flint beam sarvam_moe aria_text "
-            "apertus1p5_text git dory minimax_m3_vl_text hy_v3 phi4_multimodal emu3 emu3_text_model fuyu modernbert-decoder dots1 "
+            "apertus1p5_text git dory minimax_m3_vl_text hy_v3 phi4_multimodal emu3 emu3_text_model fuyu modernbert-decoder "
+            "dots1 "
             "qwen2_vl_text qwen2_5_vl_text qwen2_5_omni_text qwen3_vl_text qwen3_vl_moe_text qwen3_omni_moe_text "
             "glm4v_text glm4v_moe_text cohere_compass_text baichuan yi aquila xverse orion "
             "megrez step1 olmo1 minicpm trocr got_ocr2", _PLAIN),
@@ -84,7 +85,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType({
     "zaya": Row(state="cca"),
     **_rows("inkling_text inkling2_text inkling2_loop_text", Row(attention="swa_heads", state="inkling")),
     # encoders: nothing is kept
-    **_rows("albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm esmc "
+    **_rows("albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm "
+            "esmc "
             "eurobert flaubert fnet funnel gte ibert jina_embeddings_v3 layoutlm layoutlmv3 longformer luke "
             "megatron-bert mobilebert modernbert mpnet mra neomme nomic_bert nystromformer perceiver rembert roberta "
             "roberta-prelayernorm roc_bert roformer squeezebert tapas ultrabert xlm-roberta xlm-roberta-xl "
@@ -160,27 +162,35 @@ def _kind(type_: str, kept: tuple[Cache, ...]) -> str:
 
 def _shared_from(k: HfConfig, row: Row, n: int) -> int:
     """The first layer that reuses another's keys and values."""
-    shared = k.int("num_kv_shared_layers", 0) or 0 if row.shared else 0
+    shared = k.count("num_kv_shared_layers", 0) or 0 if row.shared else 0
     return n - min(shared, n)
 
 
 def _copies(k: HfConfig, n: int) -> tuple[int, ...]:
     """How often each layer runs in one pass: looped models store anew each time."""
     if k.model_type == "hrm_text":
-        return ((k.int("H_cycles", 2) or 1) * ((k.int("L_cycles", 3) or 0) + 1),) * n
+        return ((k.count("H_cycles", 2) or 1) * ((k.count("L_cycles", 3) or 0) + 1),) * n
     if k.model_type == "dory" and k.get("recurrent_kv_cache_mode", "per_loop") == "per_loop":
-        start, stop, times = k.int("n_input_layers", 0) or 0, n - (k.int("n_output_layers", 0) or 0), "n_recurrent_loops"
+        start, stop, times = (
+            k.count("n_input_layers", 0) or 0,
+            n - (k.count("n_output_layers", 0) or 0),
+            "n_recurrent_loops",
+        )
     elif k.model_type == "inkling2_loop_text":
-        start, stop, times = k.int("loop_layer_index_start", 0) or 0, k.int("loop_layer_index_end", n) or 0, "loop_num_passes"
+        start, stop, times = (
+            k.count("loop_layer_index_start", 0) or 0,
+            k.count("loop_layer_index_end", n) or 0,
+            "loop_num_passes",
+        )
     else:
         return (1,) * n
-    return tuple((k.int(times, 1) or 1) if start <= i < stop else 1 for i in range(n))
+    return tuple((k.count(times, 1) or 1) if start <= i < stop else 1 for i in range(n))
 
 
 def _n_layers(k: HfConfig) -> int:
     """Layers that the weights have (hrm_text and dory write other counts into `num_hidden_layers`)."""
     if k.model_type == "hrm_text":
-        return k.int("num_layers_per_stack") or k.n_layers
+        return k.count("num_layers_per_stack") or k.n_layers
     own = k.strings("layer_types") or ()
     return k.n_layers // 2 if k.model_type == "dory" and "mlp" in own else k.n_layers
 
@@ -212,9 +222,9 @@ def _decoder_layers(k: HfConfig, row: Row) -> Iterable[Layer]:
 def _seq2seq_layers(k: HfConfig, row: Row) -> Iterable[Layer]:
     layer_key, head_key = row.seq2seq or ("", "")
     n = k.layer_count(layer_key) or k.n_layers
-    heads = k.int(head_key) or k.n_heads
-    hidden = k.int("hidden_size")
-    dim = k.int("d_kv") or (hidden // heads if hidden and heads else None)
+    heads = k.count(head_key) or k.n_heads
+    hidden = k.count("hidden_size")
+    dim = k.count("d_kv") or (hidden // heads if hidden and heads else None)
     moe = moe_layers(k, n)
     for i in range(n):
         kept: tuple[Cache, ...] = (UnknownCache("attention"),)

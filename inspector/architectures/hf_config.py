@@ -144,7 +144,7 @@ class HfConfig:
                 return mapping[key]
         return default
 
-    def int(self, name: str, default: int | None = None) -> int | None:
+    def count(self, name: str, default: int | None = None) -> int | None:
         """A whole number, or `default` where the key is absent; anything else is noted and not used."""
         value = self.get(name)
         if value is None:
@@ -158,7 +158,7 @@ class HfConfig:
 
     def need(self, name: str) -> int:
         """A whole number that the question cannot do without. Raises MissingKey."""
-        value = self.int(name)
+        value = self.count(name)
         if value is None:
             raise MissingKey(f"config.json of {self.model_type or 'no model_type'} does not say {name}")
         return value
@@ -194,7 +194,7 @@ class HfConfig:
     @property
     def n_layers(self) -> int:
         """Layers that the file claims. Raises MissingKey, LimitExceeded."""
-        n = self.int("num_hidden_layers")
+        n = self.count("num_hidden_layers")
         if n is None:  # nemotron_h counts its list
             listed = self.get("layer_types") or self.get("hybrid_override_pattern")
             n = len(listed) if isinstance(listed, list | str) else self.need("num_hidden_layers")
@@ -204,7 +204,7 @@ class HfConfig:
 
     def layer_count(self, name: str) -> int | None:
         """A count of layers under another key, within the same bound. Raises LimitExceeded."""
-        n = self.int(name)
+        n = self.count(name)
         if n is not None and n > MAX_LAYERS:
             raise LimitExceeded(f"config.json claims {n:,} layers")
         return n
@@ -212,12 +212,12 @@ class HfConfig:
     @property
     def n_heads(self) -> int | None:
         """Query heads of one layer."""
-        return self.int("num_attention_heads")
+        return self.count("num_attention_heads")
 
     @property
     def n_kv_heads(self) -> int | None:
         """Key-value heads of one layer: the query heads where no key says otherwise."""
-        found = self.int("num_key_value_heads")
+        found = self.count("num_key_value_heads")
         if found is None and self.n_heads is not None:
             self.origin["num_key_value_heads"] = f"{self.origin.get('num_attention_heads', '')} (no key of its own)"
         return found or self.n_heads
@@ -225,10 +225,10 @@ class HfConfig:
     @property
     def head_dim(self) -> int | None:
         """Elements of one head: its own key, and only without one hidden_size divided by the heads."""
-        own = self.int("head_dim")
+        own = self.count("head_dim")
         if own:
             return own
-        hidden, heads = self.int("hidden_size"), self.n_heads
+        hidden, heads = self.count("hidden_size"), self.n_heads
         if not hidden or not heads:
             return None
         self.origin["head_dim"] = "hidden_size / num_attention_heads"

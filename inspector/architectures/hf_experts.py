@@ -21,7 +21,7 @@ def experts(k: HfConfig) -> tuple[int | None, int | None]:
     if k.model_type == "dbrx":
         own = k.sub("ffn_config")
         return int(own.get("moe_num_experts", 4)), int(own.get("moe_top_k", 1))
-    n, used = k.int("num_experts"), k.int("num_experts_per_tok")
+    n, used = k.count("num_experts"), k.count("num_experts_per_tok")
     if k.model_type.startswith("gemma4") and not k.flag("enable_moe_block"):
         return None, None
     return (n, used) if n else (None, None)
@@ -31,11 +31,11 @@ def _from_first(key: str, default: int, *, freq: str = "") -> Rule:
     """Dense up to layer `key`, and routed from there on (every `freq`-th, where that key exists)."""
 
     def rule(k: HfConfig, n: int) -> Sequence[bool]:
-        first = k.int(key, default) or 0
+        first = k.count(key, default) or 0
         listed = k.get(freq) if freq else None
         if isinstance(listed, list):
             return tuple(i >= first and i < len(listed) and bool(listed[i]) for i in range(n))
-        step = (k.int(freq) if freq else None) or 1
+        step = (k.count(freq) if freq else None) or 1
         return tuple(i >= first and i % step == 0 for i in range(n))
 
     return rule
@@ -43,24 +43,24 @@ def _from_first(key: str, default: int, *, freq: str = "") -> Rule:
 
 def _qwen(k: HfConfig, n: int) -> Sequence[bool]:
     dense = frozenset(k.ints("mlp_only_layers") or ())
-    step = k.int("decoder_sparse_step") or 1
+    step = k.count("decoder_sparse_step") or 1
     return tuple(i not in dense and (i + 1) % step == 0 for i in range(n))
 
 
 def _jamba(k: HfConfig, n: int) -> Sequence[bool]:
-    period, offset = k.int("expert_layer_period") or 2, k.int("expert_layer_offset", 1)
+    period, offset = k.count("expert_layer_period") or 2, k.count("expert_layer_offset", 1)
     return tuple(i % period == offset for i in range(n))
 
 
 def _llama4(k: HfConfig, n: int) -> Sequence[bool]:
     listed = k.ints("moe_layers")
-    step = k.int("interleave_moe_layer_step") or 1
+    step = k.count("interleave_moe_layer_step") or 1
     moe = frozenset(range(step - 1, n, step) if listed is None else listed)
     return tuple(i in moe for i in range(n))
 
 
 def _ernie(k: HfConfig, n: int) -> Sequence[bool]:
-    start, step = k.int("moe_layer_start_index", 1) or 0, k.int("moe_layer_interval") or 1
+    start, step = k.count("moe_layer_start_index", 1) or 0, k.count("moe_layer_interval") or 1
     end = k.get("moe_layer_end_index")
     last = end if isinstance(end, int) and end >= 0 else n - 1
     return tuple((i + 1) % step == 0 and start <= i <= last for i in range(n))
@@ -79,14 +79,18 @@ def _step3(k: HfConfig, n: int) -> Sequence[bool]:
     return tuple(i in moe for i in range(n))
 
 
+def _each(names: str, rule: Rule) -> dict[str, Rule]:
+    return dict.fromkeys(names.split(), rule)
+
+
 # fmt: off
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({
-    **dict.fromkeys("qwen2_moe qwen3_moe qwen3_next qwen3_vl_moe_text qwen3_omni_moe_text".split(), _qwen),
-    **dict.fromkeys("deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm_moe_dsa glm4_moe glm4v_moe_text dots1 solar_open "
-                    "axk1 axk2 glm4_moe_lite dots3_note dots3_note_text mistral4 mistral_large4_text sarvam_mla "
-                    "sarvam_moe kimi_linear unlimited_ocr_text".split(),
-                    _from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),
-    **dict.fromkeys("bailing_hybrid exaone_moe cohere2_moe".split(), _from_first("first_k_dense_replace", 0)),
+    **_each("qwen2_moe qwen3_moe qwen3_next qwen3_vl_moe_text qwen3_omni_moe_text", _qwen),
+    **_each("deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm_moe_dsa glm4_moe glm4v_moe_text dots1 solar_open "
+            "axk1 axk2 glm4_moe_lite dots3_note dots3_note_text mistral4 mistral_large4_text sarvam_mla "
+            "sarvam_moe kimi_linear unlimited_ocr_text",
+            _from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),
+    **_each("bailing_hybrid exaone_moe cohere2_moe", _from_first("first_k_dense_replace", 0)),
     "afmoe": _from_first("num_dense_layers", 0), "lfm2_moe": _from_first("num_dense_layers", 0),
     "hy_v3": _from_first("first_k_dense_replace", 1), "hy_v4": _from_first("first_k_dense_replace", 1),
     "laguna": _from_first("first_k_dense_replace", 1), "mimo_v2_flash": _from_first("", 1, freq="moe_layer_freq"),

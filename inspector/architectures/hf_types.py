@@ -30,7 +30,7 @@ def _last_of(period: int, *, key: str = "", other: str = SLIDING, mark: str = FU
     """The last layer of every `period` (or of every `key` layers, where the file has that key) is `mark`."""
 
     def rule(k: HfConfig, n: int) -> Sequence[str]:
-        p = (k.int(key) if key else None) or period
+        p = (k.count(key) if key else None) or period
         return tuple(other if (i + 1) % p else mark for i in range(n))
 
     return rule
@@ -38,7 +38,7 @@ def _last_of(period: int, *, key: str = "", other: str = SLIDING, mark: str = FU
 
 def _first_of(period: int, *, key: str = "", other: str = SLIDING) -> Rule:
     def rule(k: HfConfig, n: int) -> Sequence[str]:
-        p = (k.int(key) if key else None) or period
+        p = (k.count(key) if key else None) or period
         return tuple(other if i % p else FULL for i in range(n))
 
     return rule
@@ -51,35 +51,35 @@ def _where(full: Callable[[int, int], bool], *, other: str = SLIDING, mark: str 
 
 def by_window(k: HfConfig, n: int) -> Sequence[str]:
     """One window for all layers, where a config has one (cache_utils.py get_layer_types_and_kwargs)."""
-    if k.int("sliding_window"):
+    if k.count("sliding_window"):
         return (SLIDING,) * n
-    return (CHUNKED if k.int("attention_chunk_size") else FULL,) * n
+    return (CHUNKED if k.count("attention_chunk_size") else FULL,) * n
 
 
 def _switched_window(k: HfConfig, n: int) -> Sequence[str]:
     """`sliding_window` counts only with `use_sliding_window`, and then from `max_window_layers` on."""
-    if not k.flag("use_sliding_window") or not k.int("sliding_window"):
+    if not k.flag("use_sliding_window") or not k.count("sliding_window"):
         return (FULL,) * n
-    start = k.int("max_window_layers", 0) or 0
+    start = k.count("max_window_layers", 0) or 0
     return tuple(SLIDING if i >= start else FULL for i in range(n))
 
 
 def _qwen2_moe(k: HfConfig, n: int) -> Sequence[str]:
     if not k.flag("use_sliding_window"):
         return (FULL,) * n
-    stop = k.int("max_window_layers", 0) or 0
+    stop = k.count("max_window_layers", 0) or 0
     return tuple(SLIDING if (i + 1) % 2 and i < stop else FULL for i in range(n))
 
 
 def _dots1(k: HfConfig, n: int) -> Sequence[str]:
-    start = k.int("max_window_layers", 0) or 0
-    return tuple(SLIDING if k.int("sliding_window") and i >= start else FULL for i in range(n))
+    start = k.count("max_window_layers", 0) or 0
+    return tuple(SLIDING if k.count("sliding_window") and i >= start else FULL for i in range(n))
 
 
 def _smollm3(k: HfConfig, n: int) -> Sequence[str]:
-    if not k.flag("use_sliding_window") or not k.int("sliding_window"):
+    if not k.flag("use_sliding_window") or not k.count("sliding_window"):
         return (FULL,) * n
-    interval = k.int("no_rope_layer_interval") or 4
+    interval = k.count("no_rope_layer_interval") or 4
     rope = k.ints("no_rope_layers") or tuple(int((i + 1) % interval != 0) for i in range(n))
     return tuple(FULL if i >= len(rope) or rope[i] else SLIDING for i in range(n))
 
@@ -87,13 +87,13 @@ def _smollm3(k: HfConfig, n: int) -> Sequence[str]:
 def _llama4(k: HfConfig, n: int) -> Sequence[str]:
     """1 in `no_rope_layers` means that the layer has rope, and with it chunks."""
     rope = k.ints("no_rope_layers") or ()
-    step = k.int("no_rope_layer_interval") or 4
+    step = k.count("no_rope_layer_interval") or 4
     has_rope = rope if len(rope) >= n else tuple(int((i + 1) % step != 0) for i in range(n))
     return tuple(CHUNKED if has_rope[i] else FULL for i in range(n))
 
 
 def _exaone4(k: HfConfig, n: int) -> Sequence[str]:
-    if not k.int("sliding_window"):
+    if not k.count("sliding_window"):
         return (FULL,) * n
     pattern = k.get("sliding_window_pattern")
     if isinstance(pattern, str) and pattern:  # published files write it out: "LLLG"
@@ -102,7 +102,7 @@ def _exaone4(k: HfConfig, n: int) -> Sequence[str]:
 
 
 def _jamba(k: HfConfig, n: int) -> Sequence[str]:
-    period, offset = k.int("attn_layer_period") or 8, k.int("attn_layer_offset", 4)
+    period, offset = k.count("attn_layer_period") or 8, k.count("attn_layer_offset", 4)
     return tuple(FULL if i % period == offset else LINEAR for i in range(n))
 
 
@@ -135,7 +135,7 @@ def _kimi_linear(k: HfConfig, n: int) -> Sequence[str]:
 
 
 def _zamba(k: HfConfig, n: int) -> Sequence[str]:
-    period, offset = k.int("attn_layer_period") or 6, k.int("attn_layer_offset", 4)
+    period, offset = k.count("attn_layer_period") or 6, k.count("attn_layer_offset", 4)
     rest = (HYBRID if i % period == offset else LINEAR for i in range(max(n - 3, 0)))
     return ((LINEAR, LINEAR, HYBRID, *rest))[:n]
 
@@ -153,8 +153,8 @@ def _recurrent_gemma(k: HfConfig, n: int) -> Sequence[str]:
 
 
 def _cohere2_moe(k: HfConfig, n: int) -> Sequence[str]:
-    dense = min(k.int("first_k_dense_replace", 0) or 0, n)
-    first = k.int("prefix_dense_sliding_window_pattern") or 1
+    dense = min(k.count("first_k_dense_replace", 0) or 0, n)
+    first = k.count("prefix_dense_sliding_window_pattern") or 1
     return (*_last_of(first)(k, dense), *_last_of(4, key="sliding_window_pattern")(k, n - dense))
 
 

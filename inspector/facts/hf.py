@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from inspector.quantization.packed import LogicalTensor
 
 # Names of routed experts' tensors: per-expert modules and v5's fused ones alike.
-_EXPERT: Final = ".experts."
-_SHARED_EXPERT: Final = ".shared_experts."
+_EXPERTS: Final = (".experts.", "block_sparse_moe.input_linear.", "block_sparse_moe.output_linear.")
+# A buffer for transformers, and no parameter, but in ERNIE (modeling_deepseek_v3.py, modeling_ernie4_5_moe.py).
 _BUFFERS: Final = ("e_score_correction_bias",)
 _HEADS: Final = ("lm_head.weight", "embed_out.weight", "language_model.lm_head.weight", "model.lm_head.weight")
 _RENAMED: Final = {
@@ -52,7 +52,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
     k = HfConfig(config)
     layers = _layers(k)
     n_experts, used = experts(k)
-    if n_experts is None and (k.int("n_shared_experts") or 0) > 0:
+    if n_experts is None and (k.count("n_shared_experts") or 0) > 0:
         k.note("shared experts without routed ones: taken as part of every layer")
     params = _params(checkpoint, k, n_experts, used)
     quantization = quantization_config(checkpoint)
@@ -65,21 +65,29 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         n_params=params.total,
         n_params_active=params.active,
         n_layers=len(layers) or None,
-        d_model=k.int("hidden_size"),
+        d_model=k.count("hidden_size"),
         d_ff=_d_ff(k),
         n_heads=next((x.n_heads for x in layers if x.n_heads), k.n_heads if not layers else None),
-        n_kv_heads=1 if latent and not first else first.n_kv_heads if first else k.n_kv_heads if is_encoder(k) else None,
+        n_kv_heads=1
+        if latent and not first
+        else first.n_kv_heads
+        if first
+        else k.n_kv_heads
+        if is_encoder(k)
+        else None,
         head_dim_k=first.head_dim_k if first else latent.width if latent else k.head_dim if is_encoder(k) else None,
         head_dim_v=first.head_dim_v if first else latent.rank if latent else k.head_dim if is_encoder(k) else None,
-        vocab_size=k.int("vocab_size"),
-        n_ctx_train=k.int("max_position_embeddings"),
+        vocab_size=k.count("vocab_size"),
+        n_ctx_train=k.count("max_position_embeddings"),
         layers=layers,
         origin=_origin(k, params.origin),
         n_layers_nextn=nextn,
         n_experts=n_experts,
         n_experts_used=used,
         d_ff_expert=_d_ff_expert(k, n_experts),
-        window=next((c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None),
+        window=next(
+            (c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None
+        ),
         tied_embeddings=_tied(k),
         causal=not is_encoder(k),
         dtype=_dtype(k),
@@ -122,20 +130,22 @@ def _origin(k: HfConfig, params: str) -> dict[str, str]:
 def _d_ff(k: HfConfig) -> int | None:
     if k.model_type == "gemma3n_text" and isinstance(k.get("intermediate_size"), list):
         return max(k.ints("intermediate_size") or (0,)) or None
-    found = k.int("intermediate_size")
-    hidden = k.int("hidden_size")
-    if found is None and hidden and k.model_type in ("gpt2", "gpt_bigcode", "gptj", "codegen", "falcon", "bloom", "gpt_neo"):
+    found = k.count("intermediate_size")
+    hidden = k.count("hidden_size")
+    if (
+        found is None
+        and hidden
+        and k.model_type in ("gpt2", "gpt_bigcode", "gptj", "codegen", "falcon", "bloom", "gpt_neo", "mpt")
+    ):
         k.origin["intermediate_size"] = "4 × hidden_size"
         return 4 * hidden
-    if found is None and hidden and k.model_type == "mpt":
-        return (k.int("expansion_ratio", 4) or 4) * hidden
     return found
 
 
 def _d_ff_expert(k: HfConfig, n_experts: int | None) -> int | None:
     if not n_experts:
         return None
-    return k.int("moe_intermediate_size") or k.int("intermediate_size")
+    return k.count("moe_intermediate_size") or k.count("intermediate_size")
 
 
 def _nextn(k: HfConfig) -> int:
@@ -171,11 +181,15 @@ def _notes(k: HfConfig, params: Iterable[str], nextn: int) -> tuple[str, ...]:
     row = row_of(k)
     notes: list[str] = []
     if row is None:
-        notes.append(f"{k.model_type or 'a config without model_type'} has no row here: a plain reading of the usual keys")
+        notes.append(
+            f"{k.model_type or 'a config without model_type'} has no row here: a plain reading of the usual keys"
+        )
     elif row.note:
         notes.append(row.note)
     if k.prefix:
-        notes.append(f"facts are those of the language model in {k.prefix.rstrip('.')} of {k.outer_type or 'the config'}")
+        notes.append(
+            f"facts are those of the language model in {k.prefix.rstrip('.')} of {k.outer_type or 'the config'}"
+        )
     if nextn:
         notes.append(f"{nextn} further layers predict several tokens ahead; transformers does not load them")
     return (*notes, *k.notes, *params)
@@ -201,8 +215,12 @@ def _from_config(k: HfConfig, n_experts: int | None, used: int | None) -> _Param
     for t in tensors:
         total += t.n_elements
         routed += t.n_elements if t.role == "expert" else 0
-    notes = (f"without the encoder in {k.outer_type}'s own config: the language model's parameters",) if k.prefix else ()
-    return _Params(total, _active(total, routed, n_experts, used), f"shapes that {k.model_type} gives its tensors", notes)
+    notes = (
+        (f"without the encoder in {k.outer_type}'s own config: the language model's parameters",) if k.prefix else ()
+    )
+    return _Params(
+        total, _active(total, routed, n_experts, used), f"shapes that {k.model_type} gives its tensors", notes
+    )
 
 
 def _active(total: int | None, routed: int, n_experts: int | None, used: int | None) -> int | None:
@@ -219,7 +237,7 @@ def _from_tensors(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, us
     notes: list[str] = []
     kept = _without(rows, _ahead(rows, k), "multi-token prediction layers", notes)
     kept = _without(kept, _duplicate_head(kept, k), "a second copy of the tied embedding", notes)
-    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS)}
+    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS) and not k.model_type.startswith("ernie4_5")}
     unknown = [r for r in kept if r.n_elements is None]
     total: int | None = sum(r.n_elements or 0 for r in kept if r.name not in buffers)
     if unknown:
@@ -229,11 +247,13 @@ def _from_tensors(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, us
     if checkpoint.missing:
         total = None
         notes.append(f"{len(checkpoint.missing)} files are missing: their parameters are not known")
-    routed = sum(r.n_elements or 0 for r in kept if _EXPERT in r.name and _SHARED_EXPERT not in r.name)
+    routed = sum(r.n_elements or 0 for r in kept if any(piece in r.name for piece in _EXPERTS))
     return _Params(total, _active(total, routed, n_experts, used), "tensor shapes", tuple(notes))
 
 
-def _without(rows: Iterable[LogicalTensor], dropped: set[str], what: str, notes: list[str]) -> tuple[LogicalTensor, ...]:
+def _without(
+    rows: Iterable[LogicalTensor], dropped: set[str], what: str, notes: list[str]
+) -> tuple[LogicalTensor, ...]:
     rows = tuple(rows)
     n = sum(r.n_elements or 0 for r in rows if r.name in dropped)
     if dropped:
@@ -243,7 +263,7 @@ def _without(rows: Iterable[LogicalTensor], dropped: set[str], what: str, notes:
 
 def _ahead(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
     """Tensors of prediction-ahead layers: under `mtp.`, or in layers past num_hidden_layers."""
-    n = k.int("num_hidden_layers") if _nextn(k) or k.model_type == "deepseek_v3" else None
+    n = k.count("num_hidden_layers") if _nextn(k) or k.model_type == "deepseek_v3" else None
     return {r.name for r in rows if _is_ahead(r.name, n)}
 
 

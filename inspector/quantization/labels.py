@@ -37,14 +37,20 @@ _OTHER_NAMES: Final = (
 )
 # Where a row does not divide into blocks of 256, llama-quantize falls back (tensor_type_fallback, llama-quant.cpp).
 _FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
-    "Q4_K": ("Q5_0",), "Q5_K": ("Q5_1",), "Q6_K": ("Q8_0",), "TQ1_0": ("Q4_0",), "TQ2_0": ("Q4_0",),
-    **dict.fromkeys(("Q2_K", "Q3_K", "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"),
+    "Q4_K": ("Q5_0",), "Q5_K": ("Q5_1",), "Q6_K": ("Q8_0",),
+    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), ("Q4_0",)),
+    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"),
                     ("IQ4_NL",)),
 })
 # fmt: on
 FILE_TYPES: Final[Mapping[int, str]] = MappingProxyType({number: name for number, name, _ in _FTYPES})
 BASE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
     {**{name: base for _, name, base in _FTYPES}, **dict(_OTHER_NAMES)}
+)
+# MXFP4 is for experts only; everything else, and a model without experts altogether, gets Q8_0. IQ3_XS takes the
+# type below its base for most of the attention and, with experts, for FFN gate and up.
+_KIN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {"MXFP4_MOE": ("Q8_0",), "IQ3_XS": ("IQ3_XXS",), "Q8_K_XL": ("F16", "BF16")}
 )
 _GUESSED: Final = 1024  # a bit that old loaders set when the file did not say
 _WEIGHTS_OUTSIDE: Final = ("token_embd", "output.", "per_layer_token_embd", "position_embd")
@@ -88,7 +94,7 @@ def judge(tensors: Iterable[TensorInfo], *, name: str = "", file_type: object = 
     shares, inside = share_by_type(tensors), share_by_type(body(tensors))
     by_name, by_key = label_in_name(name), label_of_key(file_type)
     claimed = by_name or by_key
-    honest = is_honest(claimed, inside) if claimed is not None and inside else None
+    honest = is_honest(claimed, body(tensors)) if claimed is not None and inside else None
     actual = actual_label(inside or shares, shares)
     return QuantLabel(claimed, by_name, by_key, actual, shares, honest, _words(claimed, honest, actual, shares))
 
@@ -119,23 +125,30 @@ def actual_label(inside: tuple[Share, ...], shares: tuple[Share, ...]) -> str:
     return f"{main}, {permille / 10:.0f} % of parameters"
 
 
-def is_honest(claimed: str, inside: tuple[Share, ...]) -> bool | None:
+def is_honest(claimed: str, tensors: Iterable[TensorInfo]) -> bool | None:
     """Whether blocks made like this may be called `claimed`; None for a name that is not known.
 
-    A mix keeps its name while its base type, or what llama-quantize falls back to where rows do not divide, is the
-    most common one in the blocks, or holds a quarter of them: mixes lift single tensors (attention V, FFN down),
-    never most of the model. Dynamic mixes (UD-, _XL) choose types tensor by tensor, and MXFP4_MOE is about experts
-    only: those are judged by bits, which may exceed the base type's by half.
+    A mix keeps its name while its base type is about the most common one in the blocks: mixes lift single tensors
+    (attention V, FFN down), never most of the model. What llama-quantize falls back to counts as the base type where
+    rows do not divide into 256. Dynamic mixes (UD-, _XL) choose types tensor by tensor: they may differ by half in bits.
     """
     base = BASE_TYPES.get(claimed.removeprefix("UD-"))
     if base is None:
         return None
-    family = {base, *_FALLBACKS.get(base, ())}
-    if inside[0].dtype in family:
+    counts: dict[str, int] = {}
+    for t in tensors:
+        name = t.dtype.name if t.dtype is not None else ""
+        kin = (name in _KIN.get(claimed, ()) and (base != "MXFP4" or "_exps" not in t.name)) or (
+            t.shape[-1] % 256 != 0 and name in _FALLBACKS.get(base, ())
+        )
+        counts[base if kin else name] = counts.get(base if kin else name, 0) + t.n_elements
+    # phi-3's fused tensors are the extreme of the honest: Q3_K_L keeps 447 thousandths of Q3_K beside 526 of Q5_K
+    if counts.get(base, 0) * 5 >= max(counts.values(), default=0) * 4:
         return True
-    if claimed.startswith("UD-") or claimed.endswith(("_XL", "_MOE")):
-        return _bits(inside) * 2 <= _base_bits(base) * 3
-    return sum(s.permille for s in inside if s.dtype in family) >= 250
+    if claimed.startswith("UD-") or claimed.endswith("_XL"):
+        bits, expected = _bits(share_by_type(tensors)), _base_bits(base)
+        return expected * 2 <= bits * 3 and bits * 2 <= expected * 3
+    return False
 
 
 def _bits(shares: tuple[Share, ...]) -> float:

@@ -37,7 +37,13 @@ class LogicalTensor(Record):
 # Integer tensors that are no parameters wherever they appear: positions, counters, lookup indices.
 _BUFFER_DTYPES: Final = frozenset({"I64", "I32", "I16", "U64", "U32", "U16", "BOOL", "U8", "I8"})
 # Buffers by name, kept by older files: rotary tables, causal masks and the like.
-_BUFFER_NAMES: Final = ("rotary_emb.inv_freq", "attn.bias", "attn.masked_bias", "attention.bias", "attention.masked_bias")
+_BUFFER_NAMES: Final = (
+    "rotary_emb.inv_freq",
+    "attn.bias",
+    "attn.masked_bias",
+    "attention.bias",
+    "attention.masked_bias",
+)
 
 # A packed tensor's name ending, and the endings of what lies beside it.
 # fmt: off
@@ -62,9 +68,10 @@ _AUX: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
 })
 _TORCHAO_AUX: Final = ("_scale", "_zero_point", "_scale_and_zero", "_per_tensor_scale", "_act_pre_scale")
 # Methods whose packed counts have no rule here: their bytes are exact all the same.
-_UNCOUNTED: Final = frozenset({"aqlm", "vptq", "spqr", "higgs", "fp_quant", "eetq", "sinq", "metal", "fouroversix", "gemma"})
-_UNCOUNTED_ENDINGS: Final = (".codes", ".codebooks", ".indices", ".res_indices", ".centroids", ".weight_q", ".dense_weights",
-                             ".dqweight", ".first_order_stats", ".qweight_trellis", ".trellis", ".suh", ".svh")
+_UNCOUNTED: Final = frozenset({"aqlm", "vptq", "spqr", "higgs", "fp_quant", "eetq", "sinq", "metal", "fouroversix",
+                             "gemma"})
+_UNCOUNTED_ENDINGS: Final = (".codes", ".codebooks", ".indices", ".res_indices", ".centroids", ".weight_q",
+                             ".dense_weights", ".dqweight", ".first_order_stats", ".qweight_trellis", ".trellis", ".suh", ".svh")
 # fmt: on
 _CODES: Final = frozenset({"U8", "I8", "I16", "I32", "I64", "U32", "U16"})
 
@@ -158,15 +165,19 @@ def _weight(x: _Layer) -> tuple[str, int | None]:
         return "bitsandbytes 8-bit", n
     if has(".scales") and x.dtype == "U32":
         return "mlx", _mlx(x)
-    if x.dtype.startswith("F8"):
-        return "fp8", n
-    if x.dtype == "F4":
-        return "fp4", n
+    return (
+        ("fp8" if x.dtype.startswith("F8") else "fp4", n) if x.dtype.startswith("F8") or x.dtype == "F4" else _codes(x)
+    )
+
+
+def _codes(x: _Layer) -> tuple[str, int | None]:
+    """The same for integer storage, which says nothing by itself."""
+    n = x.packed.n_elements
     if x.dtype == "U8" and x.config.get("quant_method") == "bitnet":
         return "bitnet", n * 4
     if x.dtype == "U8" and _fp4_scales(x):
-        return "nvfp4" if has(".weight_scale_2") else "mxfp4", n * 2
-    if x.dtype == "I8" and has(".weight_scale_inv"):
+        return "nvfp4" if ".weight_scale_2" in x.beside else "mxfp4", n * 2
+    if x.dtype == "I8" and ".weight_scale_inv" in x.beside:
         return "fp4", n * 2  # DeepSeek's FP4 experts: two a byte beside block scales
     if x.dtype == "I8":
         return "int8", n
@@ -236,7 +247,10 @@ def quantization_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     hf_quant_config.json; older GPTQ and AWQ files; MLX's top-level `quantization`; torchao's tensor metadata.
     """
     config = checkpoint.config or {}
-    places = (config, *(v for k in ("text_config", "llm_config", "thinker_config") if isinstance(v := config.get(k), dict)))
+    places = (
+        config,
+        *(v for k in ("text_config", "llm_config", "thinker_config") if isinstance(v := config.get(k), dict)),
+    )
     for place in places:
         for key in ("quantization_config", "compression_config"):
             if isinstance(place.get(key), dict) and place[key]:

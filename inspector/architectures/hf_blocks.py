@@ -1,0 +1,331 @@
+"""The parts that layers are built of, as tensors: attention, MLPs, experts, state-space mixers."""
+
+from __future__ import annotations
+
+from inspector.architectures.hf_experts import experts
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from inspector.architectures.hf_config import HfConfig
+
+
+class ExpectedTensor(Record):
+    """A tensor that a config promises. `role`: the words of architectures/roles.py; "expert" is a routed one."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+
+    @property
+    def n_elements(self) -> int:
+        """Product of the shape."""
+        n = 1
+        for dim in self.shape:
+            n *= dim
+        return n
+
+
+class Family(Record):
+    """How one architecture's layers differ from Llama's.
+
+    `norms`: names of a layer's norms; `ln`: they are LayerNorms with a bias; `final`: the last norm ("" for none).
+    `qkv_bias`/`o_bias`: always there; the `*_key` fields name config keys that switch a part on. `qk_norm`: "head"
+    (one weight a head dimension), "full" (the whole projection). `mlp`: gated, fused (gate and up in one), plain
+    (up and down), fc, c_fc, w123, xielu; `moe`: the layout of routed experts. `gated_q`: the query carries an
+    output gate.
+    """
+
+    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
+    ln: bool = False
+    final: str = "model.norm"
+    qkv_bias: bool = False
+    o_bias: bool = False
+    bias_key: str = "attention_bias"
+    qkv_bias_key: str = ""
+    o: str = "o_proj"
+    fused_qkv: bool = False
+    qk_norm: str = ""
+    qk_norm_names: tuple[str, str] = ("q_norm", "k_norm")
+    head_norm_key: str = ""
+    mlp: str = "gated"
+    mlp_bias: bool = False
+    mlp_bias_key: str = "mlp_bias"
+    mlp_at: str = "mlp"
+    moe: str = ""
+    mla: bool = False
+    sinks: bool = False
+    gated_q: bool = False
+    head_bias: bool = False
+    head_bias_key: str = ""
+    parallel_key: str = ""
+
+
+def linear(name: str, out: int, inner: int, role: str, *, bias: bool = False) -> Iterator[ExpectedTensor]:
+    """A projection of `inner` to `out` features."""
+    yield ExpectedTensor(f"{name}.weight", (out, inner), role)
+    if bias:
+        yield ExpectedTensor(f"{name}.bias", (out,), role)
+
+
+def norm(name: str, width: int, *, ln: bool = False) -> Iterator[ExpectedTensor]:
+    """An RMS norm, or a LayerNorm with its bias."""
+    yield ExpectedTensor(f"{name}.weight", (width,), "norm")
+    if ln:
+        yield ExpectedTensor(f"{name}.bias", (width,), "norm")
+
+
+def attention(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+    """Query, key, value and output projections, and what an architecture adds to them."""
+    hidden, heads, kv, dim = k.need("hidden_size"), k.n_heads, k.n_kv_heads, k.head_dim
+    assert heads is not None
+    assert kv is not None
+    assert dim is not None
+    both = bool(family.bias_key) and k.flag(family.bias_key)
+    qkv_bias = family.qkv_bias or both or (bool(family.qkv_bias_key) and k.flag(family.qkv_bias_key))
+    o_bias = family.o_bias or (both and k.model_type not in _NO_OUTPUT_BIAS)
+    if k.model_type == "seed_oss":
+        o_bias = k.flag("attention_out_bias")
+    if family.fused_qkv:
+        yield from linear(f"{at}qkv_proj", (heads + 2 * kv) * dim, hidden, "attention")
+    else:
+        yield from linear(f"{at}q_proj", heads * dim * (2 if family.gated_q else 1), hidden, "attention", bias=qkv_bias)
+        yield from linear(f"{at}k_proj", kv * dim, hidden, "attention", bias=qkv_bias)
+        yield from linear(f"{at}v_proj", kv * dim, hidden, "attention", bias=qkv_bias)
+    yield from linear(f"{at}{family.o}", hidden, heads * dim, "attention", bias=o_bias)
+    if family.sinks:
+        yield ExpectedTensor(f"{at}sinks", (heads,), "attention")
+    q_name, k_name = family.qk_norm_names
+    if family.qk_norm:
+        widths = (dim, dim) if family.qk_norm == "head" else (heads * dim, kv * dim)
+        yield from norm(at + q_name, widths[0])
+        yield from norm(at + k_name, widths[1])
+    elif family.head_norm_key and k.flag(family.head_norm_key):
+        yield from _head_norms(k, at, heads, kv, dim)
+
+
+# Classes whose `attention_bias` leaves the output projection alone.
+_NO_OUTPUT_BIAS = frozenset({"glm", "glm4", "glm4_moe", "smollm3_none", "internlm3_none", "exaone4"})
+
+
+def _head_norms(k: HfConfig, at: str, heads: int, kv: int, dim: int) -> Iterator[ExpectedTensor]:
+    """Norms of query and key that a key switches on: one weight a head (cohere, stablelm) or shared (glm4_moe)."""
+    if k.model_type == "stablelm":
+        for name, n in (("q_layernorm", heads), ("k_layernorm", kv)):
+            for i in range(n):
+                yield ExpectedTensor(f"{at}{name}.norms.{i}.weight", (dim,), "norm")
+    elif k.model_type == "cohere":
+        yield ExpectedTensor(f"{at}q_norm.weight", (heads, dim), "norm")
+        yield ExpectedTensor(f"{at}k_norm.weight", (kv, dim), "norm")
+    else:
+        yield from norm(f"{at}q_norm", dim)
+        yield from norm(f"{at}k_norm", dim)
+
+
+def mla(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """Latent attention: queries through a bottleneck where q_lora_rank says so, keys and values always."""
+    hidden, heads = k.need("hidden_size"), k.n_heads
+    rank, rope, nope, dim_v = (
+        k.need(x) for x in ("kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim")
+    )
+    assert heads
+    bias, q_rank = k.flag("attention_bias"), k.count("q_lora_rank")
+    if q_rank:
+        yield from linear(f"{at}q_a_proj", q_rank, hidden, "attention", bias=bias)
+        yield from norm(f"{at}q_a_layernorm", q_rank)
+        yield from linear(f"{at}q_b_proj", heads * (nope + rope), q_rank, "attention")
+    else:
+        yield from linear(f"{at}q_proj", heads * (nope + rope), hidden, "attention")
+    yield from linear(f"{at}kv_a_proj_with_mqa", rank + rope, hidden, "attention", bias=bias)
+    yield from norm(f"{at}kv_a_layernorm", rank)
+    yield from linear(f"{at}kv_b_proj", heads * (nope + dim_v), rank, "attention")
+    yield from linear(f"{at}o_proj", hidden, heads * dim_v, "attention", bias=bias)
+    if k.model_type == "deepseek_v32":
+        yield from _indexer(k, at + "indexer.", hidden, q_rank or hidden)
+
+
+def _indexer(k: HfConfig, at: str, hidden: int, q_rank: int) -> Iterator[ExpectedTensor]:
+    heads, dim = k.need("index_n_heads"), k.need("index_head_dim")
+    yield from linear(f"{at}wq_b", heads * dim, q_rank, "attention")
+    yield from linear(f"{at}wk", dim, hidden, "attention")
+    yield from norm(f"{at}k_norm", dim, ln=True)
+    yield from linear(f"{at}weights_proj", heads, hidden, "attention")
+
+
+def dense_mlp(k: HfConfig, family: Family, at: str, width: int, *, role: str = "mlp") -> Iterator[ExpectedTensor]:
+    """A feed-forward part of `width`, in the family's layout."""
+    hidden = k.need("hidden_size")
+    bias = family.mlp_bias or (bool(family.mlp_bias_key) and k.flag(family.mlp_bias_key))
+    names = {
+        "gated": ("gate_proj", "up_proj", "down_proj"),
+        "w123": ("w1", "w3", "w2"),
+        "plain": ("", "up_proj", "down_proj"),
+        "xielu": ("", "up_proj", "down_proj"),
+        "fc": ("", "fc1", "fc2"),
+        "c_fc": ("", "c_fc", "c_proj"),
+        "fused": ("", "gate_up_proj", "down_proj"),
+    }
+    gate, up, down = names[family.mlp]
+    if gate:
+        yield from linear(at + gate, width, hidden, role, bias=bias)
+    yield from linear(at + up, width * (2 if family.mlp == "fused" else 1), hidden, role, bias=bias)
+    yield from linear(at + down, hidden, width, role, bias=bias)
+    if family.mlp == "xielu":
+        yield ExpectedTensor(f"{at}act_fn.alpha_p", (1,), role)
+        yield ExpectedTensor(f"{at}act_fn.alpha_n", (1,), role)
+
+
+# Layout of routed experts: where the block sits, its router, its experts' projections (gate, up, down).
+_EXPERT_NAMES = {
+    "mixtral": ("block_sparse_moe.", "gate", ("w1", "w3", "w2")),
+    "phimoe": ("block_sparse_moe.", "gate", ("w1", "w3", "w2")),
+    "mlp": ("mlp.", "gate", ("gate_proj", "up_proj", "down_proj")),
+    "qwen": ("mlp.", "gate", ("gate_proj", "up_proj", "down_proj")),
+    "jamba": ("feed_forward.", "router", ("gate_proj", "up_proj", "down_proj")),
+    "lfm2": ("feed_forward.", "gate", ("w1", "w3", "w2")),
+}
+_SHARED = Family(mlp_bias_key="")
+
+
+def experts_of(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+    """Router, routed experts one by one, and shared experts."""
+    if family.moe == "gpt_oss":
+        yield from _gpt_oss(k, at + "mlp.")
+    elif family.moe == "granite":
+        yield from _granite(k, at)
+    elif family.moe == "llama4":
+        yield from _llama4(k, at + "feed_forward.")
+    else:
+        yield from _separate(k, family, at)
+
+
+def _separate(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+    hidden, (n, _) = k.need("hidden_size"), experts(k)
+    place, router, (gate, up, down) = _EXPERT_NAMES[family.moe]
+    assert n
+    width = k.count("moe_intermediate_size") or k.need("intermediate_size")
+    at += place
+    yield from linear(at + router, n, hidden, "router")
+    if k.model_type == "ernie4_5_moe":  # a parameter here; a buffer, and so not counted, everywhere else
+        yield ExpectedTensor(f"{at}moe_statics.e_score_correction_bias", (1, n), "router")
+    for j in range(n):
+        for name in (gate, up):
+            yield ExpectedTensor(f"{at}experts.{j}.{name}.weight", (width, hidden), "expert")
+        yield ExpectedTensor(f"{at}experts.{j}.{down}.weight", (hidden, width), "expert")
+    if family.moe == "qwen" and (shared := k.count("shared_expert_intermediate_size")):
+        yield from dense_mlp(k, _SHARED, f"{at}shared_expert.", shared)
+        yield from linear(f"{at}shared_expert_gate", 1, hidden, "router")
+    elif family.moe == "mlp" and (count := k.count("n_shared_experts")):
+        yield from dense_mlp(k, _SHARED, f"{at}shared_experts.", count * width)
+
+
+def _gpt_oss(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """Fused and with biases, stored the other way round."""
+    hidden, width, (n, _) = k.need("hidden_size"), k.need("intermediate_size"), experts(k)
+    assert n
+    yield from linear(f"{at}router", n, hidden, "router", bias=True)
+    yield ExpectedTensor(f"{at}experts.gate_up_proj", (n, hidden, 2 * width), "expert")
+    yield ExpectedTensor(f"{at}experts.gate_up_proj_bias", (n, 2 * width), "expert")
+    yield ExpectedTensor(f"{at}experts.down_proj", (n, width, hidden), "expert")
+    yield ExpectedTensor(f"{at}experts.down_proj_bias", (n, hidden), "expert")
+
+
+def _granite(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    hidden, width, (n, _) = k.need("hidden_size"), k.need("intermediate_size"), experts(k)
+    assert n
+    yield ExpectedTensor(f"{at}block_sparse_moe.router.layer.weight", (n, hidden), "router")
+    yield ExpectedTensor(f"{at}block_sparse_moe.input_linear.weight", (n, 2 * width, hidden), "expert")
+    yield ExpectedTensor(f"{at}block_sparse_moe.output_linear.weight", (n, hidden, width), "expert")
+    yield from mlp_of(k, _SHARED, at)
+
+
+def mlp_of(k: HfConfig, _family: Family, at: str) -> Iterator[ExpectedTensor]:
+    """Granite's shared MLP: gate and up in one."""
+    hidden, shared = k.need("hidden_size"), k.count("shared_intermediate_size")
+    if shared and k.model_type != "granitemoe":
+        yield from linear(f"{at}shared_mlp.input_linear", 2 * shared, hidden, "mlp")
+        yield from linear(f"{at}shared_mlp.output_linear", hidden, shared, "mlp")
+
+
+def _llama4(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    hidden, width, (n, _) = k.need("hidden_size"), k.need("intermediate_size"), experts(k)
+    assert n
+    yield ExpectedTensor(f"{at}experts.gate_up_proj", (n, hidden, 2 * width), "expert")
+    yield ExpectedTensor(f"{at}experts.down_proj", (n, width, hidden), "expert")
+    yield from linear(f"{at}router", n, hidden, "router")
+    yield from dense_mlp(k, _SHARED, f"{at}shared_expert.", width)
+
+
+def mamba1(k: HfConfig, at: str, *, norms: bool = True) -> Iterator[ExpectedTensor]:
+    """A selective state space mixer; Jamba also norms its three inputs."""
+    hidden = k.need("hidden_size")
+    inner = (k.count("mamba_expand") or k.count("expand", 2) or 2) * hidden
+    d_state = k.count("mamba_d_state") or k.need("state_size")
+    rank = k.get("mamba_dt_rank") or k.get("time_step_rank")
+    dt_rank = rank if isinstance(rank, int) else -(-hidden // 16)
+    conv_bias = k.flag("mamba_conv_bias", default=k.flag("use_conv_bias", default=True))
+    bias = k.flag("mamba_proj_bias") or k.flag("use_bias")
+    yield ExpectedTensor(f"{at}A_log", (inner, d_state), "recurrent")
+    yield ExpectedTensor(f"{at}D", (inner,), "recurrent")
+    yield from _conv(k, at, inner, bias=conv_bias)
+    yield from linear(f"{at}in_proj", 2 * inner, hidden, "recurrent", bias=bias)
+    yield from linear(f"{at}x_proj", dt_rank + 2 * d_state, inner, "recurrent")
+    yield from linear(f"{at}dt_proj", inner, dt_rank, "recurrent", bias=True)
+    yield from linear(f"{at}out_proj", hidden, inner, "recurrent", bias=bias)
+    if norms:
+        for name, width in (("dt_layernorm", dt_rank), ("b_layernorm", d_state), ("c_layernorm", d_state)):
+            yield from norm(at + name, width)
+
+
+def _conv(k: HfConfig, at: str, channels: int, *, bias: bool) -> Iterator[ExpectedTensor]:
+    yield ExpectedTensor(f"{at}conv1d.weight", (channels, 1, k.count("conv_kernel", 4) or 4), "recurrent")
+    if bias:
+        yield ExpectedTensor(f"{at}conv1d.bias", (channels,), "recurrent")
+
+
+def mamba2(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """A mixer with scalar decay a head; its norm may be switched off (falcon_h1)."""
+    from inspector.architectures.hf_caches import STATES
+    from inspector.layers import StateCache
+
+    (state,) = STATES["mamba2"](k, "linear_attention", 0)
+    assert isinstance(state, StateCache)
+    hidden = k.need("hidden_size")
+    heads = k.count("mamba_n_heads") or k.count("n_mamba_heads") or k.count("mamba_num_heads") or k.need("num_heads")
+    d_state = k.count("mamba_d_state") or k.count("ssm_state_size") or k.need("state_size")
+    inner = state.state_elems // d_state
+    bias = k.flag("mamba_proj_bias") or k.flag("use_bias")
+    conv_bias = k.flag("mamba_conv_bias", default=k.flag("use_conv_bias", default=True))
+    for name in ("dt_bias", "A_log", "D"):
+        yield ExpectedTensor(at + name, (heads,), "recurrent")
+    yield from _conv(k, at, state.conv_channels, bias=conv_bias)
+    yield from linear(f"{at}in_proj", inner + state.conv_channels + heads, hidden, "recurrent", bias=bias)
+    if k.model_type != "falcon_h1" or k.flag("mamba_rms_norm"):
+        yield from norm(f"{at}norm", inner)
+    yield from linear(f"{at}out_proj", hidden, inner, "recurrent", bias=bias or k.flag("projectors_bias"))
+
+
+def gated_delta_net(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """Linear attention with a gated delta rule (Qwen3-Next)."""
+    hidden, n_k, n_v = k.need("hidden_size"), k.need("linear_num_key_heads"), k.need("linear_num_value_heads")
+    d_k, d_v = k.need("linear_key_head_dim"), k.need("linear_value_head_dim")
+    keys, values = n_k * d_k, n_v * d_v
+    for name in ("dt_bias", "A_log"):
+        yield ExpectedTensor(at + name, (n_v,), "recurrent")
+    yield from _conv(k, at, 2 * keys + values, bias=False)
+    yield from linear(f"{at}in_proj_qkvz", 2 * keys + 2 * values, hidden, "recurrent")
+    yield from linear(f"{at}in_proj_ba", 2 * n_v, hidden, "recurrent")
+    yield from norm(f"{at}norm", d_v)
+    yield from linear(f"{at}out_proj", hidden, values, "recurrent")
+
+
+def shortconv(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """LFM2's gated short convolution."""
+    hidden, bias = k.need("hidden_size"), k.flag("conv_bias")
+    yield ExpectedTensor(f"{at}conv.weight", (hidden, 1, k.count("conv_L_cache", 3) or 3), "recurrent")
+    if bias:
+        yield ExpectedTensor(f"{at}conv.bias", (hidden,), "recurrent")
+    yield from linear(f"{at}in_proj", 3 * hidden, hidden, "recurrent", bias=bias)
+    yield from linear(f"{at}out_proj", hidden, hidden, "recurrent", bias=bias)
