@@ -10,6 +10,7 @@ from inspector.dtypes import DTYPES
 from inspector.errors import UnsupportedArchitecture
 from inspector.formats.modelfile import TensorInfo
 from inspector.quantization.convert_archs import GGUF_ARCH_OF_CLASS
+from inspector.quantization.convert_packed import kept_type, quantization_of, unpacked
 from inspector.quantization.convert_rules import (
     F32_TENSORS,
     STACKED_LISTS,
@@ -84,14 +85,17 @@ def gguf_tensors_from_hf(
     """
     arch = gguf_arch(config)
     flat = {**config, **(config.get("text_config") or config.get("llm_config") or {})}
-    source = tuple(tensors)
+    stored = tuple(tensors)
+    quantization = quantization_of((config, flat))
+    source, packed_notes = unpacked(stored, quantization)
+    packed = any(t.name.endswith("_blocks") for t in stored)
     arch = _arch_by_config(arch, flat)
     n_extra = n_extra_blocks(arch, (t.name for t in source), flat)
     n_blocks = n_layers(flat) + n_extra
     lookup = _name_map(arch, n_blocks)
     if lookup is None:
         return Converted(arch, {}, (), (f"the installed gguf package has no names for {arch}",), "modelled")
-    notes: list[str] = []
+    notes: list[str] = list(packed_notes)
     made: dict[str, Shape] = dict(extra_tensors(arch, flat))
     for name, shape in _rewritten(arch, flat, source, n_blocks, notes):
         mapped = name[1:] if name.startswith("=") else lookup(name)
@@ -103,9 +107,12 @@ def gguf_tensors_from_hf(
     return Converted(
         arch=arch,
         keys=_gguf_keys(arch, flat, n_blocks, n_extra),
-        tensors=tuple(_tensor(arch, name, shape, outtype) for name, shape in made.items()),
+        tensors=tuple(
+            _tensor(arch, name, shape, (packed and kept_type(name, quantization)) or outtype)
+            for name, shape in made.items()
+        ),
         notes=tuple(notes) if unmapped <= 8 else (*notes[:8], f"{unmapped} tensors in all have no GGUF name"),
-        grade="modelled" if unmapped or arch not in VERIFIED else "derived",
+        grade="modelled" if unmapped or packed_notes or arch not in VERIFIED else "derived",
     )
 
 
@@ -151,7 +158,7 @@ def _rewritten(
             continue
         out.extend(rewrites(arch, config, name, tensor.shape))
     if towers:
-        notes.append(f"{towers} tensors of vision or audio towers go to a file of their own (mmproj)")
+        notes.append(f"{towers} tensor{'s' * (towers > 1)} of a vision or audio tower: a file of its own (mmproj)")
     for name, (count, shape) in stacks.items():
         out.extend(rewrites(arch, config, stack_name(name), (count, *shape)))
     return out
