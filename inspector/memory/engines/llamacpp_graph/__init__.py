@@ -33,24 +33,44 @@ def compute_buffers(
 
     `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
     swa_full, offload_kqv, type_k and type_v (names of element types). "derived": the architecture's graph was compared
-    with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it.
+    with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
+    is on only because its device can run it, and goes off where a layer's would land on another device.
     """
-    devices = assignment.devices if assignment is not None else ()
     try:
-        model = Model(facts)
-        run = _run(effective)
-        if assignment is not None and devices:
-            _place(facts, model, run, assignment)
-        graph, grade = build(model, run)
+        if assignment is not None and assignment.devices:
+            return _on_devices(facts, effective, assignment)
+        graph, grade = build(Model(facts), _run(effective))
+        return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
     except (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError, AssertionError):
         return None  # weights or keys that the graph needs are missing or malformed
-    if assignment is None or not devices:
-        return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
+
+
+def _on_devices(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
+) -> tuple[Mapping[str, int], str]:
     from inspector.memory.engines.llamacpp_graph.sched import sizes
 
-    pipeline = len(devices) > 1 and run.full_offload and run.offload_kqv and not assignment.overrides
-    found = sizes(graph.leafs, graph.nodes, [ALIGN] * (len(devices) + 1), pipeline=pipeline)
-    return dict(zip((*devices, HOST), found, strict=True)), grade
+    model, run = Model(facts), _run(effective)
+    _place(facts, model, run, assignment)
+    n_backends = len(assignment.devices) + 1
+    if run.flash and effective.get("flash_attn_auto") and not _flash_in_place(facts, effective, assignment):
+        run.flash = False
+    graph, grade = build(model, run)
+    pipeline = n_backends > 2 and run.full_offload and run.offload_kqv and not assignment.overrides  # noqa: PLR2004
+    found = sizes(graph.leafs, graph.nodes, [ALIGN] * n_backends, pipeline=pipeline)
+    return dict(zip((*assignment.devices, HOST), found, strict=True)), grade
+
+
+def _flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
+    """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
+    from inspector.memory.engines.llamacpp_graph.sched import place
+
+    model, run = Model(facts), _run(effective)
+    _place(facts, model, run, assignment)
+    run.probe()
+    graph, _ = build(model, run)
+    place(graph.leafs, graph.nodes, len(assignment.devices) + 1)
+    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
 
 
 def build(model: Model, run: Run) -> tuple[Decoder, str]:

@@ -11,6 +11,8 @@ from inspector.memory.engines.llamacpp_graph.tensor import F16, F32, I64, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspector.memory.engines.llamacpp_graph.model import Model
+    from inspector.memory.engines.llamacpp_graph.run import Run
     from inspector.memory.engines.llamacpp_graph.tensor import Elem
 
 
@@ -43,6 +45,10 @@ class Attention(Blocks):
     base: Cache
     swa: Cache | None = None
 
+    def __init__(self, model: Model, run: Run) -> None:
+        super().__init__(model, run)
+        self.flash_nodes: list[tuple[int, Tensor]] = []
+
     # inputs
 
     def mask(self, cells: int, *, half: bool | None = None) -> Tensor:
@@ -55,7 +61,7 @@ class Attention(Blocks):
         m, r = self.m, self.r
         c = Cache(cells, r.elem_k, r.elem_v)
         c.k_idxs = self.input(I64, r.n_tokens, name="k_idxs")
-        c.v_idxs = self.input(I64, r.n_tokens * (1 if r.flash else m.v_gqa_max()), name="v_idxs")
+        c.v_idxs = self.input(I64, r.n_tokens * (m.v_gqa_max() if r.v_trans else 1), name="v_idxs")
         c.mask = self.mask(cells)
         if rot:
             self.rotations(c, layers)
@@ -98,7 +104,7 @@ class Attention(Blocks):
             if which == "k":
                 width = m.k_gqa(il)
             else:
-                width = m.v_gqa(il) if r.flash else m.v_gqa_max()
+                width = m.v_gqa_max() if r.v_trans else m.v_gqa(il)
             t = kept[il] = external(c.elem_k if which == "k" else c.elem_v, (width, c.cells, r.n_stream))
             t.buf = r.layer_buf[il] if r.layer_buf and r.offload_kqv else r.host_buf
         return t
@@ -113,7 +119,7 @@ class Attention(Blocks):
     def store_v(self, c: Cache, il: int, v: Tensor) -> Tensor:
         t = self._cache_tensor(c, il, "v")
         width = v.ne[0] * v.ne[1]
-        if self.r.flash:
+        if not self.r.v_trans:
             v = self.view(v, (width, v.ne[2]), (v.nb[2],))
             if self.r.n_stream > 1:
                 t = self.reshape(t, t.ne[0], t.ne[1] * t.ne[2])
@@ -137,7 +143,7 @@ class Attention(Blocks):
     def stored_v(self, c: Cache, il: int) -> Tensor:
         t, m = self._cache_tensor(c, il, "v"), self.m
         dv, heads, streams = m.head_v(il), m.n_head_kv(il), self.r.n_stream
-        if self.r.flash:
+        if not self.r.v_trans:
             row = row_view(t.elem, t.ne[0])
             return self.view(t, (dv, heads, c.cells, streams), (row_view(t.elem, dv), row, row * c.cells))
         row = row_view(t.elem, c.cells)
@@ -146,7 +152,7 @@ class Attention(Blocks):
     # attention
 
     def mha(
-        self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, bias: Tensor | None = None,
+        self, il: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, bias: Tensor | None = None,
         sinks: Tensor | None = None, v_mla: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """softmax(q k) v, flattened to [heads × head_dim, tokens]."""
@@ -163,6 +169,7 @@ class Attention(Blocks):
             k = self.cast_f16(k) if k.elem is F32 else k
             v = self.cast_f16(v) if v.elem is F32 else v
             cur = self.flash_attn(q, k, v, *more)
+            self.flash_nodes.append((il, cur))
             if v_mla is not None:
                 cur = self.mm(v_mla, self.permute(cur, 0, 2, 1, 3))
                 cur = self.cont(self.permute(cur, 0, 2, 1, 3))
@@ -183,8 +190,6 @@ class Attention(Blocks):
             kqv = self.mm(v_mla, kqv)
         cur = self.permute(kqv, 0, 2, 1, 3)
         cur = self.cont(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
-        if not r.offload_kqv:
-            cur.buf = r.host_buf
         return self.expand(cur)
 
     def attend(
@@ -207,7 +212,7 @@ class Attention(Blocks):
             self.store_k(c, il, k)
         if v is not None:
             self.store_v(c, il, v)
-        cur = self.mha(q, self.stored_k(c, il), self.stored_v(c, il), c.mask, bias=bias, sinks=sinks)
+        cur = self.mha(il, q, self.stored_k(c, il), self.stored_v(c, il), c.mask, bias=bias, sinks=sinks)
         if c.v_rot is not None:
             cur = self.hadamard(cur, c.v_rot)
         return cur if wo is None else self.lin(cur, il, wo)
@@ -223,7 +228,7 @@ class Attention(Blocks):
         self.store_k(c, il, k)
         cached = self.stored_k(c, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(q, cached, values, c.mask if mask is None else mask, v_mla=v_mla)
+        cur = self.mha(il, q, cached, values, c.mask if mask is None else mask, v_mla=v_mla)
         return cur if wo is None else self.lin(cur, il, wo)
 
     def attend_batch(
@@ -233,7 +238,7 @@ class Attention(Blocks):
         """Attention over this batch (or another's states) alone: nothing is stored."""
         for t in (q, k, v):
             self.expand(t)
-        cur = self.mha(q, k, v, mask, bias=bias)
+        cur = self.mha(il, q, k, v, mask, bias=bias)
         return cur if wo is None else self.lin(cur, il, wo)
 
     def batch_masks(self) -> tuple[Tensor, Tensor]:

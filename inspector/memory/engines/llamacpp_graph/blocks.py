@@ -59,8 +59,10 @@ class Blocks(Ops):
     def norm(self, x: Tensor, w: Tensor | None, b: Tensor | None = None, kind: str = "rms", il: int = -1) -> Tensor:
         """Normalise, then scale and shift where the model has weights for it."""
         x = self.layer_norm(x) if kind == "layer" else self.rms_norm(x)
-        if w is not None or b is not None:
-            self.r.pin(x, il)
+        if self.r.probing and il >= 0 and (w is not None or b is not None):
+            # llama_context::graph_get_cb holds norms on their layer's device; measuring sizes forgets that
+            # (ggml_backend_sched_reserve_size resets the scheduler first), probing does not
+            x.buf = self.r.layer_buf[il]
         if w is not None:
             x = self.mul(x, w)
         return x if b is None else self.add(x, b)

@@ -179,7 +179,7 @@ class Sparse(Latent):
         mask = self.masked(best)
         cached = self.stored_k(self.base, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(q, cached, values, mask, v_mla=self.w(il, "attn_v_b"))
+        cur = self.mha(il, q, cached, values, mask, v_mla=self.w(il, "attn_v_b"))
         return self.lin(cur, il, "attn_output")
 
 

@@ -34,21 +34,23 @@ class Run:
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs
         self.flash = bool(get("flash_attn", True))
+        self.v_trans = not self.flash  # how the cache was laid out, before "auto" may turn flash attention off
+        self.probing = False
         self.swa_full = bool(get("swa_full"))
         self.embeddings = bool(get("embeddings"))
         self.offload_kqv = bool(get("offload_kqv", True))
         self.elem_k = elem_k
         self.elem_v = elem_v
         self.layer_ids: Sequence[int] = ()
-        # placement: index of the backend of each layer, the output and the host; one backend unless told otherwise
+        # placement: index of the back end of each layer and of the host; one back end unless told otherwise
         self.layer_buf: Sequence[int] = ()
         self.host_buf = 0
         self.full_offload = False
 
-    def pin(self, t: Tensor, il: int) -> None:
-        """Norms stay on their layer's device where everything is offloaded (llama_context::graph_get_cb)."""
-        if il >= 0 and self.layer_buf and (self.full_offload or self.n_tokens < 32):
-            t.buf = self.layer_buf[il]
+    def probe(self) -> None:
+        """The small batch by which "auto" finds out whether flash attention runs where its layer is."""
+        self.n_tokens = self.n_outputs = self.n_seqs
+        self.probing = True
 
     def cells_swa(self, window: int) -> int:
         """Cells of a sliding-window cache (llama-kv-cache-iswa.cpp)."""
