@@ -26,8 +26,18 @@ def _init_source(fields: tuple[str, ...], defaults: dict[str, Any]) -> str:
     return f"def __init__(self{args}):{body}\n"
 
 
+def _compile_init(cls: Any) -> Any:
+    """The class's `__init__`, made when its first record is: most classes are loaded and never used in a run."""
+    fields, defaults = cls._fields, cls._defaults
+    scope: dict[str, Any] = {f"_d_{f}": v for f, v in defaults.items()}
+    scope.update({f"_s_{f}": getattr(cls, f).__set__ for f in fields})
+    exec(_init_source(fields, defaults), scope)  # noqa: S102 - field names of our own classes
+    cls.__init__ = scope["__init__"]
+    return scope["__init__"]
+
+
 class _RecordType(type):
-    """Turns a class body's annotations into slots and one compiled `__init__`."""
+    """Turns a class body's annotations into slots, and its first call into a compiled `__init__`."""
 
     def __new__(mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]) -> _RecordType:
         own = tuple(namespace.get("__annotations__", ()))
@@ -39,13 +49,15 @@ class _RecordType(type):
         defaults.update({f: namespace.pop(f) for f in own if f in namespace})
         fields += own
         namespace.update(__slots__=own, __match_args__=fields, _fields=fields, _defaults=defaults)
-        cls = super().__new__(mcs, name, bases, namespace)
+        cls: Any = super().__new__(mcs, name, bases, namespace)
         if fields and "__init__" not in namespace:
-            scope: dict[str, Any] = {f"_d_{f}": v for f, v in defaults.items()}
-            scope.update({f"_s_{f}": getattr(cls, f).__set__ for f in fields})
-            exec(_init_source(fields, defaults), scope)  # noqa: S102 - field names of our own classes
-            cls.__init__ = scope["__init__"]  # type: ignore[misc]
-        return cls
+
+            def first(self: Any, *args: Any, **kwargs: Any) -> None:
+                # a sub-class without fields of its own shares this class's `__init__`
+                _compile_init(cls)(self, *args, **kwargs)
+
+            cls.__init__ = first
+        return cls  # type: ignore[no-any-return]
 
 
 if TYPE_CHECKING:

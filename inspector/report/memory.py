@@ -93,12 +93,20 @@ def _device_lines(estimate: Estimate) -> list[str]:
     return table(rows, align="<>><<") if rows else []
 
 
+def _setting(name: str, value: Any) -> str:
+    """One effective setting in words; switches that are off and what has parts of its own are left out."""
+    if value is True:
+        return name
+    if isinstance(value, bool) or value is None or not isinstance(value, int | float | str):
+        return ""
+    return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+
+
 def memory_lines(
     target: str, facts: ModelFacts, estimate: Estimate, *, width: int = 100, notes: Sequence[str] = ()
 ) -> list[str]:
     """The estimate for people: each line with its grade and how it came about, then devices, verdict and notes."""
-    settings = join(f"{k} {v:,}" if isinstance(v, int) and not isinstance(v, bool) else f"{k} {v}"
-                    for k, v in estimate.effective.items() if v is not None)  # fmt: skip
+    settings = join(_setting(k, v) for k, v in estimate.effective.items())
     lines = [
         f"{shorten(escape(target), width)}",
         *("  " + x for x in wrap(f"{estimate.engine}: {settings}", width=width - 2)),

@@ -63,4 +63,6 @@ def estimate(
     if placement is not None:
         options["placement"] = placement
     result: Estimate = import_module(row.module).estimate(facts, workload, **options)
+    if result.unknown:  # what is not known may be what does not fit
+        return result.replace(devices=tuple(d.replace(fits=d.fits and None) for d in result.devices))
     return result
