@@ -52,6 +52,7 @@ class Converted(Record):
     grade: str = "derived"
 
 
+MAX_BLOCKS: Final = 512  # LLAMA_MAX_LAYERS of src/llama-hparams.h
 # GGUF key → the config keys that the converter reads it from, first found.
 _KEYS: Final = (
     ("attention.head_count", ("num_attention_heads", "n_head", "n_heads", "num_heads")),
@@ -92,6 +93,8 @@ def gguf_tensors_from_hf(
     arch = _arch_by_config(arch, flat)
     n_extra = n_extra_blocks(arch, (t.name for t in source), flat)
     n_blocks = n_layers(flat) + n_extra
+    if not 0 < n_blocks <= MAX_BLOCKS:
+        raise UnsupportedArchitecture(f"{n_blocks} layers: llama.cpp takes 1 to {MAX_BLOCKS}")
     lookup = _name_map(arch, n_blocks)
     if lookup is None:
         return Converted(arch, {}, (), (f"the installed gguf package has no names for {arch}",), "modelled")
@@ -156,12 +159,21 @@ def _rewritten(
         if stacked is not None:
             stacks[stacked] = (stacks.get(stacked, (0, ()))[0] + 1, tensor.shape)
             continue
-        out.extend(rewrites(arch, config, name, tensor.shape))
+        out.extend(_made_of(arch, config, name, tensor.shape, notes))
     if towers:
         notes.append(f"{towers} tensor{'s' * (towers > 1)} of a vision or audio tower: a file of its own (mmproj)")
     for name, (count, shape) in stacks.items():
-        out.extend(rewrites(arch, config, stack_name(name), (count, *shape)))
+        out.extend(_made_of(arch, config, stack_name(name), (count, *shape), notes))
     return out
+
+
+def _made_of(arch: str, config: Mapping[str, Any], name: str, shape: Shape, notes: list[str]) -> list[Named]:
+    try:
+        return rewrites(arch, config, name, shape)
+    except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
+        # The config lacks what the rewrite needs, or the tensor has not the rank that the converter expects.
+        notes.append(f"no GGUF name for {name}: its shape {list(shape)} does not go with the config")
+        return []
 
 
 def _without_expert(name: str) -> str | None:

@@ -61,7 +61,11 @@ def first(config: Mapping[str, Any], *names: str) -> Any:
 
 def n_layers(config: Mapping[str, Any]) -> int:
     """Layers that the config counts."""
-    return int(first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers") or 0)
+    return _count(first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers"))
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
 
 
 # Architectures whose converter keeps the layers for multi-token prediction that the config counts; the rest drop them.
@@ -85,11 +89,11 @@ _KEEP_NEXTN: Final = frozenset(
 
 def n_extra_blocks(arch: str, names: Iterable[str], config: Mapping[str, Any]) -> int:
     """Blocks for multi-token prediction beyond the model's own: Qwen's `mtp.layers.N`, or what the config counts."""
-    highest = [int(p[2]) for p in (n.removeprefix("model.").split(".", 3) for n in names) if _is_mtp_layer(p)]
+    highest = [int(p[2][:9]) for p in (n.removeprefix("model.").split(".", 3) for n in names) if _is_mtp_layer(p)]
     if highest:
         return max(highest) + 1
     key = "num_nextn_predict_layers" if arch in _KEEP_NEXTN else "mtp_num_hidden_layers"
-    return int(config.get(key) or 0)
+    return _count(config.get(key))
 
 
 def _is_mtp_layer(parts: list[str]) -> bool:

@@ -207,14 +207,15 @@ def _block(name: str) -> int:
     return int(digits[:n]) if n else -1
 
 
-def _number(value: Any) -> int:
+def _number(keys: Mapping[str, Any], key: str, default: int = 0) -> int:
     """A key's number; of a per-layer array the first layer's, which is the one the rules look at."""
-    if value is None:
-        return 0
+    value = keys.get(key, default)
     first = getattr(value, "head", value)
     if isinstance(first, (tuple, list)):
         first = first[0] if first else 0
-    return int(first)
+    if not isinstance(first, int) or isinstance(first, bool) or first < 0:
+        raise rules.Refusal(f"key {key} is not a count")
+    return first
 
 
 def _whole(model: Quantizable, options: _Options) -> rules.Model:
@@ -223,13 +224,13 @@ def _whole(model: Quantizable, options: _Options) -> rules.Model:
     if arch == "clip":
         # A projector's keys are not read: no layers, no heads, and a rule that asks for heads aborts.
         return rules.Model(arch=arch, gqa=None, n_experts=0, is_70b=False, imatrix=options.imatrix)
-    n_layers = _number(keys.get(f"{arch}.block_count"))
+    n_layers = _number(keys, f"{arch}.block_count")
     if not 0 < n_layers <= _MAX_LAYERS:
         raise rules.Refusal(f"{arch}.block_count is {n_layers}; llama.cpp takes 1 to {_MAX_LAYERS} layers")
-    n_heads = _number(keys.get(f"{arch}.attention.head_count"))
-    n_kv_heads = _number(keys.get(f"{arch}.attention.head_count_kv", n_heads))
-    n_experts = _number(keys.get(f"{arch}.expert_count"))
-    n_run = n_layers - _number(keys.get(f"{arch}.nextn_predict_layers"))
+    n_heads = _number(keys, f"{arch}.attention.head_count")
+    n_kv_heads = _number(keys, f"{arch}.attention.head_count_kv", n_heads)
+    n_experts = _number(keys, f"{arch}.expert_count")
+    n_run = n_layers - _number(keys, f"{arch}.nextn_predict_layers")
     # A Llama of that depth without grouped heads is the 65B, one with eight experts is no dense 70B.
     plain = arch.startswith("llama") and (n_heads == n_kv_heads or n_experts == 8)
     return rules.Model(
@@ -246,12 +247,12 @@ def _n_layers_all(arch: str, n_layers: int, keys: Mapping[str, Any]) -> int:
     """Layers that the eighths are counted in: two architectures add to what the file says."""
     if arch == "nanbeige":
         # The stack is run several times over, and each pass counts (src/models/nanbeige.cpp).
-        loops = max(1, _number(keys.get(f"{arch}.num_loops")))
-        n_run = n_layers - _number(keys.get(f"{arch}.nextn_predict_layers"))
+        loops = max(1, _number(keys, f"{arch}.num_loops"))
+        n_run = n_layers - _number(keys, f"{arch}.nextn_predict_layers")
         return n_run * loops if loops > 1 else n_layers
     if arch == "graniteswitch":
         # One more layer holds the router's K and V (src/models/granite-switch.cpp).
-        return n_layers - _number(keys.get(f"{arch}.nextn_predict_layers")) + 1
+        return n_layers - _number(keys, f"{arch}.nextn_predict_layers") + 1
     return n_layers
 
 

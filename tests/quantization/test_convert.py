@@ -160,3 +160,17 @@ def test_packed_weights_that_the_converter_does_not_take_are_said_so(method):
     result = gguf_tensors_from_hf(config, infos(ROWS["llama-3-8b"]["hf"]))
     assert result.grade == "modelled"
     assert any(method in note for note in result.notes)
+
+
+@pytest.mark.parametrize("layers", [0, None, "32", 10**12, -4])
+def test_a_layer_count_that_llama_cpp_does_not_take_is_an_error(layers):
+    with pytest.raises(UnsupportedArchitecture, match="layers"):
+        gguf_tensors_from_hf({**ROWS["llama-3-8b"]["config"], "num_hidden_layers": layers}, ())
+
+
+def test_a_tensor_of_another_rank_than_the_rule_expects_is_noted():
+    row = ROWS["x_deepseekv2"]
+    flat = [[n, [4] if n.endswith("kv_b_proj.weight") else s, d] for n, s, d in row["hf"]]
+    result = gguf_tensors_from_hf(row["config"], infos(flat))
+    assert result.grade == "modelled"
+    assert any("kv_b_proj" in note for note in result.notes)

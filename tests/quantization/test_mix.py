@@ -10,7 +10,7 @@ import pytest
 
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
-from inspector.formats.modelfile import TensorInfo
+from inspector.formats.modelfile import LongArray, TensorInfo
 from inspector.quantization.convert import Converted
 from inspector.quantization.mix import QUANT_TARGETS, predict_mix, quant_target
 
@@ -130,10 +130,26 @@ def test_a_type_that_nothing_produces_is_named():
     assert "q8_K" in mix.blocked[0]
 
 
-@pytest.mark.parametrize("layers", [0, 513, None])
+@pytest.mark.parametrize("layers", [0, 513, 10**30, None])
 def test_layer_counts_that_the_engine_refuses_are_refused(layers):
     keys = {"llama.block_count": layers}
     assert "block_count" in (predict_mix(tiny(keys=keys), "Q4_K_M").refused or "")
+
+
+@pytest.mark.parametrize("value", ["eight", 2.5, True, -1, None])
+def test_a_key_that_is_no_count_is_refused(value):
+    assert "head_count is not a count" in (
+        predict_mix(tiny(keys={"llama.attention.head_count": value}), "Q4_K_M").refused or ""
+    )
+
+
+def test_heads_by_layer_count_as_those_of_the_first_layer():
+    grouped = {
+        "llama.attention.head_count": [32, 4],
+        "llama.attention.head_count_kv": LongArray("u32", 2, 0, 8, (8, 0)),
+    }
+    types = {t.name: t.dtype.name for t in predict_mix(tiny(keys=grouped), "IQ4_XS").tensors}
+    assert types["blk.0.attn_v.weight"] == "Q5_K"
 
 
 def test_an_expert_tensor_beyond_the_last_layer_is_refused():
