@@ -1,14 +1,19 @@
-"""`inspector FILE` without options: the same screen as `inspector show FILE`, without loading click.
+"""The two questions asked most, `inspector FILE` and `inspector memory FILE [-c N]`, without loading click.
 
-click alone costs more than reading a header of 262,144 tokens (docs/decisions/0006-plain-path.md).
+click alone costs four times a bare Python, more than reading a header of 262,144 tokens
+(docs/decisions/0006-plain-path.md). Anything else, and anything odd, goes to click.
 """
 
 from __future__ import annotations
+
+import os
 
 from inspector.cli import outcome
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from inspector.checkpoint import Checkpoint
     from inspector.quantization.labels import QuantLabel
 
@@ -55,8 +60,40 @@ def incomplete(checkpoint: Checkpoint) -> int:
     return outcome.OK
 
 
-def run(target: str) -> int:
-    """`inspector TARGET`, guarded."""
+def show_target(target: str) -> int:
+    """`inspector TARGET`."""
     from inspector.checkpoint import open_checkpoint
 
-    return outcome.guarded(lambda: show(open_checkpoint(target)))
+    return show(open_checkpoint(target))
+
+
+def memory_target(target: str, n_ctx: int | None) -> int:
+    """`inspector memory TARGET [-c N]`, by the default engine, on no particular device."""
+    from inspector.checkpoint import open_checkpoint
+    from inspector.facts import read_facts
+    from inspector.memory.engines import default_engine, estimate
+    from inspector.memory.estimate import Placement, Workload
+    from inspector.report.memory import memory_lines
+
+    checkpoint = open_checkpoint(target)
+    facts = read_facts(checkpoint)
+    engine = default_engine(checkpoint.format)
+    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=Placement())
+    outcome.write(memory_lines(target, facts, result, width=outcome.width()))
+    return incomplete(checkpoint)
+
+
+def plain_command(argv: list[str]) -> Callable[[], int] | None:
+    """What these words ask for, when it is one of the plain questions about a file that exists; else None."""
+    command, words = (argv[0], argv[1:]) if argv and argv[0] in {"show", "memory"} else ("show", argv)
+    if not words or words[0].startswith("-") or not os.path.isfile(words[0]):
+        return None
+    target, rest = words[0], words[1:]
+    if command == "show":
+        return None if rest else lambda: show_target(target)
+    if not rest:
+        return lambda: memory_target(target, None)
+    digits = rest[1] if len(rest) == 2 and rest[0] in {"-c", "--ctx-size"} else ""
+    if digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31:
+        return lambda: memory_target(target, int(digits))
+    return None
