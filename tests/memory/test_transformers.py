@@ -109,6 +109,35 @@ def test_activation_peaks_stay_within_half_a_percent_of_what_torch_holds(measure
     assert sum(e < 1e-4 for e in errors) >= 200
 
 
+@pytest.fixture(scope="module")
+def ours_measured(root):
+    with gzip.open(root / "fixtures" / "measured_transformers.json.gz", "rt") as f:
+        return json.load(f)
+
+
+def test_further_architectures_hold_what_we_measured_on_the_meta_device(ours_measured):
+    """Fifty-odd model types in shapes of our own: scripts/measure_transformers.py."""
+    facts = {name: facts_of(config) for name, config in ours_measured["configs"].items()}
+    seen, refused = set(), set()
+    for row in ours_measured["rows"]:
+        model = facts[row["name"]]
+        options = {"dtype": "bfloat16", "attn": ATTENTION[row["attn"]], "outputs_asked": True}
+        outputs = "last" if row["logits_to_keep"] else "all"
+        result = estimate(
+            model, Workload(n_ctx=row["prefill"], n_seqs=row["batch"], outputs=outputs, options=options)
+        )  # fmt: skip
+        assert caches(result) == (row["cache_bytes_logical"], row["cache_bytes_storage"]), row["name"]
+        ours = compute(result)
+        if ours is None:
+            refused.add(model.arch)
+        elif not (model.arch == "bloom" and row["attn"] == "stub_fused"):  # it has its own attention, always eager
+            measured = row["peak_bytes"] - row["cache_bytes_storage"]
+            assert abs(ours / measured - 1) < 0.005, (row["name"], row["attn"], row["batch"], ours, measured)
+            seen.add(model.arch)
+    assert refused == {"gemma3n_text", "gemma4_text", "bitnet", "doge", "diffllama", "olmo_hybrid"}
+    assert len(seen) >= 50
+
+
 def by_hand(*layers: tuple, **changes) -> ModelFacts:
     made = tuple(Layer(index=i, kind="full", caches=kept) for i, kept in enumerate(layers))
     base = dict(

@@ -10,6 +10,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines import transformers_peak as peak
+from inspector.memory.engines import transformers_shape
 from inspector.memory.engines.hf_weights import file_nbytes, model_dtype, transformers_weights
 from inspector.memory.engines.kv_options import config_value, keep_of, options_of, with_options
 from inspector.memory.estimate import Device, Estimate, Line, Placement
@@ -188,71 +189,6 @@ def attention_of(facts: ModelFacts, workload: Workload) -> str:
     return "eager" if facts.arch in peak.EAGER_BY_DEFAULT else "sdpa"
 
 
-def _rotary(facts: ModelFacts, head_dim: int) -> int:
-    rope = config_value(facts, "qk_rope_head_dim")
-    if isinstance(rope, int):
-        return rope
-    if facts.arch in {"gpt2", "opt", "gpt_bigcode", "bloom", "mpt"}:
-        return 0
-    nested = config_value(facts, "rope_parameters")
-    part = config_value(facts, "partial_rotary_factor", "rotary_pct", "rope_pct")
-    part = nested.get("partial_rotary_factor", part) if hasattr(nested, "get") else part
-    default = {
-        "glm": 0.5,
-        "glm4": 0.5,
-        "glm4_moe": 0.5,
-        "phi": 0.5,
-        "nemotron": 0.5,
-        "stablelm": 0.25,
-        "gpt_neox": 0.25,
-    }
-    share = part if isinstance(part, (int, float)) else default.get(facts.arch, 1.0)
-    return int(head_dim * share)
-
-
-def _intermediate(facts: ModelFacts) -> int:
-    """The width of a dense MLP; GPT-2's default is four times the hidden width."""
-    return facts.d_ff or 4 * (facts.d_model or 0)
-
-
-def shape_of(facts: ModelFacts, r: Run, layer_cache: int) -> peak.Shape | None:
-    """The sizes of a prefill's tensors; None when the model does not say enough."""
-    kv = [c for layer in facts.layers for c in layer.caches if isinstance(c, KVCache)]
-    latent = [c for layer in facts.layers for c in layer.caches if isinstance(c, LatentCache)]
-    head_dim = facts.head_dim_k or (kv[0].head_dim_k if kv else None)
-    if latent:
-        nope, v_dim = config_value(facts, "qk_nope_head_dim"), config_value(facts, "v_head_dim")
-        head_dim = nope + latent[0].rope_dim if isinstance(nope, int) else None
-    if not (facts.d_model and facts.n_heads and head_dim and facts.vocab_size):
-        return None
-    moe = any(layer.ffn == "moe" for layer in facts.layers)
-    windows = tuple(dict.fromkeys(c.window for c in kv)) or (None,)
-    ropes = 2 if facts.arch in {"gemma3_text", "olmo3"} else 1
-    return peak.Shape(
-        n_seqs=r.n_seqs,
-        n_tokens=r.n_prefill or r.n_tokens,
-        elem=r.elem,
-        d_model=facts.d_model,
-        n_heads=facts.n_heads,
-        n_kv_heads=max((c.n_kv_heads for c in kv), default=1),
-        head_dim_k=head_dim,
-        head_dim_v=(v_dim if latent and isinstance(v_dim, int) else facts.head_dim_v or head_dim),
-        vocab=facts.vocab_size,
-        d_ff=_intermediate(facts),
-        d_expert=(facts.d_ff_expert or facts.d_ff or 0) if moe else 0,
-        n_experts=(facts.n_experts or 0) if moe else 0,
-        top_k=(facts.n_experts_used or 0) if moe else 0,
-        rot=_rotary(facts, head_dim),
-        n_ropes=ropes,
-        windows=windows,
-        n_sliding=sum(c.window is not None for c in kv),
-        n_layers=len(facts.layers),
-        latent_rank=latent[0].rank if latent else 0,
-        nope=head_dim - latent[0].rope_dim if latent else 0,
-        layer_cache=layer_cache,
-    )
-
-
 def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept]) -> tuple[int, str] | str:
     """Bytes and how they come about, or why they cannot be known."""
     states = {c.kind for layer in facts.layers for c in layer.caches if isinstance(c, StateCache)}
@@ -260,14 +196,25 @@ def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept
         return f"activations: the prefill of {', '.join(sorted(states))} layers depends on the kernels installed"
     if any(isinstance(c, UnknownCache) for layer in facts.layers for c in layer.caches):
         return "activations: a layer of unknown kind"
+    if facts.arch in peak.NOT_DERIVED:
+        return f"activations: how {facts.arch} holds its tensors was not derived"
     stored = sum(x.storage for x in found)
-    shape = shape_of(facts, r, stored // max(len(facts.layers), 1))
+    shape = transformers_shape.shape_of(
+        facts,
+        n_seqs=r.n_seqs,
+        n_tokens=r.n_prefill or r.n_tokens,
+        elem=r.elem,
+        layer_cache=stored // max(len(facts.layers), 1),
+    )
     if shape is None:
         return "activations: the model's widths are not known"
     attn = attention_of(facts, workload)
     every = workload.outputs == "all" and bool(options_of(workload).get("outputs_asked"))
     family = peak.FAMILIES.get(facts.arch)
-    sizes = peak.moments(shape, family or peak.Family(), attn=attn, every_logit=every)
+    rules = family or peak.Family()
+    if config_value(facts, "final_logit_softcapping") is not None:
+        rules = rules.replace(copies=2)
+    sizes = peak.moments(shape, rules, attn=attn, every_logit=every)
     top = max(sizes, key=lambda name: sizes[name])
     known = "" if family else f"; {facts.arch} was not measured: read as a gated pre-norm decoder, up to 40 % off"
     logits = "all logits" if every else "last logits only"

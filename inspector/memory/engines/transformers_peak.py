@@ -25,7 +25,8 @@ class Family(Record):
     `copies`: tensors of logits at once; `moe`: split (grouped matmul), float32 (weighted in float32), gpt_oss, or
     dense (every expert sees every token); `shared`: tensors of H of shared experts alive beside the routed ones;
     `scores`: (multiples of e, further bytes) a score in eager attention; `qkv`: what else eager attention holds.
-    `fixed_k`: experts a token whatever the config says.
+    `fixed_k`: experts a token whatever the config says. `two_masks`: eager attention makes a full and a sliding mask
+    whether or not a layer slides.
     """
 
     residuals: int = 4
@@ -39,41 +40,67 @@ class Family(Record):
     scores: tuple[int, int] = (1, 8)
     qkv: str = "q"
     fixed_k: int | None = None
+    two_masks: bool = False
 
 
 _GATED: Final = Family()
 _POST_NORM: Final = Family(residuals=3, attention=2)
 _PLAIN: Final = Family(mlp=2.0)
+_TWO_MASKS: Final = Family(two_masks=True)
 _SQUARED: Final = Family(mlp=3.0)
 _F32_WEIGHTED: Final = Family(moe="float32")
 # fmt: off
 FAMILIES: Final[Mapping[str, Family]] = MappingProxyType({
-    **dict.fromkeys(("llama", "mistral", "ministral", "qwen2", "qwen3", "smollm3", "helium", "seed_oss", "internlm3",
-                     "gemma", "gemma3_text", "qwen3_moe", "mixtral", "olmoe", "minimax_m2", "lfm2"), _GATED),
+    **dict.fromkeys(("llama", "mistral", "qwen2", "qwen3", "smollm3", "helium", "seed_oss", "internlm3", "gemma",
+                     "qwen3_moe", "mixtral", "olmoe", "minimax_m2", "lfm2", "ministral3", "cwm", "exaone",
+                     "hunyuan_v1_dense"), _GATED),
+    **dict.fromkeys(("gemma3_text", "ministral"), _TWO_MASKS),
+    **dict.fromkeys(("gemma2", "vaultgemma"), _TWO_MASKS.replace(copies=2)), "nanochat": Family(copies=2),
     **dict.fromkeys(("glm", "glm4"), Family(mlp=4.0)), "phi3": Family(mlp=4.0, qkv="fused"),
     **dict.fromkeys(("olmo", "ernie4_5"), Family(rope_f32=True)),
-    "olmo2": _POST_NORM.replace(rope_f32=True), "olmo3": _POST_NORM.replace(rope_f32=True),
-    "flex_olmo": _POST_NORM.replace(rope_f32=True), "exaone4": _POST_NORM,
-    "gemma2": Family(copies=2), "granite": Family(copies=2), "granitemoe": Family(copies=2),
-    "cohere": Family(copies=2, qkv="interleaved"), "cohere2": Family(copies=2, qkv="interleaved"),
-    "starcoder2": _PLAIN, "nemotron": _SQUARED, "arcee": _SQUARED, "apertus": Family(mlp=5.5),
+    "olmo2": _POST_NORM.replace(rope_f32=True), "flex_olmo": _POST_NORM.replace(rope_f32=True),
+    "olmo3": _POST_NORM.replace(rope_f32=True, two_masks=True), "exaone4": _POST_NORM,
+    **dict.fromkeys(("granite", "granitemoe", "granitemoeshared"), Family(copies=2)),
+    "cohere": Family(copies=2, qkv="interleaved"),
+    **dict.fromkeys(("cohere2", "cohere2_moe"), Family(copies=2, qkv="interleaved", two_masks=True)),
+    "starcoder2": _PLAIN, **dict.fromkeys(("nemotron", "arcee", "jais2"), _SQUARED), "apertus": Family(mlp=5.5),
     "stablelm": Family(residuals=6, qkv="partial"), "phi": Family(mlp=4.0, qkv="partial"),
     "gpt_neox": Family(mlp=2.0, qkv="fused"), "opt": Family(mlp=2.0, attention=4, positions=12),
     "gpt2": Family(residuals=6, mlp=4.0, attention=4, scores=(2, 0), qkv="fused_view"),
     "gpt_bigcode": Family(residuals=6, mlp=2.0, attention=4, qkv="fused_view"),
-    "deepseek_v2": _F32_WEIGHTED.replace(qkv="latent"), "deepseek_v3": _F32_WEIGHTED.replace(qkv="latent"),
-    "glm4_moe_lite": _F32_WEIGHTED.replace(qkv="latent"),
-    "glm4_moe": _F32_WEIGHTED, "dots1": _F32_WEIGHTED,
-    "qwen2_moe": Family(shared=1), "ernie4_5_moe": Family(shared=1, rope_f32=True), "phimoe": Family(fixed_k=2),
-    "gpt_oss": Family(moe="gpt_oss", qkv="sinks"),
+    "falcon": Family(mlp=2.0, scores=(4, 0), qkv="fused"),
+    "bloom": Family(mlp=2.0, scores=(3, 8), qkv="fused_view"), "mpt": Family(mlp=2.0, scores=(2, 8), qkv="fused_view"),
+    **dict.fromkeys(("deepseek_v2", "deepseek_v3", "glm4_moe_lite"), _F32_WEIGHTED.replace(qkv="latent")),
+    **dict.fromkeys(("glm4_moe", "dots1", "exaone_moe"), _F32_WEIGHTED),
+    "afmoe": _F32_WEIGHTED.replace(shared=1, attention=4, two_masks=True),
+    "qwen2_moe": Family(shared=1, two_masks=True), "hunyuan_v1_moe": Family(shared=1),
+    "ernie4_5_moe": Family(shared=1, rope_f32=True), "phimoe": Family(fixed_k=2),
+    "gpt_oss": Family(moe="gpt_oss", qkv="sinks", two_masks=True),
     "llama4_text": Family(moe="dense", shared=1),
 })
 # fmt: on
-# Types that refuse sdpa (`_supports_sdpa = False` in modeling_*.py) and fall back to eager attention.
+# Measured, and not like any of the above: nothing is claimed of them.
+NOT_DERIVED: Final = frozenset(
+    {
+        "gemma3n_text",
+        "gemma4_text",
+        "gemma4_unified_text",
+        "gptj",
+        "codegen",
+        "bitnet",
+        "doge",
+        "diffllama",
+        "biogpt",
+        "persimmon",
+    }
+)
+# Types that do not declare `_supports_sdpa = True` in modeling_*.py: they fall back to eager attention.
 # fmt: off
 EAGER_BY_DEFAULT: Final = frozenset((
-    "gemma2", "gpt_oss", "vaultgemma", "gemma4_text", "gemma4_unified_text", "mimo_v2_flash", "granite_swa",
-    "granitemoe_swa", "deepseek_v4", "bloom", "mpt", "nllb_moe", "t5gemma", "flint",
+    "bloom", "cpmant", "deepseek_v4", "flint", "gemma2", "gemma4_text", "gemma4_unified_text", "gpt_neo",
+    "gpt_neox_japanese", "gpt_oss", "granite_swa", "granitemoe_swa", "hy_v4", "inkling2", "megatron_bert",
+    "mimo_v2_flash", "mpt", "mvp", "nllb_moe", "prophetnet", "rembert", "roformer", "t5gemma", "trocr", "vaultgemma",
+    "xglm",
 ))
 # fmt: on
 # Fallbacks in plain torch that materialise a chunked scan in float32: nothing is claimed of them.
@@ -121,7 +148,7 @@ def _common(s: Shape, f: Family) -> int:
     return s.n_tokens * (2 * s.rot * width * s.n_ropes + f.positions) + 8 * s.n_sliding
 
 
-def _masks(s: Shape, attn: str) -> int:
+def _masks(s: Shape, f: Family, attn: str) -> int:
     """Attention masks: none where the kernel is causal by itself, one of every kind otherwise.
 
     sdpa: booleans, for windows that the prompt fills (masking_utils.py _ignore_causal_mask_sdpa); eager: the compute
@@ -132,7 +159,7 @@ def _masks(s: Shape, attn: str) -> int:
     cells = s.n_tokens * s.n_tokens
     if attn == "sdpa":  # one for all sequences, broadcast
         return cells * sum(w is not None and s.n_tokens >= w for w in s.windows)
-    return cells * s.n_seqs * s.elem * len(s.windows)
+    return cells * s.n_seqs * s.elem * max(len(s.windows), 1 + f.two_masks)
 
 
 def _experts(s: Shape, f: Family) -> int:
@@ -154,7 +181,7 @@ def _mlp(s: Shape, f: Family, attn: str) -> int:
     inner = _experts(s, f) if s.top_k or f.fixed_k else int(s.rows * s.elem * f.mlp * s.d_ff)
     if attn == "eager":  # the layer's forward still names the attention weights that it got back
         inner += s.rows * s.n_heads * (s.n_tokens + (f.qkv == "sinks")) * s.elem
-    return s.rows * s.d_model * s.elem * held + inner + _common(s, f) + _masks(s, attn)
+    return s.rows * s.d_model * s.elem * held + inner + _common(s, f) + _masks(s, f, attn)
 
 
 def _projections(s: Shape, f: Family) -> int:
@@ -185,7 +212,7 @@ def _eager(s: Shape, f: Family) -> int:
         times, further = f.scores if e < 4 else (2, 0)
         cells = s.n_seqs * s.n_heads * t * t * (times * e + further)
     held = s.rows * e * (f.attention * s.d_model + _projections(s, f) + _repeats(s, f))
-    return cells + held + _common(s, f) + _masks(s, "eager")
+    return cells + held + _common(s, f) + _masks(s, f, "eager")
 
 
 def _rotation(s: Shape, f: Family) -> int:
