@@ -73,13 +73,19 @@ def _flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment:
     return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
 
 
-def build(model: Model, run: Run) -> tuple[Decoder, str]:
-    """The worst-case graph and its grade. Raises LookupError where a weight is missing."""
+def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:
+    """The worst-case graph and its grade; layers that repeat are left out unless `whole`.
+
+    Raises LookupError where a weight is missing.
+    """
     from importlib import import_module
 
     row = ARCHS.get(model.arch)
     module, name, options = row or ("decoder", "Decoder", {})
     graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
+    graph.o = options
+    if not whole:
+        graph.leave_out_repetitions()
     graph.build(options)
     return graph, "derived" if row else "modelled"
 

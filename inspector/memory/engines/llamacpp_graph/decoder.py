@@ -62,6 +62,24 @@ class Decoder(Attention):
             x = self.get_rows(x, self.out_ids)
         self.logits(x, scale=self.logit_scaled(), softcap=self.softcapped())
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        """What tells one layer's graph from another's; None where every layer must be built."""
+        m, r = self.m, self.r
+        block = m.blocks.get(str(il), {})
+        bufs = [m.weight_buf(str(il), name) for name in block] if r.layer_buf else ()
+        return (
+            tuple([(t.name.partition(".")[2].partition(".")[2], t.shape) for t in block.values()]),
+            m.swa[il], m.n_head(il), m.n_head_kv(il), self.rotates(il), r.layer_buf[il] if bufs else 0, tuple(bufs),
+        )  # fmt: skip
+
+    def leave_out_repetitions(self) -> None:
+        """Build only layers that differ, and of those that repeat a few."""
+        from inspector.memory.engines.llamacpp_graph.periods import representative
+
+        kinds = [self.kind(il) for il in range(self.m.n_layer)]
+        if None not in kinds:
+            self.layer_ids = representative(kinds)
+
     def body(self, x: Tensor) -> Tensor:
         """All layers."""
         for il in self.layer_ids:

@@ -59,6 +59,14 @@ class Bert(BatchDecoder):
         flat = self.reshape(t, t.ne[0] * t.ne[1], t.ne[2])
         return self.reshape(self.normed(flat, il, name, "layer"), *t.ne[:3])
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.has_experts(il))
+
+    def has_experts(self, il: int) -> bool:
+        every = int(self.m.key("moe_every_n_layers", 0)) if self.m.arch == "nomic-bert-moe" else 0
+        return bool(every) and il % every == 1
+
     def layer(self, x: Tensor, il: int) -> Tensor:
         q, k, v = self.qkv(x, il)
         q, k = self.flat_norm(q, il, "attn_q_norm"), self.flat_norm(k, il, "attn_k_norm")
@@ -73,8 +81,7 @@ class Bert(BatchDecoder):
         return self.normed(self.add(out, cur), il, "layer_output_norm", "layer")
 
     def feed(self, x: Tensor, il: int) -> Tensor:
-        every = int(self.m.key("moe_every_n_layers", 0)) if self.m.arch == "nomic-bert-moe" else 0
-        if every and il % every == 1:
+        if self.has_experts(il):
             return self.moe(x, il, act="gelu", norm_w=False)
         return self.ffn(x, il, self.o.get("ffn", "silu"))
 

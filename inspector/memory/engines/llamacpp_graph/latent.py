@@ -120,6 +120,9 @@ class Sparse(Latent):
         self.best: Tensor | None = None
         return base
 
+    def kind(self, il: int) -> None:
+        """Each layer holds a leaf of its own from the start: none can be left out."""
+
     def ranks(self, il: int) -> bool:
         """Whether this layer ranks keys itself."""
         types = self.m.key("attention.indexer.types")

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
+SPARSE_LAYERS = 10  # of Gemma 3n, fixed in llama_model_gemma3n
+
 
 class PerLayer(Decoder):
     """What the two share: embeddings of the tokens for every layer, and layers that reuse another's cache."""
@@ -21,6 +23,10 @@ class PerLayer(Decoder):
 
     def n_kv_layers(self) -> int:
         raise NotImplementedError
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, il < self.n_kv_layers(), il < SPARSE_LAYERS)
 
     def slice2(self, x: Tensor) -> Tensor:
         """One plane of a stack."""
@@ -137,7 +143,7 @@ class Gemma3n(PerLayer):
         mid = self.scale(self.add(self.add(cur, active), laurel))
         cur = self.normed(mid, il, "ffn_norm")
         up, gate = self.lin(cur, il, "ffn_up"), self.lin(cur, il, "ffn_gate")
-        if il < 10:  # n_layer_sparsity
+        if il < SPARSE_LAYERS:
             gate = self.sparse(gate)
         cur = self.lin(self.mul(up, self.unary(gate)), il, "ffn_down")
         cur = self.add(self.normed(cur, il, "post_ffw_norm"), mid)

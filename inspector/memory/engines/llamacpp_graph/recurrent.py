@@ -50,6 +50,10 @@ class Recurrent(Decoder):
         conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
         return conv, self.d_state * self.d_inner
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.is_recurrent(il))
+
     def is_recurrent(self, il: int) -> bool:
         how = self.o.get("recurrent", "no_kv_heads")
         if how == "all":
@@ -282,6 +286,10 @@ class NemotronH(Recurrent):
 
     def is_recurrent(self, il: int) -> bool:
         return self.m.n_head_kv(il) == 0 and not self.width(il)
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.width(il))
 
     def width(self, il: int) -> int:
         return int(self.m.per_layer("feed_forward_length", 0)[il] or 0)

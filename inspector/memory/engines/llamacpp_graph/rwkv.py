@@ -29,6 +29,11 @@ class Rwkv(Recurrent):
         kind = str(o.get("norm", "layer"))
         self.logits(self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind))
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        every = int(self.m.key("rescale_every_n_layers", 0))
+        base = super().kind(il)
+        return None if base is None else (*base, il == 0, bool(every) and (il + 1) % every == 0)
+
     def vec(self, il: int, name: str) -> Tensor:
         return self.w(il, "time_mix_" + name)
 

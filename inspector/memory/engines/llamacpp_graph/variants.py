@@ -272,6 +272,10 @@ class Qwen2Moe(Decoder):
 class Qwen3Vl(Decoder):
     """Image features of deeper levels added to the first layers' outputs."""
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, il < self.deepstack())
+
     def layer(self, x: Tensor, il: int) -> Tensor:
         x = super().layer(x, il)
         if il < self.deepstack():
