@@ -109,3 +109,11 @@ def test_what_cuda_hides_is_reserved():
 def test_apple_machines_keep_part_of_their_memory():
     assert parse_gpu("M1 16GB")[0].capacity == 16 * GIB * 2 // 3 // MIB * MIB
     assert gpus.apple_working_set(64 * GIB) == 48 * GIB
+
+
+def test_the_registry_can_be_browsed():
+    rows = {row["name"]: row for row in gpus.gpu_rows()}
+    assert len(rows) == len(GPUS) >= 150
+    assert rows["RTX 4090"]["capacity"] == 24_564 * MIB
+    assert rows["RTX 4090"]["reported"] is True
+    assert rows["RX 7900 XTX"]["reported"] is False

@@ -321,6 +321,40 @@ def test_host_memory_takes_the_cache_where_it_is_offloaded():
     assert [x.device for x in result.lines if x.what == "kv_cache"] == ["host"]
 
 
+def test_settings_may_be_given_by_name_and_strange_ones_are_refused():
+    named = vllm.estimate(llama(), Workload(n_ctx=1024), block_size=32, enforce_eager=True)
+    extra = vllm.estimate(llama(), Workload(n_ctx=1024, options={"block_size": 32, "enforce_eager": True}))
+    assert named.lines == extra.lines
+    assert named.effective["block_size"] == 32
+    with pytest.raises(WorkloadError):
+        vllm.estimate(llama(), Workload(n_ctx=1024), blocksize=32)
+    with pytest.raises(WorkloadError):
+        vllm.estimate(llama(), Workload(n_ctx=1024), gpu_memory_utilization="most")
+
+
+def test_encoders_have_no_cache():
+    facts = by_hand((), (), arch="bert", causal=False)
+    result = vllm.estimate(facts, Workload(n_ctx=512))
+    assert not [x for x in result.lines if x.what == "kv_cache"]
+    assert result.effective["bytes_one_req"] == 0
+
+
+def test_packed_weights_are_not_guessed_from_the_number_of_parameters():
+    plain = llama().replace(n_params=8_030_261_248)
+    (line,) = [x for x in vllm.estimate(plain, Workload()).lines if x.what == "weights"]
+    assert (line.nbytes, line.grade) == (16_060_522_496, "modelled")
+    packed = vllm.estimate(plain.replace(quantization="mxfp4"), Workload())
+    assert any("weights" in x for x in packed.unknown)
+
+
+def test_absorbed_projections_of_deepseek_v3_come_on_top():
+    keys = {"kv_lora_rank": 512, "qk_nope_head_dim": 128, "v_head_dim": 128}
+    facts = by_hand(*[(LatentCache(512, 64),)] * 61, arch="deepseek_v3", n_heads=128, keys=keys)
+    one = TensorInfo("model.layers.0.mlp.up_proj.weight", (8, 8), DTYPES["BF16"], 0, 128)
+    (line,) = weights(facts.replace(tensors=(one,)))
+    assert line.nbytes == 128 + 61 * 128 * 512 * 256 * 2
+
+
 def test_eager_mode_has_no_graphs():
     graphs = [x for x in vllm.estimate(llama(), Workload()).lines if x.label == "cuda_graphs"]
     assert len(graphs) == 1

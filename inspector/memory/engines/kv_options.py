@@ -44,6 +44,25 @@ def options_of(workload: Workload) -> Mapping[str, Any]:
     return workload.options or {}
 
 
+def with_settings(workload: Workload, settings: Mapping[str, Any], known: frozenset[str]) -> Workload:
+    """The workload with an engine's own settings among its extras. Raises WorkloadError for a name it does not know."""
+    strange = sorted(set(settings) - known)
+    if strange:
+        raise WorkloadError(f"unknown setting {strange[0]!r}", hint="one of " + ", ".join(sorted(known)))
+    given = {name: value for name, value in settings.items() if value is not None}
+    return workload.replace(options={**options_of(workload), **given}) if given else workload
+
+
+def whole_option(workload: Workload, name: str, default: int) -> int:
+    """An extra that must be a whole number above 0. Raises WorkloadError."""
+    value = options_of(workload).get(name)
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise WorkloadError(f"{name} is {value!r}; it must be a whole number above 0")
+    return value
+
+
 def keep_of(workload: Workload) -> Keep | None:
     """What `--kv-keep` asked for, as `first+last` or a pair. Raises WorkloadError."""
     value = options_of(workload).get("kv_keep")

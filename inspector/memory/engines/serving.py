@@ -78,7 +78,7 @@ def sglang_pool(
     if not 0 < fraction < 1:
         raise WorkloadError(f"mem_fraction_static is {fraction}; it must lie between 0 and 1")
     pool = max(0, int(gpu_nbytes * fraction) - weights_nbytes)
-    how = f"mem_fraction_static {fraction} of {format_nbytes(gpu_nbytes)}, less {format_nbytes(weights_nbytes)} of weights"
+    how = f"mem_fraction_static {fraction} of {format_nbytes(gpu_nbytes)}, less weights {format_nbytes(weights_nbytes)}"
     return Pool(pool, _tokens(pool, token_nbytes), how)
 
 
@@ -97,9 +97,10 @@ def tensorrt_pool(
     """
     if not 0 < free_gpu_memory_fraction <= 1:
         raise WorkloadError(f"free_gpu_memory_fraction is {free_gpu_memory_fraction}; it must be above 0, at most 1")
-    pool = int(max(0, gpu_nbytes - used_nbytes) * free_gpu_memory_fraction)
+    free = max(0, gpu_nbytes - used_nbytes)
+    pool = int(free * free_gpu_memory_fraction)
     n = _tokens(pool, token_nbytes)
-    how = f"{free_gpu_memory_fraction} of {format_nbytes(max(0, gpu_nbytes - used_nbytes))} free after weights and buffers"
+    how = f"{free_gpu_memory_fraction} of {format_nbytes(free)} free after weights and buffers"
     if max_tokens is not None and max_tokens < n:
         n, pool, how = max_tokens, max_tokens * token_nbytes, f"{how}, capped at {max_tokens:,} tokens"
     return Pool(pool, n, how)

@@ -12,7 +12,14 @@ from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines import transformers_peak as peak
 from inspector.memory.engines import transformers_shape
 from inspector.memory.engines.hf_weights import file_nbytes, model_dtype, transformers_weights
-from inspector.memory.engines.kv_options import config_value, keep_of, options_of, with_options
+from inspector.memory.engines.kv_options import (
+    config_value,
+    keep_of,
+    options_of,
+    whole_option,
+    with_options,
+    with_settings,
+)
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
 from inspector.units import MIB, format_nbytes
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT: Final = 2048
 CONTEXT_RESERVE: Final = 450 * MIB
 ATTENTIONS: Final = ("sdpa", "flash", "eager")
+SETTINGS: Final = frozenset({"dtype", "attn", "n_prefill", "encoder_tokens"})
 
 
 class Kept(Record):
@@ -154,7 +162,8 @@ def _run(facts: ModelFacts, workload: Workload, *, static: bool, expanded: bool)
     n = workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT
     pruned = keep_of(workload)
     prefill = extra.get("n_prefill", n)
-    encoder = extra.get("encoder_tokens") or config_value(facts, "max_source_positions", "n_positions") or n
+    encoder = config_value(facts, "max_source_positions", "n_positions")
+    encoder = whole_option(workload, "encoder_tokens", max(encoder, 1) if isinstance(encoder, int) else n)
     if not isinstance(prefill, int) or not 0 <= prefill <= n:
         raise WorkloadError(f"a prefill of {prefill!r} tokens does not fit a context of {n:,}")
     return (
@@ -167,7 +176,7 @@ def _run(facts: ModelFacts, workload: Workload, *, static: bool, expanded: bool)
             elem=row_nbytes(1, kv_dtype(dtype)),
             static=static,
             expanded=expanded,
-            encoder_tokens=int(encoder),
+            encoder_tokens=encoder,
             keep=pruned.first + pruned.last if pruned else None,
         ),
         dtype,
@@ -218,6 +227,8 @@ def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept
     top = max(sizes, key=lambda name: sizes[name])
     known = "" if family else f"; {facts.arch} was not measured: read as a gated pre-norm decoder, up to 40 % off"
     logits = "all logits" if every else "last logits only"
+    if attn == "sdpa" and shape.head_dim_k != shape.head_dim_v:
+        known += "; a CPU has no fused kernel for keys and values of two sizes and needs more"
     return sizes[top], f"{top} of a {shape.n_tokens:,}-token prefill × {r.n_seqs}, {attn} attention, {logits}{known}"
 
 
@@ -257,7 +268,7 @@ def _weights(facts: ModelFacts, dtype: str) -> Line | None:
         grade = "exact" if loaded.nbytes == file_nbytes(facts.tensors) else "derived"
         how = "; ".join((f"{len(facts.tensors):,} tensors", *loaded.how))
         return Line("weights", loaded.nbytes, grade, how)
-    if facts.n_params:
+    if facts.n_params and facts.quantization is None:
         size = row_nbytes(facts.n_params, kv_dtype(dtype))
         return Line("weights", size, "modelled", f"{facts.n_params:,} parameters in {dtype}")
     return None
@@ -303,14 +314,16 @@ def estimate(
     placement: Placement | None = None,
     cache: str = "dynamic",
     mla_expanded: bool = False,
+    **settings: Any,
 ) -> Estimate:
     """What one prefill of `n_ctx` tokens of `n_seqs` sequences holds, and keeps. Bytes.
 
     `cache`: "dynamic" (grows with the sequence) or "static" (allocated for `n_ctx` at once). `mla_expanded`: latent
-    caches as transformers before 5 kept them. `workload.options`: dtype, attn (sdpa, flash, eager), n_prefill,
-    kv_keep, window, encoder_tokens, outputs_asked. Raises WorkloadError.
+    caches as transformers before 5 kept them. `settings` (or the same names in `workload.options`, beside kv_keep,
+    window and outputs_asked): dtype, attn (sdpa, flash, eager), n_prefill, encoder_tokens. Raises WorkloadError.
     """
     placement = placement or Placement()
+    workload = with_settings(workload, settings, SETTINGS)
     if cache not in {"dynamic", "static"}:
         raise WorkloadError(f"unknown cache {cache!r}", hint="dynamic or static")
     r, dtype = _run(facts, workload, static=cache == "static", expanded=mla_expanded)

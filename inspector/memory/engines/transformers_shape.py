@@ -71,7 +71,8 @@ def _intermediate(facts: ModelFacts) -> int:
     if facts.arch != "lfm2" or config_value(facts, "block_auto_adjust_ff_dim") is False:
         return width
     factor, step = config_value(facts, "block_ffn_dim_multiplier"), config_value(facts, "block_multiple_of")
-    width = int((factor if isinstance(factor, (int, float)) else 1.0) * int(2 * width / 3))
+    stated = isinstance(factor, (int, float)) and 0 < factor < 1000
+    width = int((float(factor) if stated else 1.0) * int(2 * width / 3))
     return pad(width, step if isinstance(step, int) and step > 0 else 256)
 
 

@@ -10,7 +10,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.hf_weights import file_nbytes, model_dtype, vllm_weights
-from inspector.memory.engines.kv_options import config_value, keep_of, options_of
+from inspector.memory.engines.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm_pages import Plan, Setup, plan
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.units import GIB, MIB, format_nbytes
@@ -34,6 +34,21 @@ GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of c
 # int64 indices and probabilities (v1/sample/sampler.py, ops/topk_topp_sampler.py).
 SAMPLER_EXTRA: Final = 4 + 4 + 8 + 4
 ACTIVATION_BAND: Final = "±40 %"
+SETTINGS: Final = frozenset(
+    {
+        "block_size",
+        "max_num_batched_tokens",
+        "max_num_seqs",
+        "prefix_caching",
+        "async_scheduling",
+        "enforce_eager",
+        "disable_hybrid_kv_cache_manager",
+        "mamba_ssm_cache_dtype",
+        "dtype",
+        "encoder_tokens",
+        "gpu_memory_utilization",
+    }
+)
 
 
 def _batch_defaults(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
@@ -69,18 +84,9 @@ def _one_dtype(workload: Workload) -> str:
     return workload.kv_dtype_k or workload.kv_dtype_v or "auto"
 
 
-def _int_option(workload: Workload, name: str, default: int) -> int:
-    value = options_of(workload).get(name)
-    if value is None:
-        return default
-    if not isinstance(value, int) or value < 1:
-        raise WorkloadError(f"{name} is {value!r}; it must be a whole number above 0")
-    return value
-
-
 def _encoder_tokens(facts: ModelFacts) -> int:
     found = config_value(facts, "max_source_positions", "max_encoder_position_embeddings", "n_positions")
-    return found if isinstance(found, int) else 0
+    return max(found, 1) if isinstance(found, int) else 1
 
 
 def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup:
@@ -92,14 +98,14 @@ def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup
     return Setup(
         max_model_len=keep.tokens(max_len) if keep else max_len,
         in_flight=steps * tokens,
-        block_size=_int_option(workload, "block_size", 0) if extra.get("block_size") else None,
+        block_size=whole_option(workload, "block_size", 0) if extra.get("block_size") else None,
         kv_dtype=checkpoint_kv_dtype(facts) if asked == "auto" else asked,
         model_dtype=str(extra.get("dtype") or model_dtype(facts) or "bfloat16"),
         ssm_dtype=str(extra.get("mamba_ssm_cache_dtype", "auto")),
         tp=tp,
         prefix_caching=bool(extra.get("prefix_caching", True)),
         hybrid_manager=not extra.get("disable_hybrid_kv_cache_manager", False),
-        encoder_tokens=_int_option(workload, "encoder_tokens", _encoder_tokens(facts) or 1),
+        encoder_tokens=whole_option(workload, "encoder_tokens", _encoder_tokens(facts)),
     )
 
 
@@ -152,7 +158,7 @@ def _weight_line(facts: ModelFacts, dtype: str | None, tp: int, device: str) -> 
             (f"{len(facts.tensors):,} tensors" + (f", 1/{tp} of what splits" if tp > 1 else ""), *loaded.how)
         )
         return Line("weights", loaded.nbytes, "exact" if same else "derived" if tp == 1 else "modelled", how, device)
-    if facts.n_params and dtype:
+    if facts.n_params and dtype and facts.quantization is None:
         size = row_nbytes(facts.n_params, kv_dtype(dtype))
         how = f"{facts.n_params:,} parameters in {dtype}" + (f" over {tp} ranks" if tp > 1 else "")
         return Line("weights", -(-size // tp), "modelled", how, device)
@@ -187,28 +193,26 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float) -> tu
     return tuple(found)
 
 
-def estimate(
-    facts: ModelFacts,
-    workload: Workload,
-    *,
-    placement: Placement | None = None,
-    gpu_memory_utilization: float = UTILIZATION,
-) -> Estimate:
+def _utilization(workload: Workload) -> float:
+    value = options_of(workload).get("gpu_memory_utilization", UTILIZATION)
+    if not isinstance(value, (int, float)) or not 0 < value <= 1:
+        raise WorkloadError(f"gpu_memory_utilization is {value!r}; it must be above 0 and at most 1")
+    return float(value)
+
+
+def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **settings: Any) -> Estimate:
     """What vLLM needs to run `n_seqs` requests (default 1) of the longest context on every rank. Bytes.
 
-    `workload.options`: block_size, max_num_batched_tokens, max_num_seqs, prefix_caching, async_scheduling,
-    enforce_eager, disable_hybrid_kv_cache_manager, mamba_ssm_cache_dtype, dtype, kv_keep, window, encoder_tokens.
-    Raises WorkloadError where vLLM would refuse.
+    `settings` (or the same names in `workload.options`, beside kv_keep and window): SETTINGS, spelled as vLLM's own
+    options. Raises WorkloadError where vLLM would refuse.
     """
     placement = placement or Placement()
-    extra = options_of(workload)
-    utilization = float(extra.get("gpu_memory_utilization", gpu_memory_utilization))
-    if not 0 < utilization <= 1:
-        raise WorkloadError(f"gpu_memory_utilization is {utilization}; it must be above 0 and at most 1")
+    workload = with_settings(workload, settings, SETTINGS)
+    utilization = _utilization(workload)
     tp, ranks = _ranks(facts, placement)
     tokens, seqs = _batch_defaults(placement.gpus)
-    tokens = _int_option(workload, "max_num_batched_tokens", workload.n_batch or tokens)
-    seqs = _int_option(workload, "max_num_seqs", workload.n_seqs or seqs)
+    tokens = whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens)
+    seqs = whole_option(workload, "max_num_seqs", workload.n_seqs or seqs)
     s = _setup(facts, workload, tokens, tp)
     p = plan(facts, s, workload)
     lines: list[Line] = []
@@ -295,8 +299,9 @@ def _effective(s: Setup, p: Plan, gpus: tuple[Gpu, ...], part: float) -> dict[st
         "groups": [g.as_dict() for g in p.groups],
     }
     if gpus:
-        # ceil, as gpu_worker.py request_memory
-        found["takes"] = {g.name: -int(-g.capacity * part // 1) for g in gpus}
+        from math import ceil  # as gpu_worker.py request_memory does
+
+        found["takes"] = {g.name: ceil(g.capacity * part) for g in gpus}
     return found
 
 
