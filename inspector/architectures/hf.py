@@ -48,8 +48,8 @@ ROWS: Final[Mapping[str, Row]] = MappingProxyType({
             "jais2 minimax_m2 ministral ministral3 nemotron olmoe flex_olmo persimmon granitemoe granitemoeshared "
             "granite_swa granitemoe_swa solar_open doge diffllama bitnet cwm afmoe nanochat biogpt xglm ctrl cpmant "
             "gpt-sw3 gpt_neox_japanese hyperclovax iquestcoder kolibri1 laguna mellum flint beam sarvam_moe aria_text "
-            "apertus1p5_text git dory minimax_m3_vl_text hy_v3 phi4_multimodal emu3 emu3_text_model fuyu modernbert-decoder "
-            "dots1 "
+            "apertus1p5_text git dory hy_v3 phi4_multimodal emu3 emu3_text_model fuyu modernbert-decoder "
+            "dots1 minimax_m3_vl_text "
             "qwen2_vl_text qwen2_5_vl_text qwen2_5_omni_text qwen3_vl_text qwen3_vl_moe_text qwen3_omni_moe_text "
             "glm4v_text glm4v_moe_text cohere_compass_text baichuan yi aquila xverse orion "
             "megrez step1 olmo1 minicpm trocr got_ocr2", _PLAIN),

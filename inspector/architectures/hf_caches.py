@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.architectures.hf_config import MAX_INT
 from inspector.architectures.hf_types import FULL
 from inspector.layers import (
     Cache,
@@ -22,7 +23,7 @@ from inspector.layers import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Final
+    from typing import Any, Final
 
     from inspector.architectures.hf_config import HfConfig
 
@@ -51,7 +52,13 @@ def _double_head_dim(k: HfConfig, kind: str, _i: int) -> Caches:
 
 def _kv_cache(k: HfConfig, kind: str, heads: int | None, dim_k: int | None, dim_v: int | None = None) -> Caches:
     window = window_of(k, kind)
-    if not heads or not dim_k or (window is None and kind in SLIDING_TYPES):
+    if (
+        not isinstance(heads, int)
+        or not isinstance(dim_k, int)
+        or heads < 1
+        or dim_k < 1
+        or (window is None and kind in SLIDING_TYPES)
+    ):
         return (UnknownCache(kind),)
     return (KVCache(heads, dim_k, dim_v or dim_k, window, chunked=kind == "chunked_attention"),)
 
@@ -80,12 +87,18 @@ def _per_type_heads(prefix: str, types: frozenset[str]) -> Builder:
     return build
 
 
+def _own_row(k: HfConfig, i: int) -> Mapping[str, Any]:
+    """Layer `i` in `per_layer_config`, which transformers saves under numbers of two digits."""
+    own = k.sub("per_layer_config")
+    row = own.get(f"{i:02d}", own.get(str(i)))
+    return row if isinstance(row, dict) else {}
+
+
 def _gemma4(k: HfConfig, kind: str, i: int) -> Caches:
     """Full layers have heads of their own size; `per_layer_config` (saved by transformers) comes before the keys."""
     heads, dim = k.n_kv_heads, k.head_dim
-    own = k.sub("per_layer_config")
-    if own:
-        row = own.get(f"{i:02d}") or own.get(str(i)) or {}
+    if k.sub("per_layer_config"):
+        row = _own_row(k, i)
         heads, dim = row.get("num_key_value_heads") or heads, row.get("head_dim") or dim
     elif kind == FULL:
         dim = k.count("global_head_dim", 512)
@@ -111,7 +124,8 @@ def _gpt_bigcode(k: HfConfig, kind: str, _i: int) -> Caches:
 def _dbrx(k: HfConfig, kind: str, _i: int) -> Caches:
     kv = k.sub("attn_config").get("kv_n_heads", 1)
     hidden, heads = k.count("hidden_size"), k.n_heads
-    return _kv_cache(k, kind, int(kv), hidden // heads if hidden and heads else None)
+    kv = kv if isinstance(kv, int) else None
+    return _kv_cache(k, kind, kv, hidden // heads if hidden and heads else None)
 
 
 def _mimo(k: HfConfig, kind: str, _i: int) -> Caches:
@@ -165,10 +179,9 @@ def indexer_types(k: HfConfig, i: int) -> str:
 
 def _dots3_note(k: HfConfig, kind: str, i: int) -> Caches:
     """Sliding layers have latents of their own size (`swa_*`, defaults in configuration_dots3_note.py)."""
-    own = k.sub("per_layer_config")
     if kind != "sliding_attention":
         return _indexed(k, kind, i)
-    row = own.get(f"{i:02d}") or own.get(str(i)) or {}
+    row = _own_row(k, i)
     rank: int = row.get("kv_lora_rank") or k.count("swa_kv_lora_rank") or 1024
     rope: int = row.get("qk_rope_head_dim") or k.count("swa_qk_rope_head_dim") or 64
     return (LatentCache(rank, rope, k.count("sliding_window") or 512),)
@@ -191,15 +204,16 @@ def _state(
     conv: str = "model",
     state: str = "float32",
 ) -> Caches:
-    if channels is None or kernel is None or elems is None:
+    if channels is None or not isinstance(kernel, int) or elems is None:
         return (UnknownCache(kind),)
     return (StateCache(kind, channels, kernel, elems, conv, state),)
 
 
 def _times(*factors: int | None) -> int | None:
+    """The product; None where a factor is missing, or is no count (nested keys come unchecked)."""
     product = 1
     for f in factors:
-        if f is None:
+        if not isinstance(f, int) or not 0 <= f <= MAX_INT:
             return None
         product *= f
     return product

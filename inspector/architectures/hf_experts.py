@@ -20,7 +20,8 @@ def experts(k: HfConfig) -> tuple[int | None, int | None]:
     """Routed experts of a layer, and how many of them a token uses; None where the model has none."""
     if k.model_type == "dbrx":
         own = k.sub("ffn_config")
-        return int(own.get("moe_num_experts", 4)), int(own.get("moe_top_k", 1))
+        n, used = own.get("moe_num_experts", 4), own.get("moe_top_k", 1)
+        return (n, used) if isinstance(n, int) and isinstance(used, int) else (None, None)
     n, used = k.count("num_experts"), k.count("num_experts_per_tok")
     if k.model_type.startswith("gemma4") and not k.flag("enable_moe_block"):
         return None, None

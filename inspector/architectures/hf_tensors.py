@@ -124,7 +124,7 @@ def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
             tensors.append(t)
             if len(tensors) > MAX_TENSORS:
                 raise FactsError(f"config.json promises over {MAX_TENSORS:,} tensors")
-    except (TypeError, ZeroDivisionError) as e:  # None or zero where a shape needs a count
+    except (TypeError, ZeroDivisionError, AssertionError) as e:  # None or zero where a shape needs a count
         raise FactsError(f"config.json does not give all sizes of {k.model_type}") from e
     return tuple(tensors)
 

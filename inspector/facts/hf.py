@@ -208,7 +208,10 @@ def _from_config(k: HfConfig, n_experts: int | None, used: int | None) -> _Param
     """Counts by the architecture's own tensor shapes; None where no rule gives them."""
     from inspector.architectures.hf_tensors import expected_tensors
 
-    tensors = expected_tensors(k)
+    try:
+        tensors = expected_tensors(k)
+    except FactsError as e:
+        return _Params(None, None, "", (str(e),))
     if tensors is None:
         return _Params(None, None, "", (f"no rule gives the parameters of {k.model_type} from its config alone",))
     total = routed = 0

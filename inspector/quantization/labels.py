@@ -130,7 +130,7 @@ def is_honest(claimed: str, tensors: Iterable[TensorInfo]) -> bool | None:
 
     A mix keeps its name while its base type is about the most common one in the blocks: mixes lift single tensors
     (attention V, FFN down), never most of the model. What llama-quantize falls back to counts as the base type where
-    rows do not divide into 256. Dynamic mixes (UD-, _XL) choose types tensor by tensor: they may differ by half in bits.
+    rows do not divide into 256. Dynamic mixes (UD-, _XL) choose types tensor by tensor: half the bits more or less.
     """
     base = BASE_TYPES.get(claimed.removeprefix("UD-"))
     if base is None:

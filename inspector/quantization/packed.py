@@ -38,11 +38,11 @@ class LogicalTensor(Record):
 _BUFFER_DTYPES: Final = frozenset({"I64", "I32", "I16", "U64", "U32", "U16", "BOOL", "U8", "I8"})
 # Buffers by name, kept by older files: rotary tables, causal masks and the like.
 _BUFFER_NAMES: Final = (
-    "rotary_emb.inv_freq",
-    "attn.bias",
-    "attn.masked_bias",
-    "attention.bias",
-    "attention.masked_bias",
+    ".rotary_emb.inv_freq",
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".attention.bias",
+    ".attention.masked_bias",
 )
 
 # A packed tensor's name ending, and the endings of what lies beside it.
@@ -71,7 +71,8 @@ _TORCHAO_AUX: Final = ("_scale", "_zero_point", "_scale_and_zero", "_per_tensor_
 _UNCOUNTED: Final = frozenset({"aqlm", "vptq", "spqr", "higgs", "fp_quant", "eetq", "sinq", "metal", "fouroversix",
                              "gemma"})
 _UNCOUNTED_ENDINGS: Final = (".codes", ".codebooks", ".indices", ".res_indices", ".centroids", ".weight_q",
-                             ".dense_weights", ".dqweight", ".first_order_stats", ".qweight_trellis", ".trellis", ".suh", ".svh")
+                             ".dense_weights", ".dqweight", ".first_order_stats", ".qweight_trellis", ".trellis",
+                             ".suh", ".svh")
 # fmt: on
 _CODES: Final = frozenset({"U8", "I8", "I16", "I32", "I64", "U32", "U16"})
 

@@ -1,0 +1,81 @@
+"""Writes fixtures/hf_measured.jsonl: what transformers builds and caches for models of many types.
+
+Needs `transformers` (5.24.0) and torch. Models stand on the meta device (those whose forward pass looks at values, on
+the CPU), 17 tokens are prefilled, and what the cache then holds is written down.
+
+    python scripts/measure_hf_models.py configs.jsonl fixtures/hf_measured.jsonl
+
+`configs.jsonl`: one {"name", "config"} a line; a config needs a model_type, the class fills in the rest.
+"""
+
+# mypy: ignore-errors
+# (transformers and torch are not in the development environment)
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+
+import torch
+import transformers
+from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+N_TOKENS = 17
+
+
+def kept(layer: object) -> list:
+    """One cache layer: elements a token of keys and values, of indexer keys, and elements of states."""
+    out = []
+    keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+    if keys is not None:
+        width = keys.shape[1] * keys.shape[3] + values.shape[1] * values.shape[3]
+        out.append(["kv", width, getattr(layer, "sliding_window", None)])
+    if (indexer := getattr(layer, "indexer_keys", None)) is not None:
+        out.append(["idx", indexer.shape[-1]])
+    conv = [t for t in (getattr(layer, "conv_states", None) or {}).values() if t is not None]
+    matrix = [t for t in (getattr(layer, "recurrent_states", None) or {}).values() if t is not None]
+    if conv or matrix:
+        out.append(["state", sum(t.numel() for t in conv), sum(math.prod(t.shape[1:]) for t in matrix)])
+    return out
+
+
+def measure(name: str, config: dict, device: str) -> dict:
+    row = {"name": name, "config": config, "transformers": transformers.__version__}
+    keys = {k: v for k, v in config.items() if k != "model_type"}
+    made = CONFIG_MAPPING[config["model_type"]](**keys)
+    auto = AutoModelForSeq2SeqLM if made.is_encoder_decoder else AutoModelForCausalLM
+    with torch.device(device):
+        model = auto.from_config(made, dtype=torch.bfloat16).eval()
+    row["n_params"] = sum(p.numel() for p in model.parameters())
+    ids = torch.zeros((1, N_TOKENS), dtype=torch.long, device=device)
+    more = {"decoder_input_ids": ids} if made.is_encoder_decoder else {}
+    with torch.no_grad():
+        cache = getattr(model(input_ids=ids, use_cache=True, **more), "past_key_values", None)
+    runs: list = []
+    for layer in getattr(cache, "layers", []):
+        found = kept(layer)
+        if runs and runs[-1][1] == found:
+            runs[-1][0] += 1
+        else:
+            runs.append([1, found])
+    return {**row, "layers": runs} if runs else row
+
+
+def main() -> None:
+    source, target = sys.argv[1:]
+    with open(source, encoding="utf-8") as f, open(target, "w", encoding="utf-8") as out:
+        for line in f:
+            wanted = json.loads(line)
+            for device in ("meta", "cpu"):
+                try:
+                    row = measure(wanted["name"], wanted["config"], device)
+                except Exception as e:
+                    print(f"{wanted['name']} on {device}: {e!r}", file=sys.stderr)
+                    continue
+                out.write(json.dumps(row, separators=(",", ":")) + "\n")
+                break
+
+
+main()
