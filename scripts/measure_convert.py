@@ -30,7 +30,7 @@ def published(config: dict[str, Any]) -> Tensors:
     """Names, shapes and types of the checkpoint that transformers would publish for this config."""
     torch, transformers = importlib.import_module("torch"), importlib.import_module("transformers")
     loading = importlib.import_module("transformers.core_model_loading")
-    options = {k: v for k, v in config.items() if k not in {"model_type", "_mtp", "_no_mtp"}}
+    options = {k: v for k, v in config.items() if k != "model_type"}
     built = transformers.AutoConfig.for_model(config["model_type"], **options)
     with torch.device("meta"):
         named = getattr(transformers, config["architectures"][0], None)
@@ -55,13 +55,14 @@ def write_sparse(path: Path, tensors: Tensors) -> None:
     os.truncate(path, 8 + len(text) + end)
 
 
-def converted(folder: Path) -> dict[str, Any]:
+def converted(folder: Path, *, mtp: bool) -> dict[str, Any]:
     """What the converter makes of the checkpoint in this folder."""
     gguf, conversion = importlib.import_module("gguf"), importlib.import_module("conversion")
     base = importlib.import_module("conversion.base")
     config = base.ModelBase.load_hparams(folder, is_mistral_format=False)
     kind = conversion.get_model_class(base.get_model_architecture(config, base.ModelType.TEXT))
-    kind.no_mtp = bool(config.get("_no_mtp"))
+    # Qwen's converter insists on the multi-token prediction that published files have, unless told otherwise.
+    kind.no_mtp = config["model_type"].startswith("qwen3") and not mtp
     model = kind(folder, gguf.LlamaFileType.MOSTLY_F16, folder / "out.gguf", eager=False)
     model.set_vocab = lambda: None
     model.prepare_tensors()
@@ -87,7 +88,7 @@ def measure(name: str, config: dict[str, Any], hf: Tensors | None) -> dict[str, 
         vocab = {str(i): i for i in range(int(config.get("vocab_size") or 0))}
         (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}, "added_tokens": []}))
         write_sparse(folder / "model.safetensors", tensors)
-        row = converted(folder)
+        row = converted(folder, mtp=any(n.startswith("mtp.") for n in tensors))
     return {"name": name, "config": config, "hf": [[n, list(s), d] for n, (s, d) in tensors.items()], **row}
 
 
