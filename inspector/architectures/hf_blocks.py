@@ -142,7 +142,7 @@ def mla(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     yield from norm(f"{at}kv_a_layernorm", rank)
     yield from linear(f"{at}kv_b_proj", heads * (nope + dim_v), rank, "attention")
     yield from linear(f"{at}o_proj", hidden, heads * dim_v, "attention", bias=bias)
-    if k.model_type == "deepseek_v32":
+    if k.model_type in ("deepseek_v32", "glm_moe_dsa"):
         yield from _indexer(k, at + "indexer.", hidden, q_rank or hidden)
 
 
@@ -308,17 +308,33 @@ def mamba2(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
 
 
 def gated_delta_net(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
-    """Linear attention with a gated delta rule (Qwen3-Next)."""
+    """Linear attention with a gated delta rule; Qwen3-Next keeps its inputs in two projections, Qwen3.5 in four."""
     hidden, n_k, n_v = k.need("hidden_size"), k.need("linear_num_key_heads"), k.need("linear_num_value_heads")
     d_k, d_v = k.need("linear_key_head_dim"), k.need("linear_value_head_dim")
     keys, values = n_k * d_k, n_v * d_v
     for name in ("dt_bias", "A_log"):
         yield ExpectedTensor(at + name, (n_v,), "recurrent")
     yield from _conv(k, at, 2 * keys + values, bias=False)
-    yield from linear(f"{at}in_proj_qkvz", 2 * keys + 2 * values, hidden, "recurrent")
-    yield from linear(f"{at}in_proj_ba", 2 * n_v, hidden, "recurrent")
+    if k.model_type == "qwen3_next":
+        widths = {"qkvz": 2 * keys + 2 * values, "ba": 2 * n_v}
+    else:
+        widths = {"qkv": 2 * keys + values, "z": values, "b": n_v, "a": n_v}
+    for name, width in widths.items():
+        yield from linear(f"{at}in_proj_{name}", width, hidden, "recurrent")
     yield from norm(f"{at}norm", d_v)
     yield from linear(f"{at}out_proj", hidden, values, "recurrent")
+
+
+def lightning(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """MiniMax's linear attention: every head its own key and value, a norm and a gate behind them."""
+    hidden, heads, dim = k.need("hidden_size"), k.n_heads, k.head_dim
+    assert heads is not None
+    assert dim is not None
+    inner = heads * dim
+    yield from norm(f"{at}norm", inner)
+    yield from linear(f"{at}qkv_proj", 3 * inner, hidden, "recurrent")
+    yield from linear(f"{at}out_proj", hidden, inner, "recurrent")
+    yield from linear(f"{at}output_gate", inner, hidden, "recurrent")
 
 
 def shortconv(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:

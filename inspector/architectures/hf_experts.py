@@ -87,7 +87,7 @@ def _each(names: str, rule: Rule) -> dict[str, Rule]:
 # fmt: off
 RULES: Final[Mapping[str, Rule]] = MappingProxyType({
     **_each("qwen2_moe qwen3_moe qwen3_next qwen3_vl_moe_text qwen3_omni_moe_text", _qwen),
-    **_each("deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm_moe_dsa glm4_moe glm4v_moe_text dots1 solar_open "
+    **_each("deepseek_v2 deepseek_v3 deepseek_v32 kimi_k2 glm_moe_dsa glm4_moe glm4v_moe_text dots1 "
             "axk1 axk2 glm4_moe_lite dots3_note dots3_note_text mistral4 mistral_large4_text sarvam_mla "
             "sarvam_moe kimi_linear unlimited_ocr_text",
             _from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),

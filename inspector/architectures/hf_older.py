@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf_blocks import ExpectedTensor, linear, mamba1, mamba2, norm
+from inspector.architectures.hf_blocks import (
+    ExpectedTensor,
+    Family,
+    attention,
+    dense_mlp,
+    linear,
+    mamba1,
+    mamba2,
+    norm,
+)
+from inspector.architectures.hf_experts import experts
+from inspector.architectures.hf_types import FULL, LINEAR, layer_types
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -225,10 +236,44 @@ def _bert(k: HfConfig) -> Iterator[ExpectedTensor]:
     yield from linear("pooler.dense", hidden, hidden, "other", bias=True)
 
 
+def _nemotron_h(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """One mixer a layer and nothing else: attention, state space, MLP or experts, all under one name."""
+    hidden, n = k.need("hidden_size"), k.n_layers
+    yield from _embedding("backbone.embeddings", k)
+    for i, kind in enumerate(layer_types(k, n)[0]):
+        at = f"backbone.layers.{i}.mixer."
+        yield from norm(f"backbone.layers.{i}.norm", hidden)
+        if kind == LINEAR:
+            yield from mamba2(k, at)
+        elif kind == FULL:
+            yield from attention(k, Family(), at)
+        elif kind == "mlp":
+            yield from dense_mlp(k, Family(mlp="plain"), at, k.need("intermediate_size"))
+        else:
+            yield from _nemotron_experts(k, at, hidden)
+    yield from norm("backbone.norm_f", hidden)
+    yield from _head(k, default_tied=False)
+
+
+def _nemotron_experts(k: HfConfig, at: str, hidden: int) -> Iterator[ExpectedTensor]:
+    n, width, inner = experts(k)[0] or 0, k.need("moe_intermediate_size"), k.count("moe_latent_size") or hidden
+    yield from linear(f"{at}gate", n, hidden, "router")
+    if inner != hidden:
+        yield from linear(f"{at}fc1_latent_proj", inner, hidden, "mlp")
+        yield from linear(f"{at}fc2_latent_proj", hidden, inner, "mlp")
+    for j in range(n):
+        yield ExpectedTensor(f"{at}experts.{j}.up_proj.weight", (width, inner), "expert")
+        yield ExpectedTensor(f"{at}experts.{j}.down_proj.weight", (inner, width), "expert")
+    shared = k.count("moe_shared_expert_intermediate_size")
+    if shared:
+        yield from dense_mlp(k, Family(mlp="plain"), f"{at}shared_experts.", shared)
+
+
 # fmt: off
 OLDER: Final[Mapping[str, Rule]] = MappingProxyType({
     "gpt2": _gpt2, "gpt_bigcode": _gpt_bigcode, "gptj": _gptj, "codegen": _gptj, "bloom": _bloom, "falcon": _falcon,
     "mpt": _mpt, "opt": _opt, "gpt_neox": _gpt_neox, "mamba": _mamba, "falcon_mamba": _mamba, "mamba2": _mamba,
+    "nemotron_h": _nemotron_h,
     "bert": _bert, "roberta": _bert, "xlm-roberta": _bert, "camembert": _bert,
 })
 # fmt: on

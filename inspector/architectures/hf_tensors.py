@@ -15,6 +15,7 @@ from inspector.architectures.hf_blocks import (
     dense_mlp,
     experts_of,
     gated_delta_net,
+    lightning,
     mamba1,
     mamba2,
     mla,
@@ -85,13 +86,17 @@ FAMILIES: Final[Mapping[str, Family]] = MappingProxyType({
     "gpt_oss": Family(sinks=True, moe="gpt_oss"),
     "glm4_moe": Family(head_norm_key="use_qk_norm", qk_norm_names=("q_norm", "k_norm"), moe="mlp"),
     "ernie4_5_moe": Family(bias_key="use_bias", mlp_bias_key="use_bias", moe="mlp"),
+    **_each("exaone_moe hy_v3 dots1", Family(qk_norm="head", moe="mlp")), "solar_open": Family(moe="mlp"),
     "minimax_m2": Family(qk_norm="full", moe="mlp"),
     "granitemoe": Family(moe="granite"), "granitemoeshared": Family(moe="granite"),
     "llama4_text": Family(moe="llama4", mlp_at="feed_forward"),
-    **_each("deepseek_v2 deepseek_v3 kimi_k2 deepseek_v32 glm4_moe_lite", Family(mla=True, moe="mlp")),
+    **_each("deepseek_v2 deepseek_v3 kimi_k2 deepseek_v32 glm_moe_dsa glm4_moe_lite", Family(mla=True, moe="mlp")),
     "youtu": Family(mla=True),
     # states beside attention
     "qwen3_next": Family(qk_norm="head", moe="qwen", gated_q=True),
+    "qwen3_5_moe_text": Family(qk_norm="head", moe="qwen", gated_q=True),
+    "qwen3_5_text": Family(qk_norm="head", gated_q=True),
+    "minimax": Family(moe="mixtral"),
     "jamba": Family(norms=("input_layernorm", "pre_ff_layernorm"), mlp_at="feed_forward", moe="jamba",
                     final="model.final_layernorm"),
     "falcon_h1": Family(norms=("input_layernorm", "pre_ff_layernorm"), mlp_at="feed_forward",
@@ -196,8 +201,10 @@ def _mixer(k: HfConfig, family: Family, at: str, kind: str) -> Iterator[Expected
         yield from mamba2(k, at + "mamba.")
         yield from attention(k, family, at + "self_attn.")
     elif kind == LINEAR:
-        if k.model_type == "qwen3_next":
+        if k.model_type.startswith("qwen3_"):
             yield from gated_delta_net(k, at + "linear_attn.")
+        elif k.model_type == "minimax":
+            yield from lightning(k, at + "self_attn.")
         elif k.model_type == "jamba":
             yield from mamba1(k, at + "mamba.")
         else:
