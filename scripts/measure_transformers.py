@@ -79,11 +79,10 @@ def measure(model: Any, *, batch: int, prefill: int, logits_to_keep: int) -> dic
         out = model(input_ids=ids, use_cache=True, logits_to_keep=logits_to_keep)
     logical, storages = 0, {}
     for layer in getattr(out.past_key_values, "layers", ()):
-        for value in vars(layer).values():
-            for tensor in value if isinstance(value, (list, tuple)) else (value,):
-                if isinstance(tensor, torch.Tensor) and tensor.numel() > 1:
-                    logical += tensor.numel() * tensor.element_size()
-                    storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
+        for tensor in tree_flatten(vars(layer))[0]:
+            if isinstance(tensor, torch.Tensor) and tensor.numel() > 1:
+                logical += tensor.numel() * tensor.element_size()
+                storages[tensor.untyped_storage()._cdata] = tensor.untyped_storage().nbytes()
     return {
         "peak_bytes": tracker.peak,
         "peak_op": tracker.peak_op,

@@ -229,8 +229,8 @@ def gpu_rows() -> list[dict[str, Any]]:
         {
             "name": row.name,
             "vendor": row.vendor,
-            "capacity": row.capacity,
-            "reserve": row.reserve,
+            "nbytes": row.capacity,
+            "reserve_nbytes": row.reserve,
             "reported": row.reported,
             "source": row.source,
             "aliases": list(row.aliases),

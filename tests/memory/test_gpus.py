@@ -114,6 +114,6 @@ def test_apple_machines_keep_part_of_their_memory():
 def test_the_registry_can_be_browsed():
     rows = {row["name"]: row for row in gpus.gpu_rows()}
     assert len(rows) == len(GPUS) >= 150
-    assert rows["RTX 4090"]["capacity"] == 24_564 * MIB
+    assert rows["RTX 4090"]["nbytes"] == 24_564 * MIB
     assert rows["RTX 4090"]["reported"] is True
     assert rows["RX 7900 XTX"]["reported"] is False

@@ -164,6 +164,26 @@ def test_the_state_dtype_can_be_asked_for():
     assert plan(facts, setup(), Workload()).blocks_one_req == 2  # prefix caching keeps one more
 
 
+def test_models_without_attention_do_not_cache_prefixes_by_default():
+    state = StateCache("mamba1", 5120, 4, 5120 * 16)
+    page = 3 * 5120 * 2 + 5120 * 16 * 2
+    alone = vllm.estimate(by_hand((state,), (state,), arch="mamba"), Workload(n_ctx=1 << 20))
+    (line,) = [x for x in alone.lines if x.what == "recurrent_state"]
+    assert line.nbytes == 2 * page
+    asked = vllm.estimate(by_hand((state,), (state,), arch="mamba"), Workload(n_ctx=1 << 20), prefix_caching=True)
+    assert asked.effective["bytes_one_req"] == 2 * 2 * page
+
+
+def test_jamba_gives_its_attention_blocks_the_size_of_a_mamba_page():
+    state, attention = (StateCache("mamba1", 8192, 4, 8192 * 16),), (KVCache(8, 128, 128),)
+    facts = by_hand(*[attention if i % 8 == 4 else state for i in range(32)], arch="jamba")
+    effective = vllm.estimate(facts, Workload(n_ctx=8192, n_batch=2048)).effective
+    raw = 3 * 8192 * 2 + 8192 * 16 * 2
+    assert effective["block_size"] == 16 * -(-raw // (16 * 4096)) == 80
+    assert [(g["kind"], g["n_layers"]) for g in effective["groups"]] == [("mamba", 4)] * 7 + [("full", 4)]
+    assert effective["blocks_one_req"] == 7 * 2 + -(-8192 // 80)
+
+
 def test_mamba_groups_are_padded_to_the_ranks():
     facts = by_hand((StateCache("mamba2", 1024 + 2 * 128, 4, 1024 * 128),), keys={"n_groups": 1, "state_size": 128})
     one_of_two = plan(facts, setup(tp=2, prefix_caching=False), Workload())
@@ -251,7 +271,7 @@ def test_needs_and_takes_are_two_figures():
     assert result.fits is True
     assert result.effective["takes"] == {"card": -(-24 * GIB * 92 // 100)}
     assert result.total_nbytes < result.effective["takes"]["card"]
-    assert "takes" in vllm.summary(result)
+    assert any("takes 22.08 GiB (0.92 of every GPU)" in n for n in result.notes)
 
 
 def test_the_longest_context_fits_and_one_more_block_does_not():

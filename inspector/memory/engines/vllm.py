@@ -7,7 +7,7 @@ budget that runs the workload (the lines' sum: "needs"), and what it will take (
 from __future__ import annotations
 
 from inspector.errors import WorkloadError
-from inspector.layers import CrossCache, LatentCache, StateCache, UnknownCache
+from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.hf_weights import file_nbytes, model_dtype, vllm_weights
 from inspector.memory.engines.kv_options import config_value, keep_of, options_of, whole_option, with_settings
@@ -89,6 +89,14 @@ def _encoder_tokens(facts: ModelFacts) -> int:
     return max(found, 1) if isinstance(found, int) else 1
 
 
+def _caches_prefixes(facts: ModelFacts) -> bool:
+    """vLLM's default: on, but for models without attention or with an encoder (config/model.py)."""
+    kinds = [c for layer in facts.layers for c in layer.caches]
+    return any(isinstance(c, (KVCache, LatentCache)) for c in kinds) and not any(
+        isinstance(c, CrossCache) for c in kinds
+    )
+
+
 def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup:
     extra = options_of(workload)
     asked = _one_dtype(workload)
@@ -103,7 +111,7 @@ def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup
         model_dtype=str(extra.get("dtype") or model_dtype(facts) or "bfloat16"),
         ssm_dtype=str(extra.get("mamba_ssm_cache_dtype", "auto")),
         tp=tp,
-        prefix_caching=bool(extra.get("prefix_caching", True)),
+        prefix_caching=bool(extra.get("prefix_caching", _caches_prefixes(facts))),
         hybrid_manager=not extra.get("disable_hybrid_kv_cache_manager", False),
         encoder_tokens=whole_option(workload, "encoder_tokens", _encoder_tokens(facts)),
     )
@@ -242,7 +250,27 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
         **_effective(s, p, placement.gpus[:tp], utilization),
     }
     devices = _devices(lines, placement.gpus[:tp], utilization)
-    return Estimate("vllm", workload, effective, tuple(lines), devices, tuple(notes), tuple(unknown))
+    result = Estimate("vllm", workload, effective, tuple(lines), devices, tuple(notes), tuple(unknown))
+    return result.replace(notes=(*result.notes, *_budget_notes(result)))
+
+
+def _fitting(result: Estimate) -> int | None:
+    """Longest requests that fit beside everything else in every budget; None where that cannot be said."""
+    need, budget = int(result.effective["bytes_one_req"]), kv_budget(result)
+    return None if result.unknown or not need or not budget else min(budget.values()) // need
+
+
+def _budget_notes(result: Estimate) -> list[str]:
+    """What vLLM takes whatever it needs, and what that is good for."""
+    takes = result.effective.get("takes")
+    if not takes:
+        return []
+    part = result.effective["gpu_memory_utilization"]
+    words = f"vLLM fills its budget: it takes {format_nbytes(sum(takes.values()))} ({part} of every GPU)"
+    fitting = _fitting(result)
+    if fitting is None:
+        return [words]
+    return [f"{words}, room for {fitting:,} requests of {result.effective['max_model_len']:,} tokens at once"]
 
 
 def _ranks(facts: ModelFacts, placement: Placement) -> tuple[int, list[tuple[str, Gpu | None]]]:
@@ -318,12 +346,7 @@ def _is_cache(line: Line) -> bool:
 
 def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
     """How many requests of the longest context fit at once on these GPUs; None when something is not known."""
-    result = estimate(facts, workload, placement=placement, **options)
-    need = result.effective["bytes_one_req"]
-    budget = kv_budget(result)
-    if result.unknown or not need or not budget:
-        return None
-    return min(budget.values()) // int(need)
+    return _fitting(estimate(facts, workload, placement=placement, **options))
 
 
 def max_model_len(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
@@ -342,10 +365,3 @@ def max_model_len(facts: ModelFacts, workload: Workload, placement: Placement, *
             return None
         low, high = (middle, high) if result.fits else (low, middle - 1)
     return low
-
-
-def summary(result: Estimate) -> str:
-    """One sentence: the smallest budget that runs the workload, and what vLLM takes all the same."""
-    takes = result.effective.get("takes")
-    needs = f"needs {format_nbytes(result.total_nbytes)}"
-    return needs + (f", takes {format_nbytes(sum(takes.values()))}" if takes else "")
