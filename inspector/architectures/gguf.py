@@ -100,7 +100,62 @@ if TYPE_CHECKING:
 
 # Decoders whose file must carry its own output.weight (no TENSOR_DUPLICATED fallback in load_arch_tensors).
 _UNTIED: Final = frozenset(
-    ["baichuan", "bailingmoe", "bailingmoe2", "bitnet", "dbrx", "deepseek4", "dots1", "eagle3", "gpt-oss", "gptj", "gptneox", "hy_v4", "internlm2", "jais", "kimi-k3", "kimi-linear", "glm5-next", "llada-moe", "maple", "mellum", "mimo2", "minimax-m2", "minimax-m3", "muse-glimmer", "nemotron", "olmo2", "olmoe", "orion", "phi2", "phimoe", "plamo", "qwen", "qwen2moe", "rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7", "stablelm", "step35", "talkie", "wavtokenizer-dec", "xverse", "bert", "modern-bert", "nomic-bert", "nomic-bert-moe", "neo-bert", "jina-bert-v2", "jina-bert-v3", "eurobert", "clef"]
+    [
+        "apertus",
+        "baichuan",
+        "bailingmoe",
+        "bailingmoe2",
+        "bitnet",
+        "codeshell",
+        "dbrx",
+        "deepseek4",
+        "dots1",
+        "eagle3",
+        "exaone-moe",
+        "gpt-oss",
+        "gptj",
+        "gptneox",
+        "hy_v4",
+        "internlm2",
+        "jais",
+        "kimi-k3",
+        "kimi-linear",
+        "glm5-next",
+        "llada-moe",
+        "maple",
+        "mellum",
+        "mimo2",
+        "minimax-m2",
+        "minimax-m3",
+        "muse-glimmer",
+        "nemotron",
+        "olmo2",
+        "olmoe",
+        "orion",
+        "phi2",
+        "phimoe",
+        "plamo",
+        "qwen",
+        "qwen2moe",
+        "rwkv6",
+        "rwkv6qwen2",
+        "rwkv7",
+        "arwkv7",
+        "stablelm",
+        "step35",
+        "talkie",
+        "wavtokenizer-dec",
+        "xverse",
+        "bert",
+        "modern-bert",
+        "nomic-bert",
+        "nomic-bert-moe",
+        "neo-bert",
+        "jina-bert-v2",
+        "jina-bert-v3",
+        "eurobert",
+        "clef",
+    ]
 )
 
 
@@ -136,7 +191,7 @@ def _add_attention(add: _Add) -> None:
     add("full", "nanbeige", extra="loops")
     add("full", "graniteswitch", "granite-switch", extra="router")
     add("full", "eagle3", needs_parent=True, tied=False)
-    add("sliding", "dflash", sliding=Sliding("optional", array=True), needs_parent=True, extra="dflash")
+    add("sliding", "dflash", "dflash", sliding=Sliding("optional", array=True), needs_parent=True, extra="dflash")
 
 
 def _add_sliding(add: _Add) -> None:

@@ -55,6 +55,7 @@ def read_stack(arch: Arch, keys: Keys, names: Collection[str]) -> Stack | None:
         return None
     slides, window, notes = _sliding(arch, keys, numbers)
     recurrent, how = _recurrent(arch, keys, numbers)
+    notes += _refusals(arch, keys, numbers, slides, window)
     builder = _Builder(arch, keys, numbers, _Kinds(slides, window, recurrent, how), names)
     layers = tuple(builder.layer(i) for i in range(numbers.n_all))
     if arch.extra == "router":
@@ -160,6 +161,22 @@ def _pattern(arch: Arch, keys: Keys, numbers: Numbers) -> tuple[bool, ...] | Non
     period = rule.period if period is None else period
     full_at = 0 if rule.dense_first else period - 1
     return tuple(i < numbers.n_main and (period == 0 or i % period != full_at) for i in range(numbers.n_all))
+
+
+def _refusals(
+    arch: Arch, keys: Keys, numbers: Numbers, slides: tuple[bool, ...], window: int | None
+) -> tuple[str, ...]:
+    """Settings at which llama.cpp aborts: its assertions in `create_memory` and in the cache's constructor."""
+    if window is not None and arch.caches and not any(slides):
+        return ("llama.cpp refuses this file: it has a sliding window, but no layer slides",)
+    first = _kv_from_start(arch, keys, numbers)
+    if first is None or first >= numbers.n_all:
+        return ()
+    # a layer without a cache reads the last full one or the last sliding one, which must be of its own kind
+    wrong = [
+        i for i in range(first, numbers.n_all) if first < 2 or slides[first - (2 if slides[i] else 1)] != slides[i]
+    ]
+    return (f"llama.cpp refuses this file: layer {wrong[0]} has no cache to share",) if wrong else ()
 
 
 # -- which layers keep a state ------------------------------------------------------------------------------------

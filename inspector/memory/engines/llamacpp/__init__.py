@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.layers import UnknownCache
 from inspector.memory.engines.llamacpp.caches import cache_blocks
-from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
 from inspector.memory.estimate import Estimate, Line, Placement
@@ -43,12 +43,15 @@ def estimate(
 ) -> Estimate:
     """What llama.cpp allocates for this model, byte for byte where a line is graded exact or derived.
 
-    `server`: llama-server's defaults (four sequences that share one cache) instead of llama-cli's. `repack`: count the
-    copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp refuses.
+    `server`: llama-server's defaults (four sequences that share one cache) instead of llama-cli's. `repack`: count
+    the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp
+    refuses.
     """
     placement = placement or Placement()
-    sizes = effective(facts, workload, server=server)
+    sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
+    if not flash_stays(facts, sizes.as_effective(), assignment):
+        sizes = sizes.replace(flash_attn=False, flash_attn_auto=False)
     grade = "modelled" if facts.generic else "derived"
     lines = [
         *_weight_lines(facts, assignment, repack),

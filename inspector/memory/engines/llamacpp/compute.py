@@ -21,3 +21,17 @@ def compute_parts(
         return None
     result: tuple[Mapping[str, int], str] | None = compute_buffers(facts, effective, assignment)
     return result
+
+
+def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
+    """Whether flash attention, where it was left to llama.cpp, stays on (`resolve_fused_ops`, llama-context.cpp).
+
+    It goes off when some layer's would run on another device than the layer, as it may with caches left on the host.
+    """
+    if not effective["flash_attn_auto"] or not assignment.devices:
+        return True
+    try:
+        from inspector.memory.engines.llamacpp_graph import flash_in_place
+    except ImportError:
+        return True
+    return bool(flash_in_place(facts, effective, assignment))

@@ -58,6 +58,8 @@ class Sizes(Record):
     flash_attn: bool
     type_k: Dtype
     type_v: Dtype
+    flash_attn_auto: bool = False
+    offload_kqv: bool = True
 
     def as_effective(self) -> dict[str, Any]:
         """For reports: plain values only."""
@@ -65,8 +67,11 @@ class Sizes(Record):
         return {k: v.name.lower() if k.startswith("type_") else v for k, v in values.items()}
 
 
-def effective(facts: ModelFacts, workload: Workload, *, server: bool = False) -> Sizes:
-    """The sizes llama.cpp runs with. Raises WorkloadError where it would refuse."""
+def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, offload_kqv: bool = True) -> Sizes:
+    """The sizes llama.cpp runs with. Raises WorkloadError where it would refuse.
+
+    `flash_attn_auto`: flash attention is on unless a device turns out not to run it; a quantised V cache insists on it.
+    """
     check_file(facts)
     n_seqs, unified = _sequences(workload, server=server)
     asked = _context(facts, workload)
@@ -89,7 +94,10 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False) ->
         flash_attn=_flash_attention(facts, workload),
         type_k=cache_type(workload.kv_dtype_k),
         type_v=cache_type(workload.kv_dtype_v),
+        offload_kqv=offload_kqv,
     )
+    auto = workload.flash_attn is None and sizes.flash_attn and not sizes.type_v.is_block_quantized
+    sizes = sizes.replace(flash_attn_auto=auto)
     _check_types(facts, sizes)
     return sizes
 
@@ -106,21 +114,13 @@ def check_file(facts: ModelFacts) -> None:
         raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
     if arch.needs_parent and not _stands_alone(arch.name, facts):
         raise WorkloadError(f"llama.cpp runs a {facts.arch} model only beside the one it drafts for")
-    if arch.sliding is not None and facts.window is not None and arch.caches and not _slides(facts):
-        raise WorkloadError("llama.cpp aborts: a sliding window, but no layer that slides (llama-model.cpp)")
 
 
 def _stands_alone(name: str, facts: ModelFacts) -> bool:
     """eagle3 and dflash with an embedding and an output of their own need no parent (llama-context.cpp)."""
-    names = {t.name for t in facts.tensors}
-    return name in {"eagle3", "dflash"} and {"token_embd.weight", "output.weight"} <= names
-
-
-def _slides(facts: ModelFacts) -> bool:
-    layers = (*facts.layers, *facts.nextn_layers)
-    return any(getattr(c, "window", None) is not None for x in layers for c in x.caches) or any(
-        x.kind == "shared" for x in layers
-    )
+    if facts.tied_embeddings:
+        return name == "dflash"
+    return name in {"eagle3", "dflash"} and any(t.name == "token_embd.weight" for t in facts.tensors)
 
 
 def _sequences(workload: Workload, *, server: bool) -> tuple[int, bool]:

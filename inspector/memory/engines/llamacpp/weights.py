@@ -1,7 +1,8 @@
 """Which tensors llama.cpp loads, how many bytes each takes in memory, and which layer it belongs to.
 
-Sources (b11434): `llama_model_loader::create_tensor` (src/llama-model-loader.cpp), LLM_TENSOR_INFOS (src/llama-arch.cpp),
-`load_arch_tensors` of each model, `ggml_repack_get_optimal_repack_type` (ggml/src/ggml-cpu/repack.cpp).
+Sources (b11434): `llama_model_loader::create_tensor` (src/llama-model-loader.cpp), LLM_TENSOR_INFOS
+(src/llama-arch.cpp), `load_arch_tensors` of each model, `ggml_repack_get_optimal_repack_type`
+(ggml/src/ggml-cpu/repack.cpp).
 """
 
 from __future__ import annotations
@@ -33,6 +34,19 @@ _FIRST_NAMES: Final = frozenset(
 _EVERY_NAMES: Final = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
 # Tensors that the loader knows and does not load (GGML_OP_NONE).
 _UNUSED_PARTS: Final = ("masked_embd_centroids", "masked_embd_ordering", "cross_attn_rel_b")
+# Parts of prediction blocks that are created without the flag that skips them, so they take memory all the same
+# (load_arch_tensors of src/models/cohere2moe.cpp, deepseek32.cpp, glm-dsa.cpp, hy-v3.cpp, step35.cpp).
+_NEXTN_HEADS: Final = ("nextn.embed_tokens.", "nextn.shared_head_")
+_NEXTN_FFN: Final = ("ffn_gate.", "ffn_down.", "ffn_up.", "ffn_gate_inp.", "exp_probs_b", "_exps.", "_shexp.")
+_NEXTN_LOADED: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "cohere2moe": _NEXTN_HEADS,
+        "deepseek32": ("exp_probs_b",),
+        "glm-dsa": ("exp_probs_b",),
+        "hy_v3": (*_NEXTN_HEADS, *_NEXTN_FFN),
+        "step35": (*_NEXTN_HEADS, *_NEXTN_FFN, "attn_q_norm.", "attn_k_norm.", "attn_gate."),
+    }
+)
 # These models create the output before the embedding, so a tied one is never shared (gemma3n.cpp, gemma4.cpp).
 _ALWAYS_TWICE: Final = frozenset(("gemma3n", "gemma4"))
 
@@ -62,17 +76,22 @@ def weights(facts: ModelFacts, *, load_mtp: bool = False) -> Iterator[Weight]:
     Whether that copy takes memory depends on where both land (`copies`).
     """
     n_main = facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn and not load_mtp else None
+    kept = _NEXTN_LOADED.get(facts.arch, ())
     lfm2 = facts.arch in {"lfm2", "lfm2moe"}
     for tensor in facts.tensors:
         layer = layer_of(tensor.name, norm_is_output=lfm2)
-        if isinstance(layer, int) and n_main is not None and layer >= n_main:
+        if n_main is not None and isinstance(layer, int) and layer >= n_main and not _part(tensor.name, kept):
             continue
-        if any(part in tensor.name for part in _UNUSED_PARTS):
+        if _part(tensor.name, _UNUSED_PARTS):
             continue
         yield Weight(tensor.name, layer, pad(tensor.nbytes or 0, ALIGNMENT))
     tied = tied_embedding(facts)
     if tied is not None:
         yield Weight(tied.name, OUTPUT, pad(tied.nbytes or 0, ALIGNMENT), copy=True)
+
+
+def _part(name: str, parts: tuple[str, ...]) -> bool:
+    return any(part in name for part in parts)
 
 
 def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
