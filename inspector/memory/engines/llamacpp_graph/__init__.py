@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp_graph.alloc import measure
-from inspector.memory.engines.llamacpp_graph.archs import ARCHS
+from inspector.memory.engines.llamacpp_graph.archs import ARCHS, UNVERIFIED
 from inspector.memory.engines.llamacpp_graph.model import Model
 from inspector.memory.engines.llamacpp_graph.run import Run
 
@@ -87,7 +87,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     if not whole:
         graph.leave_out_repetitions()
     graph.build(options)
-    return graph, "derived" if row else "modelled"
+    return graph, "derived" if row and model.arch not in UNVERIFIED else "modelled"
 
 
 def _elem(value: Any) -> Elem:

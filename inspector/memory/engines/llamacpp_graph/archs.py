@@ -36,6 +36,7 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "dbrx": ("decoder", "Decoder", {"norm": "layer", "ffn_norm": "attn_output_norm"}),
     "deci": ("variants", "Deci", {}),
     "deepseek": ("decoder", "Decoder", {"norm_w": False}),
+    "deepseek2-ocr": ("decoder", "Decoder", _KEYED),
     "dots1": ("decoder", "Decoder", _KEYED),
     "dream": ("encoder", "BatchDecoder", {}),
     "ernie4_5": ("decoder", "Decoder", {}),
@@ -131,6 +132,12 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "jina-bert-v3": ("encoder", "Bert", {"ffn": "gelu", "rotary": True}),
     "jina-bert-v2": ("encoder", "JinaBert2", {"ffn": "gelu", "pos": False}),
     "mistral4": ("latent", "Latent", {**_KEYED, "gating_default": 1}),
+    "rwkv6qwen2": ("rwkv", "Rwkv6Qwen", {"pure": True, "embed_norm": False, "norm": "rms"}),
+    "arwkv7": ("rwkv", "Rwkv7Qwen", {"pure": True, "embed_norm": False, "norm": "rms"}),
+    "plamo2": ("recurrent", "Plamo2", {}),
+    "minimax-01": ("recurrent", "MiniMax01", {"recurrent": "interval", "interval": 8}),
+    "t5": ("t5", "T5Decoder", {"side": "dec"}),
+    "t5encoder": ("t5", "T5Encoder", {"side": "enc"}),
     "rwkv6": ("rwkv", "Rwkv6", {"pure": True}),
     "rwkv7": ("rwkv", "Rwkv7", {"pure": True}),
     "deepseek2": ("latent", "Latent", {**_KEYED, "gating_default": 0}),
@@ -143,3 +150,6 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "gemma4": ("nano", "Gemma4", {"embed": "token_scale", "softcap": "key", "h_nextn": "normed"}),
     "xverse": ("decoder", "Decoder", {}),
 })  # fmt: skip
+
+# Builders that could not be compared with llama.cpp's own graph: their figures are graded "modelled".
+UNVERIFIED: Final = frozenset(("rwkv6qwen2",))

@@ -175,3 +175,27 @@ class Rwkv6(Rwkv):
         else:
             cur = self.head_norm(self.wkv("rwkv_wkv6", il, k, v, r, vec(il, "first"), w), il)
         return self.reshape(self.lin(self.mul(cur, g), il, "time_mix_output"), e, n, seqs)
+
+
+class QwenLike(Rwkv):
+    """RWKV time mixing in a transformer's frame: RMS norms, a gated feed-forward, one token shift."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        e, n, seqs, tokens = self.m.n_embd, self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens
+        x = self.reshape(x, e, n, seqs)
+        shift_state = self.state(il, "r")
+        kept = self.reshape(self.gathered(shift_state), e, self.size_r // e, seqs)
+        att = self.normed(x, il, "attn_norm")
+        cur = self.time_mix(att, self.previous(kept, att), il)
+        self.store_shift(self.view(att, (e, 1, seqs), att.nb[1:3]), shift_state)
+        ffn_in = self.reshape(self.add(cur, x), e, tokens)
+        (ffn_in,) = self.rows_out(il, ffn_in)
+        return self.add(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
+
+
+class Rwkv6Qwen(QwenLike, Rwkv6):
+    """RWKV 6 time mixing."""
+
+
+class Rwkv7Qwen(QwenLike, Rwkv7):
+    """RWKV 7 time mixing."""
