@@ -1,0 +1,156 @@
+"""What a quantised file of a model would weigh, tensor by tensor, before anyone quantises it."""
+
+from __future__ import annotations
+
+from inspector.architectures.roles import layer_of, role_of
+from inspector.dtypes import DTYPES
+from inspector.errors import FactsError, InspectorError
+from inspector.formats.modelfile import TensorInfo
+from inspector.quantization.layouts import SCHEMES, Matrix, lora_nbytes, predict_layout
+from inspector.quantization.mix import predict_mix
+from inspector.quantization.mix_targets import PPL_SOURCE, QUANT_TARGETS
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.quantization.mix import Quantizable
+
+COMMON: Final = ("Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
+# Projections that the other families quantise; embeddings, head, router and norms stay as they are.
+_QUANTIZED_ROLES: Final = frozenset({"attention", "mlp", "expert", "recurrent"})
+_KEPT_NBYTES: Final = 2  # bfloat16 or float16: what checkpoints of these families keep the rest in
+
+
+class SizedTensor(Record):
+    """One tensor of the predicted file: shape outermost first, element type by name, bytes."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    nbytes: int
+
+
+class QuantizedSize(Record):
+    """A prediction. `nbytes` sums its tensors (no header); `grade` "derived" by the quantiser's own rules.
+
+    `refused`: why the quantiser would not write it. `quality`: what is published about the loss, with its source.
+    """
+
+    to: str
+    nbytes: int | None
+    n_params: int | None
+    grade: str
+    tensors: tuple[SizedTensor, ...] = ()
+    notes: tuple[str, ...] = ()
+    refused: str | None = None
+    quality: str = ""
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Bits over parameters, everything included."""
+        return self.nbytes * 8 / self.n_params if self.nbytes is not None and self.n_params else None
+
+    @property
+    def reduction(self) -> float | None:
+        """How much smaller than two bytes a parameter, as a share."""
+        if self.nbytes is None or not self.n_params:
+            return None
+        return 1 - self.nbytes / (2 * self.n_params)
+
+
+def is_known(to: str) -> bool:
+    """Whether there is a rule for this type: one of llama-quantize's, or another family's scheme."""
+    return to.upper() in QUANT_TARGETS or to.lower() in SCHEMES
+
+
+def unconverted_tensors(facts: ModelFacts) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
+    """The tensors of a checkpoint, or those that its config promises. Raises FactsError where no rule gives them."""
+    if facts.tensors:
+        return facts.tensors, ()
+    from inspector.architectures.hf_config import HfConfig
+    from inspector.architectures.hf_tensors import expected_tensors
+
+    found = expected_tensors(HfConfig(facts.keys or {}))
+    if found is None:
+        raise FactsError(
+            f"no rule gives the tensors of {facts.arch} from its config alone", hint="sizes need the weights"
+        )
+    dtype = DTYPES["BF16"]
+    infos = tuple(TensorInfo(t.name, t.shape, dtype, 0, dtype.nbytes(t.shape)) for t in found)
+    return infos, ("tensors as the config promises them",)
+
+
+def as_gguf(facts: ModelFacts) -> tuple[Quantizable, tuple[str, ...], str]:
+    """The model under GGUF names: itself, or what llama.cpp's converter would write; notes and grade of that step."""
+    if facts.format == "gguf":
+        return facts, (), "derived"
+    from inspector.quantization.convert import gguf_tensors_from_hf
+
+    tensors, notes = unconverted_tensors(facts)
+    converted = gguf_tensors_from_hf(facts.keys or {}, tensors)
+    return converted, (*notes, *converted.notes), converted.grade
+
+
+def _mix(facts: ModelFacts, to: str, options: Mapping[str, Any]) -> QuantizedSize:
+    model, notes, grade = as_gguf(facts)
+    mix = predict_mix(model, to, **options)
+    if mix.refused:
+        return QuantizedSize(mix.to, None, mix.n_params, grade, notes=(*notes, *mix.notes), refused=mix.refused)
+    tensors = tuple(SizedTensor(t.name, t.shape, t.dtype.name, t.nbytes) for t in mix.tensors)
+    weakest = "modelled" if "modelled" in (grade, mix.grade) else mix.grade
+    row = QUANT_TARGETS[to.upper()]
+    quality = f"{row.ppl_delta:+.4f} ppl @ {row.ppl_model}" if row.ppl_delta is not None else ""
+    said = (*notes, *mix.notes, *(f"writing it would stop: {b}" for b in mix.blocked))
+    said += tuple(f"{f.name}: {f.given} in place of {f.wanted}" for f in mix.fallbacks[:8])
+    return QuantizedSize(mix.to, mix.nbytes, mix.n_params, weakest, tensors, said, quality=quality)
+
+
+def matrices(facts: ModelFacts) -> tuple[tuple[Matrix, ...], int, int, tuple[str, ...]]:
+    """The projections that the other families quantise, then bytes and parameters of all that stays as it is."""
+    tensors, notes = unconverted_tensors(facts)
+    chosen: list[Matrix] = []
+    kept_nbytes = kept_params = 0
+    for t in tensors:
+        linear = t.name.endswith(".weight") and len(t.shape) in (2, 3) and layer_of(t.name) is not None
+        if linear and role_of(t.name) in _QUANTIZED_ROLES and t.shape[-1] > 16:
+            count = t.shape[0] if len(t.shape) == 3 else 1
+            n, k = t.shape[-2:]
+            chosen.append(Matrix(t.name, n, k, n * k * _KEPT_NBYTES, count))
+        elif t.dtype is None or t.dtype.is_float or t.dtype.is_block_quantized:
+            kept_params += t.n_elements
+            kept_nbytes += t.n_elements * _KEPT_NBYTES
+    return tuple(chosen), kept_nbytes, kept_params, notes
+
+
+def _layout(facts: ModelFacts, to: str) -> QuantizedSize:
+    chosen, kept_nbytes, kept_params, notes = matrices(facts)
+    found = predict_layout(to, chosen, kept_nbytes=kept_nbytes, kept_params=kept_params)
+    said = (*notes, *found.notes, "embeddings, head, router and norms stay at 16 bits")
+    if found.skipped:
+        said += (f"{len(found.skipped)} weights do not fill groups and stay as they are: {found.skipped[0]}, …",)
+    return QuantizedSize(found.scheme, found.nbytes, found.n_params, found.grade, notes=said)
+
+
+def quantized_size(facts: ModelFacts, to: str, **options: Any) -> QuantizedSize:
+    """What this model would weigh as `to`: a type of llama-quantize (with its options) or another family's scheme.
+
+    `options`: imatrix, pure, output_tensor_type, token_embedding_type, tensor_types, leave_output, allow_requantize.
+    Raises WorkloadError for an unknown type, FactsError where tensors are not known.
+    """
+    if to.lower() in SCHEMES and to.upper() not in QUANT_TARGETS:
+        return _layout(facts, to)
+    return _mix(facts, to, options)
+
+
+def adapter_nbytes(facts: ModelFacts, rank: int) -> int:
+    """Bytes of a LoRA adapter of this rank on all projections, in single precision. Raises FactsError."""
+    if facts.format == "gguf":
+        raise InspectorError("adapter sizes are those of a safetensors checkpoint's modules")
+    return lora_nbytes(matrices(facts)[0], rank)
+
+
+QUALITY_SOURCE: Final = PPL_SOURCE

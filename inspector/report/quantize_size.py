@@ -1,0 +1,58 @@
+"""`quantize-size`: one line a type, or every tensor; the same as JSON."""
+
+from __future__ import annotations
+
+from inspector.report.escape import escape
+from inspector.report.text import table, wrap
+from inspector.units import format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from inspector.memory.quantize_size import QuantizedSize
+
+
+def quantize_json(target: str, results: Sequence[QuantizedSize], adapter: int | None = None) -> dict[str, Any]:
+    """The schema `inspector.quantize-size/1`."""
+    body: dict[str, Any] = {
+        "schema": "inspector.quantize-size/1",
+        "target": target,
+        "results": [_result(r) for r in results],
+    }
+    return body | ({"adapter_nbytes": adapter} if adapter is not None else {})
+
+
+def _result(r: QuantizedSize) -> dict[str, Any]:
+    bits = r.bits_per_weight
+    return {
+        "to": r.to, "nbytes": r.nbytes, "n_params": r.n_params,
+        "bits_per_weight": None if bits is None else round(bits, 4), "grade": r.grade, "refused": r.refused,
+        "quality": r.quality or None, "tensors": list(r.tensors), "notes": list(r.notes),
+    }  # fmt: skip
+
+
+def quantize_lines(target: str, results: Sequence[QuantizedSize], *, width: int, tensors: bool) -> list[str]:
+    """A table of types; with `tensors`, every tensor of each."""
+    rows = [("type", "size", "bytes", "bits/weight", "saved", "grade", "quality")]
+    for r in results:
+        if r.nbytes is None:
+            rows.append((r.to, "refused", "", "", "", "", r.refused or ""))
+            continue
+        saved = f"{r.reduction * 100:.1f}%" if r.reduction is not None else ""
+        bits = f"{r.bits_per_weight:.2f}" if r.bits_per_weight is not None else ""
+        rows.append((r.to, format_nbytes(r.nbytes), f"{r.nbytes:,}", bits, saved, r.grade, r.quality))
+    lines = [escape(target), "", *table(rows, align="<>>>><<")]
+    if tensors:
+        for r in results:
+            cells = [(escape(t.name), " × ".join(map(str, t.shape)), t.dtype, f"{t.nbytes:,}") for t in r.tensors]
+            lines += ["", f"  {r.to}", *table(cells, align="<<<>")]
+    lines += ["", "  saved: against two bytes a parameter"]
+    seen: set[str] = set()
+    for r in results:
+        for note in r.notes:
+            if note not in seen:
+                seen.add(note)
+                lines += ["  " + x for x in wrap(f"note: {escape(note)}", width=width - 2, indent="      ")]
+    return lines
