@@ -6,12 +6,16 @@ One row an architecture, read off `load_arch_hparams` in the file that `ref` nam
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Final
+
+    GGUF_ARCHS: Mapping[str, Arch]
 
 
 class Sliding(Record):
@@ -74,21 +78,35 @@ class Arch(Record):
     extra: str = ""
 
 
-def _rows() -> dict[str, Arch]:
-    rows: dict[str, Arch] = {}
+def gguf_arch(name: str) -> Arch | None:
+    """The row of one architecture, or None for one that is not known. Rows are made when they are asked for."""
+    spec = _SPECS.get(name)
+    if spec is None:
+        return None
+    plan, file, options = spec
+    return Arch(name, plan, f"src/models/{file}.cpp", tied=name not in _UNTIED, **options)  # type: ignore[arg-type]
+
+
+def __getattr__(attribute: str) -> Mapping[str, Arch]:
+    """`GGUF_ARCHS`: all rows by name."""
+    if attribute == "GGUF_ARCHS":
+        return MappingProxyType({name: row for name in _SPECS if (row := gguf_arch(name)) is not None})
+    raise AttributeError(attribute)
+
+
+def _specs() -> dict[str, tuple[str, str, dict[str, object]]]:
+    specs: dict[str, tuple[str, str, dict[str, object]]] = {}
 
     def add(plan: str, names: str, ref: str = "", **options: object) -> None:
         for name in names.split():
-            file = ref or name
-            row = Arch(name, plan, f"src/models/{file}.cpp", **options)  # type: ignore[arg-type]
-            rows[name] = row.replace(tied=False) if name in _UNTIED else row
+            specs[name] = (plan, ref or name, options)
 
     _add_attention(add)
     _add_sliding(add)
     _add_latent(add)
     _add_recurrent(add)
     _add_encoders(add)
-    return rows
+    return specs
 
 
 if TYPE_CHECKING:
@@ -190,7 +208,7 @@ def _add_attention(add: _Add) -> None:
     add("full", "gptj", "none", extra="unloadable")  # a name without a model behind it
     add("full", "nanbeige", extra="loops")
     add("full", "graniteswitch", "granite-switch", extra="router")
-    add("full", "eagle3", needs_parent=True, tied=False)
+    add("full", "eagle3", needs_parent=True)
     add("sliding", "dflash", "dflash", sliding=Sliding("optional", array=True), needs_parent=True, extra="dflash")
 
 
@@ -261,4 +279,4 @@ def _add_encoders(add: _Add) -> None:
     add("full", "t5encoder")
 
 
-GGUF_ARCHS: Final[Mapping[str, Arch]] = _rows()
+_SPECS: Final = _specs()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.architectures.gguf import GGUF_ARCHS
+from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
 from inspector.errors import FactsError
@@ -26,7 +26,7 @@ def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
         raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
-    arch = GGUF_ARCHS.get(name)
+    arch = gguf_arch(name)
     keys = Keys(name, metadata)
     keys.origin["arch"] = "general.architecture"
     by_name = {t.name: t for t in tensors}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.gguf import GGUF_ARCHS
+from inspector.architectures.gguf import gguf_arch
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache
@@ -107,7 +107,7 @@ def check_file(facts: ModelFacts) -> None:
     for note in facts.notes:
         if note.startswith(REFUSES):
             raise WorkloadError(note)
-    arch = GGUF_ARCHS.get(facts.arch) if facts.format == "gguf" else None
+    arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return
     if arch.extra == "unloadable":
