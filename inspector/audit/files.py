@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.audit.registry import Hit, rule
-from inspector.audit.subject import PARTIAL_SUFFIXES, is_weight_name
+from inspector.audit.subject import PARTIAL_SUFFIXES, PICKLE_SUFFIXES, is_weight_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -176,3 +176,29 @@ def listing_cut(subject: Subject) -> Iterator[Hit]:
     """
     if subject.truncated_listing:
         yield Hit(subject.target, f"only the first {len(subject.entries):,} entries, a few levels deep, were examined")
+
+
+@rule("FL013", "not-examined", severity="error", hint="audit this file by itself")
+def not_examined(subject: Subject) -> Iterator[Hit]:
+    """
+    A weight file whose header this audit could not or would not read to any end.
+
+    Why it matters: nothing vouches for it. The headers of one folder are read up to 48 MiB together, twice what the
+    largest models have.
+    """
+    for f in subject.files:
+        if f.model is None and f.error_kind != "source" and (f.sniffed is None or f.sniffed.is_model):
+            yield Hit(f.name, f.error)
+
+
+@rule("FL014", "nothing-here", severity="warning", hint="name the folder that the model is in")
+def nothing_here(subject: Subject) -> Iterator[Hit]:
+    """
+    A folder without weights or any document of a model.
+
+    Why it matters: nothing in it was examined, so that nothing was found says nothing.
+    """
+    if not subject.is_folder or subject.files or subject.documents:
+        return
+    if not any(e.name.lower().endswith((*PICKLE_SUFFIXES, ".json")) or is_weight_name(e.name) for e in subject.entries):
+        yield Hit(subject.target, "no weights and no config in this folder")

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from inspector.audit.registry import Finding, rank, rules
+from inspector.audit.registry import Finding, Hit, rank, rules
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterator
     from typing import Final
 
-    from inspector.audit.registry import Hit, Rule
+    from inspector.audit.registry import Rule
     from inspector.audit.subject import Subject
 
 MOST_OF_ONE_KIND: Final = 20
@@ -32,10 +32,19 @@ def _finding(r: Rule, hit: Hit) -> Finding:
     return Finding(r.code, hit.severity or r.severity, hit.where, hit.message, hit.hint or r.hint)
 
 
-def _run_rule(r: Rule, subject: Subject) -> list[Finding]:
+def _guarded(r: Rule, subject: Subject) -> Iterator[Hit]:
+    """A rule's hits. One that breaks is a defect of this program: it is reported, and hides no other finding."""
+    try:
+        yield from r.check(subject)
+    except Exception as error:
+        words = f"this check itself failed ({type(error).__name__}), which is a defect of inspector: please report it"
+        yield Hit(subject.target, words, "its author would like to see this file", "error")
+
+
+def _run_rule(r: Rule, subject: Subject, *, guard: bool) -> list[Finding]:
     found: list[Finding] = []
     n = 0
-    for hit in r.check(subject):
+    for hit in _guarded(r, subject) if guard else r.check(subject):
         n += 1
         if n <= MOST_OF_ONE_KIND:
             found.append(_finding(r, hit))
@@ -57,17 +66,20 @@ def run(
     deep: bool = False,
     hashes: bool = False,
     progress: Callable[[str], None] | None = None,
+    guard: bool = True,
 ) -> AuditReport:
-    """All findings on a subject. `ignore`: codes or names of rules to leave out; `deep` and `hashes` read the data."""
+    """All findings on a subject. `ignore`: codes or names of rules to leave out; `deep` and `hashes` read the data.
+
+    `progress` is told how far the long checks are. `guard`: a rule that breaks becomes a finding instead of raising.
+    """
+    subject = subject.replace(progress=progress)
     wanted = {"", *(("values",) if deep else ()), *(("hash",) if hashes else ())}
     skipped = {word.lower() for word in ignore}
     findings: list[Finding] = []
     for r in rules().values():
         if r.needs not in wanted or r.code.lower() in skipped or r.name in skipped:
             continue
-        if progress is not None and r.needs:
-            progress(r.name)
-        findings += _run_rule(r, subject)
+        findings += _run_rule(r, subject, guard=guard)
     findings.sort(key=lambda f: -rank(f.severity))
     worst = max((rank(f.severity) for f in findings), default=0)
     verdict = ("pass", "warn", "fail")[worst]

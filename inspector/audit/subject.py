@@ -9,17 +9,17 @@ from __future__ import annotations
 import os
 import stat
 
-from inspector.errors import FormatError, InspectorError, SourceError
+from inspector.checkpoint.documents import parse_document
+from inspector.errors import FormatError, InspectorError, LimitExceeded, SourceError
 from inspector.formats import read
 from inspector.formats.sniff import Sniffed, sniff
-from inspector.formats.strict_json import decode, scan
 from inspector.record import Record
 from inspector.sources.cache import blobs_folder
 from inspector.sources.local import LocalSource, describe_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Final
 
     from inspector.formats.modelfile import ModelFile
@@ -27,11 +27,27 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES: Final = 20_000
 MAX_DEPTH: Final = 4
-MAX_DOCUMENT: Final = 64 << 20
+# Documents are decoded whole, at up to four bytes a character; all of one folder together are held at once.
+MAX_DOCUMENT: Final = 16 << 20
+MAX_DOCUMENTS: Final = 64 << 20
+MAX_N_DOCUMENTS: Final = 500
+# Headers of all files together: some 400,000 tensors. The largest models have 20 MiB of them.
+MAX_HEADERS: Final = 48 << 20
 MODEL_SUFFIXES: Final = (".gguf", ".safetensors")
+_HEX: Final = frozenset("0123456789abcdef")
 PARTIAL_SUFFIXES: Final = (".incomplete", ".part", ".aria2", ".crdownload", ".download")
 PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 TEXT_SUFFIXES: Final = (".jinja", ".jinja2")
+INDEX_SUFFIX: Final = ".index.json"
+# The JSON files that a loader of transformers, vLLM or diffusers reads; tokenizer.json is scanned, not parsed.
+_DOCUMENT_NAMES_WORDS: Final = """
+    config.json generation_config.json tokenizer_config.json special_tokens_map.json added_tokens.json
+    processor_config.json preprocessor_config.json image_processor_config.json video_preprocessor_config.json
+    chat_template.json chat_templates.json adapter_config.json quantize_config.json quant_config.json
+    quantization_config.json hf_quant_config.json model_index.json modules.json params.json
+    scheduler_config.json sentence_bert_config.json config_sentence_transformers.json
+    """
+DOCUMENT_NAMES: Final = frozenset(_DOCUMENT_NAMES_WORDS.split())
 
 
 class Entry(Record):
@@ -60,13 +76,17 @@ class AuditedFile(Record):
 
 
 class Document(Record):
-    """A JSON (or template text) file beside the weights: its value, or why there is none."""
+    """A JSON (or template text) file beside the weights: its value, or why there is none.
+
+    `unexamined`: the error is a limit of this audit (size, total), and not a fault of the document.
+    """
 
     name: str
     size: int
     value: Any
     error: str = ""
     text: str = ""
+    unexamined: bool = False
 
 
 class Subject(Record):
@@ -84,6 +104,8 @@ class Subject(Record):
     open_source: Callable[[str], Source]
     truncated_listing: bool = False
     sha256: Mapping[str, str] | None = None
+    progress: Callable[[str], None] | None = None
+    memo: dict[str, Any] | None = None
 
     @property
     def models(self) -> tuple[ModelFile, ...]:
@@ -98,6 +120,30 @@ class Subject(Record):
         """A document's value, or None where it is absent or unreadable."""
         document = self.documents.get(name)
         return document.value if document else None
+
+    def say(self, words: str) -> None:
+        """Tell whoever waits how far a long check is."""
+        if self.progress is not None:
+            self.progress(words)
+
+    def cached(self, key: str, make: Callable[[], Any]) -> Any:
+        """What several rules need and one has worked out already."""
+        if self.memo is None:
+            return make()
+        if key not in self.memo:
+            self.memo[key] = make()
+        return self.memo[key]
+
+    def names(self) -> set[str]:
+        """The names of all entries; of a file that was named alone, those beside it too."""
+        names = {e.name for e in self.entries}
+        if not self.is_folder:
+            try:
+                with os.scandir(self.root) as found:
+                    names.update(e.name for _, e in zip(range(MAX_ENTRIES), found, strict=False))
+            except OSError:
+                pass
+        return names
 
 
 def _inside(real: str, folders: tuple[str, ...]) -> bool:
@@ -179,18 +225,33 @@ def _read_model(entry: Entry) -> AuditedFile:
         return AuditedFile(entry.name, entry.path, entry.size, found, None, str(error), "source")
 
 
+def read_models(entries: Iterable[Entry]) -> tuple[AuditedFile, ...]:
+    """The headers of all weight files, until they take more than an audit may hold."""
+    files, total = [], 0
+    for entry in entries:
+        if total > MAX_HEADERS:
+            words = f"not examined: the headers before it take {total:,} bytes"
+            files.append(AuditedFile(entry.name, entry.path, entry.size, None, None, words, "limit"))
+            continue
+        files.append(file := _read_model(entry))
+        total += file.model.header_bytes if file.model is not None else 0
+    return tuple(files)
+
+
 def read_document(source: Source, *, name: str) -> Document:
-    """A JSON document, strictly and within bounds; a template as text."""
+    """A JSON document as transformers reads it, within bounds; a template as text."""
     if source.size > MAX_DOCUMENT:
-        return Document(name, source.size, None, f"{source.size:,} bytes: more than a document should have")
+        words = f"{source.size:,} bytes: more than a document should have"
+        return Document(name, source.size, None, words, unexamined=True)
     raw = source.read_at(0, source.size)
     if name.endswith(TEXT_SUFFIXES):
         return Document(name, source.size, None, text=raw.decode("utf-8", "surrogateescape"))
     try:
-        value = scan(decode(raw))
+        return Document(name, source.size, parse_document(raw))
+    except LimitExceeded as error:
+        return Document(name, source.size, None, str(error), unexamined=True)
     except FormatError as error:
         return Document(name, source.size, None, str(error))
-    return Document(name, source.size, value)
 
 
 def _local_document(entry: Entry) -> Document:
@@ -201,6 +262,21 @@ def _local_document(entry: Entry) -> Document:
         return Document(entry.name, entry.size, None, str(error))
 
 
+def read_documents(entries: Iterable[Entry]) -> dict[str, Document]:
+    """All documents of a folder, until there are more than an audit may hold."""
+    documents: dict[str, Document] = {}
+    total = 0
+    for entry in entries:
+        total += entry.size
+        if total > MAX_DOCUMENTS or len(documents) >= MAX_N_DOCUMENTS:
+            total -= entry.size
+            words = "not examined: too many documents, or too large ones, before it"
+            documents[entry.name] = Document(entry.name, entry.size, None, words, unexamined=True)
+        else:
+            documents[entry.name] = _local_document(entry)
+    return documents
+
+
 def is_weight_name(name: str) -> bool:
     """Whether a name promises model weights, finished or not."""
     lower = name.lower()
@@ -209,9 +285,43 @@ def is_weight_name(name: str) -> bool:
     return lower.endswith(MODEL_SUFFIXES)
 
 
+def is_partial_name(name: str) -> bool:
+    """Whether a name is that of a download that has not finished."""
+    return name.lower().endswith(PARTIAL_SUFFIXES)
+
+
 def is_document_name(name: str) -> bool:
-    """Whether a name is a JSON document or a template at the top of the folder or one level down."""
-    return name.count("/") <= 2 and name.lower().endswith((".json", *TEXT_SUFFIXES))
+    """Whether a name is that of a document a loader reads, or of a template, at the top or up to two levels down."""
+    base = name.rpartition("/")[2].lower()
+    return name.count("/") <= 2 and (base in DOCUMENT_NAMES or base.endswith((INDEX_SUFFIX, *TEXT_SUFFIXES)))
+
+
+def _unfinished(blobs: str) -> list[Entry]:
+    """Downloads into a Hub cache that broke off, and the finished blobs of the same name."""
+    try:
+        with os.scandir(blobs) as found:
+            names = {e.name for _, e in zip(range(MAX_ENTRIES), found, strict=False)}
+    except OSError:
+        return []
+    entries = []
+    for name in sorted(n for n in names if n.endswith(".incomplete")):
+        path = os.path.join(blobs, name)
+        entries.append(_entry(f"blobs/{name}", path, (os.path.realpath(blobs),)))
+        whole = name.removesuffix(".incomplete")
+        if whole in names or whole.partition(".")[0] in names:
+            entries.append(Entry(f"blobs/{whole}", path, "file"))
+    return entries
+
+
+def _blob_hashes(entries: Iterable[Entry], blobs: str) -> dict[str, str]:
+    """What a Hub cache says that files hash to: the names of the blobs that they are links to."""
+    real_blobs = os.path.realpath(blobs)
+    hashes = {}
+    for e in entries:
+        folder, blob = os.path.split(os.path.realpath(e.path))
+        if folder == real_blobs and len(blob) in (40, 64) and _HEX.issuperset(blob):
+            hashes[e.name] = blob
+    return hashes
 
 
 def gather_folder(target: str, root: str) -> Subject:
@@ -219,25 +329,19 @@ def gather_folder(target: str, root: str) -> Subject:
     blobs = blobs_folder(root)
     allowed = (os.path.realpath(root), *((os.path.realpath(blobs),) if blobs else ()))
     entries, truncated = list_folder(root, allowed)
-    if blobs and os.path.isdir(blobs):
-        entries += [
-            Entry(f"blobs/{n}", os.path.join(blobs, n), "file", os.lstat(os.path.join(blobs, n)).st_size)
-            for n in sorted(os.listdir(blobs))[:MAX_ENTRIES]
-            if n.endswith(".incomplete")
-        ]
     regular = [e for e in entries if e.kind == "file"]
-    files = tuple(_read_model(e) for e in regular if is_weight_name(e.name) and not e.name.endswith(PARTIAL_SUFFIXES))
-    documents = {e.name: _local_document(e) for e in regular if is_document_name(e.name)}
     paths = {e.name: e.path for e in regular}
     return Subject(
-        target,
-        root,
-        True,
-        tuple(entries),
-        files,
-        documents,
-        lambda name: LocalSource(paths[name], name=name),
-        truncated,
+        target=target,
+        root=root,
+        is_folder=True,
+        entries=(*entries, *(_unfinished(blobs) if blobs else ())),
+        files=read_models(e for e in regular if is_weight_name(e.name) and not is_partial_name(e.name)),
+        documents=read_documents(e for e in regular if is_document_name(e.name)),
+        open_source=lambda name: LocalSource(paths[name], name=name),
+        truncated_listing=truncated,
+        sha256=_blob_hashes(regular, blobs) if blobs else None,
+        memo={},
     )
 
 
@@ -245,11 +349,18 @@ def gather_file(target: str, path: str) -> Subject:
     """The subject of one file that the user named; a link is followed, since the user named it."""
     name = os.path.basename(path)
     entry = _entry(name, path, (os.path.realpath(path),))
-    weights = entry.kind == "file" and not name.lower().endswith((".json", *TEXT_SUFFIXES, *PICKLE_SUFFIXES))
-    files = (_read_model(entry),) if weights else ()
-    documents = {name: _local_document(entry)} if entry.kind == "file" and is_document_name(name) else {}
-    root = os.path.dirname(path) or "."
-    return Subject(target, root, False, (entry,), files, documents, lambda n: LocalSource(path, name=n))
+    is_document = name.lower().endswith((".json", *TEXT_SUFFIXES))
+    weights = entry.kind == "file" and not is_document and not name.lower().endswith(PICKLE_SUFFIXES)
+    return Subject(
+        target=target,
+        root=os.path.dirname(path) or ".",
+        is_folder=False,
+        entries=(entry,),
+        files=(_read_model(entry),) if weights else (),
+        documents={name: _local_document(entry)} if entry.kind == "file" and is_document else {},
+        open_source=lambda n: LocalSource(path, name=n),
+        memo={},
+    )
 
 
 def gather(target: str) -> Subject:
