@@ -11,7 +11,16 @@ from inspector.errors import WorkloadError
 from inspector.facts import ModelFacts
 from inspector.facts.hf import read_facts_hf
 from inspector.formats.modelfile import TensorInfo
-from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
+from inspector.layers import (
+    CompressedCache,
+    CrossCache,
+    IndexCache,
+    KVCache,
+    LatentCache,
+    Layer,
+    StateCache,
+    UnknownCache,
+)
 from inspector.memory.engines import transformers
 from inspector.memory.engines.transformers import attention_of, estimate
 from inspector.memory.estimate import Gpu, Placement, Workload
@@ -283,6 +292,27 @@ def test_an_architecture_that_was_not_measured_says_so():
     line = next(x for x in result.lines if x.what == "compute")
     assert line.grade == "modelled"
     assert "not measured" in line.how
+
+
+def test_indexers_and_encoders_get_no_guess_of_their_activations():
+    for cache in (IndexCache(128), CrossCache(8, 64, 64)):
+        result = estimate(by_hand((KVCache(8, 64, 64), cache)), Workload(n_ctx=100))
+        assert compute(result) is None
+        assert any("not derived" in x for x in result.unknown)
+
+
+def test_compressed_caches_are_said_to_be_approximate():
+    facts = by_hand((CompressedCache("csa", 4, 512, 512, 4),))
+    (line,) = [x for x in estimate(facts, Workload(n_ctx=1000)).lines if x.what == "kv_cache"]
+    assert line.grade == "modelled"
+    assert line.nbytes == 250 * 512 * 2 + 2 * 4 * 4 * 512
+
+
+def test_packed_weights_are_not_guessed_from_the_number_of_parameters():
+    plain = llama().replace(n_params=1000)
+    assert next(x for x in estimate(plain, Workload(n_ctx=1)).lines if x.what == "weights").nbytes == 2000
+    packed = estimate(plain.replace(quantization="mxfp4"), Workload(n_ctx=1))
+    assert any("weights" in x for x in packed.unknown)
 
 
 def test_a_device_must_hold_the_peak_not_the_remainder():

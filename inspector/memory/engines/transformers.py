@@ -7,7 +7,7 @@ The cache lines are logical bytes; `peak_nbytes` is what their storage holds rig
 from __future__ import annotations
 
 from inspector.errors import WorkloadError
-from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines import transformers_peak as peak
 from inspector.memory.engines import transformers_shape
@@ -200,32 +200,22 @@ def attention_of(facts: ModelFacts, workload: Workload) -> str:
 
 def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept]) -> tuple[int, str] | str:
     """Bytes and how they come about, or why they cannot be known."""
-    states = {c.kind for layer in facts.layers for c in layer.caches if isinstance(c, StateCache)}
-    if states & peak.SCANNED:
-        return f"activations: the prefill of {', '.join(sorted(states))} layers depends on the kernels installed"
-    if any(isinstance(c, UnknownCache) for layer in facts.layers for c in layer.caches):
-        return "activations: a layer of unknown kind"
-    if facts.arch in peak.NOT_DERIVED:
-        return f"activations: how {facts.arch} holds its tensors was not derived"
-    stored = sum(x.storage for x in found)
+    if why := transformers_shape.why_unknown(facts):
+        return f"activations: {why}"
     shape = transformers_shape.shape_of(
         facts,
         n_seqs=r.n_seqs,
         n_tokens=r.n_prefill or r.n_tokens,
         elem=r.elem,
-        layer_cache=stored // max(len(facts.layers), 1),
+        layer_cache=sum(x.storage for x in found) // max(len(facts.layers), 1),
     )
     if shape is None:
         return "activations: the model's widths are not known"
     attn = attention_of(facts, workload)
     every = workload.outputs == "all" and bool(options_of(workload).get("outputs_asked"))
-    family = peak.FAMILIES.get(facts.arch)
-    rules = family or peak.Family()
-    if config_value(facts, "final_logit_softcapping") is not None:
-        rules = rules.replace(copies=2)
+    rules, known = transformers_shape.rules_of(facts)
     sizes = peak.moments(shape, rules, attn=attn, every_logit=every)
     top = max(sizes, key=lambda name: sizes[name])
-    known = "" if family else f"; {facts.arch} was not measured: read as a gated pre-norm decoder, up to 40 % off"
     logits = "all logits" if every else "last logits only"
     if attn == "sdpa" and shape.head_dim_k != shape.head_dim_v:
         known += "; a CPU has no fused kernel for keys and values of two sizes and needs more"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.layers import KVCache, LatentCache
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.kv_options import config_value
-from inspector.memory.engines.transformers_peak import Shape
+from inspector.memory.engines.transformers_peak import FAMILIES, NOT_DERIVED, SCANNED, Family, Shape
 from inspector.units import pad
 
 TYPE_CHECKING = False
@@ -119,3 +119,30 @@ def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_
         nope=head_dim - latent[0].rope_dim if latent else 0,
         layer_cache=layer_cache,
     )
+
+
+def why_unknown(facts: ModelFacts) -> str:
+    """Why nothing can be said of this model's activations; empty when something can."""
+    every = [c for layer in facts.layers for c in layer.caches]
+    states = {c.kind for c in every if isinstance(c, StateCache)}
+    if states & SCANNED:
+        return f"the prefill of {', '.join(sorted(states))} layers depends on the kernels installed"
+    if any(isinstance(c, UnknownCache) for c in every):
+        return "a layer of unknown kind"
+    if any(isinstance(c, (IndexCache, CompressedCache)) for c in every):
+        return "the scores of sparse attention's indexer were not derived"
+    if any(isinstance(c, CrossCache) for c in every):
+        return "encoder and cross attention were not derived"
+    return f"how {facts.arch} holds its tensors was not derived" if facts.arch in NOT_DERIVED else ""
+
+
+def rules_of(facts: ModelFacts) -> tuple[Family, str]:
+    """The model type's family, or the nearest guess and words that say so."""
+    family = FAMILIES.get(facts.arch)
+    rules = family or Family(mlp=3.0 if facts.causal else 2.0)
+    if config_value(facts, "final_logit_softcapping") is not None:
+        rules = rules.replace(copies=2)
+    if family:
+        return rules, ""
+    kind = "a gated pre-norm decoder" if facts.causal else "a plain encoder"
+    return rules, f"; {facts.arch} was not measured: read as {kind}; blind readings like this were off by up to half"
