@@ -7,7 +7,7 @@ The cache lines are logical bytes; `peak_nbytes` is what their storage holds rig
 from __future__ import annotations
 
 from inspector.errors import WorkloadError
-from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
+from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines import transformers_peak as peak
 from inspector.memory.engines import transformers_shape
