@@ -60,7 +60,18 @@ class Rule(Record):
 
 
 _RULES: dict[str, Rule] = {}
-_MODULES: Final = ("files", "gguf", "gguf_meaning", "safetensors", "text", "folders", "code", "values")
+_MODULES: Final = (
+    "files",
+    "gguf",
+    "gguf_meaning",
+    "safetensors",
+    "text",
+    "folders",
+    "configs",
+    "code",
+    "hashes",
+    "values",
+)
 
 
 def rule(
