@@ -1,0 +1,507 @@
+"""What a template's tree does that chat never needs: reaching Python through it, or growing without end.
+
+One pass, children first, without recursion. Attack shapes: CVE-2024-34359 (llama-cpp-python), CVE-2026-5760 (SGLang),
+CVE-2016-10745, CVE-2024-56326 and CVE-2025-27516 (jinja2's sandbox).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from inspector.audit.template_values import UNKNOWN, Values
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final
+
+    from jinja2 import nodes
+
+MAX_SIGNS: Final = 50
+# Honest templates nest 12 deep.
+MAX_DEPTH: Final = 48
+MAX_RANGE: Final = 10_000_000
+MAX_TEXT_NBYTES: Final = 16 << 20
+
+
+class Sign(Record):
+    """One thing seen: `kind` is code or bomb, `severity` error (it is an attack) or warning (nobody needs it)."""
+
+    kind: str
+    severity: str
+    line: int
+    what: str
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_DUNDER: Final = re.compile(r"__\w+__|__(class|base|globals|builtins|import|init|mro|subclasses)\w*|_[A-Z]\w*?__\w+")
+_DUNDER_INSIDE: Final = re.compile(
+    r"__(class|bases?|mro|subclasses|globals|builtins|init|import|getattribute|getattr|self|func|code|closure|dict|"
+    r"reduce|reduce_ex|module|loader|call|new|getitem|setattr|delattr|enter|exit|wrapped|context|kwdefaults|defaults|"
+    r"qualname|name|spec|doc|weakref|init_subclass|annotations)__"
+)
+# Attributes of frames, functions and generators: the ways from any object to its globals.
+_INTERNAL: Final = _words(
+    "gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await ag_frame ag_code f_globals f_locals f_builtins f_back "
+    "f_code f_trace tb_frame tb_next func_globals func_code func_closure func_defaults func_dict im_func im_self "
+    "im_class co_code co_consts co_names format_map mro"
+)
+# Methods that start programs or load code.
+_METHODS: Final = _words(
+    "popen popen2 popen3 Popen system check_output check_call getoutput getstatusoutput spawnl spawnv posix_spawn "
+    "execv execve execl execvp fork forkpty exec eval exec_module load_module import_module urlopen urlretrieve "
+    "create_subprocess_shell create_subprocess_exec run_code runcode"
+)
+_FUNCTIONS: Final = _words(
+    "eval exec execfile compile open getattr setattr delattr globals locals vars dir breakpoint input help exit quit "
+    "memoryview classmethod type object super id"
+)
+_MODULES: Final = _words(
+    "os sys subprocess builtins importlib posix nt pty socket ctypes shutil pickle marshal runpy platform"
+)
+# What jinja2 puts into every template and what web frameworks add: known as the first step of an attack.
+_GLOBALS: Final = frozenset({"lipsum", "cycler", "joiner", "namespace", "range", "dict", "self"})
+_HELPERS: Final = frozenset({"lipsum", "cycler", "joiner"})
+_WEB: Final = frozenset({"url_for", "get_flashed_messages", "get_env", "environ"})
+_BY_ATTRIBUTE: Final = frozenset({"map", "selectattr", "rejectattr", "groupby", "sort", "unique", "min", "max", "sum"})
+_WIDTHS: Final = re.compile(r"%[-+ 0#]*\d{6,}|%[-+ 0#]*\d*\.\d{6,}|\{[^{}]{0,40}:[^{}]{0,20}?\d{6,}")
+_PADDING: Final = frozenset({"center", "ljust", "rjust", "zfill", "indent", "wordwrap", "expandtabs", "batch", "slice"})
+
+
+def is_internal(name: Any) -> bool:
+    """Whether a name leads into Python's internals: `__class__`, `f_globals`, also in full-width disguise."""
+    if not isinstance(name, str) or len(name) > 400:
+        return False
+    plain = name if name.isascii() else unicodedata.normalize("NFKC", name)
+    return any(part in _INTERNAL or _DUNDER.fullmatch(part) is not None for part in plain.strip().split("."))
+
+
+def mentions_internal(text: Any) -> bool:
+    """Whether a string holds such a name among other words: a format string, a path."""
+    return isinstance(text, str) and _DUNDER_INSIDE.search(unicodedata.normalize("NFKC", text)) is not None
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "…")
+
+
+def _flatten(tree: nodes.Node) -> list[tuple[Any, int, str]]:
+    """Every node with the index of its parent and the field it hangs in, parents before children."""
+    from jinja2.nodes import Node
+
+    out: list[tuple[Any, int, str]] = []
+    stack: list[tuple[Any, int, str]] = [(tree, -1, "")]
+    while stack:
+        node, parent, field = stack.pop()
+        here = len(out)
+        out.append((node, parent, field))
+        for name in node.fields:
+            value = getattr(node, name, None)
+            if isinstance(value, Node):
+                stack.append((value, here, name))
+            elif isinstance(value, list | tuple):
+                stack += [(v, here, name) for v in value if isinstance(v, Node)]
+    return out
+
+
+class Walk:
+    """One pass over a tree: its constants, its sizes, its signs."""
+
+    def __init__(self, tree: nodes.Node) -> None:
+        self.flat = _flatten(tree)
+        self.values = Values()
+        self.signs: list[Sign] = []
+        self.own = self._own_names()
+        self.sizes: dict[int, int] = {}
+        self.set_sizes: dict[str, int] = {}
+        self.rounds = self._rounds()
+
+    def _own_names(self) -> frozenset[str]:
+        """Names that the template itself gives a meaning: variables, parameters, macros."""
+        names = set()
+        for node, _, _ in self.flat:
+            kind = type(node).__name__
+            if (kind == "Name" and node.ctx in {"store", "param"}) or kind == "Macro":
+                names.add(node.name)
+        return frozenset(names)
+
+    def _rounds(self) -> list[int]:
+        """How often each node runs, as far as the loops around it have a constant length; 0 outside loops."""
+        rounds = [0] * len(self.flat)
+        for i, (_, parent, field) in enumerate(self.flat):
+            rounds[i] = rounds[parent] if parent >= 0 else 0
+            if parent >= 0 and type(self.flat[parent][0]).__name__ == "For" and field == "body":
+                rounds[i] = max(rounds[parent], 1) * _length(self.flat[parent][0].iter)
+        return rounds
+
+    def add(self, kind: str, severity: str, node: Any, what: str) -> None:
+        if len(self.signs) < MAX_SIGNS:
+            self.signs.append(Sign(kind, severity, getattr(node, "lineno", 0) or 0, what))
+
+    def run(self) -> tuple[Sign, ...]:
+        for i in range(len(self.flat) - 1, -1, -1):
+            node, parent, field = self.flat[i]
+            self.values.see(node)
+            above = self.flat[parent][0] if parent >= 0 else None
+            check = _CHECKS.get(type(node).__name__)
+            if check is not None:
+                check(self, node, above, field, i)
+            self._grow(node)
+            self._glued(node, above, field)
+        if (depth := _depth(self.flat)) > MAX_DEPTH:
+            self.add(
+                "bomb", "warning", self.flat[0][0], f"nested {depth} levels deep: some engines overflow their stack"
+            )
+        return tuple(sorted(self.signs, key=lambda s: s.line))
+
+    def _glued(self, node: Any, above: Any, field: str) -> None:
+        """A constant that is, or was pieced together into, the name of an internal."""
+        kind = type(node).__name__
+        if kind in {"Name", "Assign", "CondExpr", "List", "Tuple", "Dict"}:
+            return
+        value = self.values.of(node)
+        if not isinstance(value, str) or "_" not in unicodedata.normalize("NFKC", value) or not is_internal(value):
+            return
+        if kind != "Const":
+            self.add("code", "error", node, f"glues the name {_short(value)} together from pieces")
+        elif (field == "arg" or type(above).__name__ in _CARRIERS) and _DUNDER.fullmatch(value.strip()):
+            severity = "error" if mentions_internal(value) else "warning"
+            self.add("code", severity, node, f"uses the name {_short(value)} as a value")
+
+    def _grow(self, node: Any) -> None:
+        """How long a string a node builds at least, from constants and doubling."""
+        rule = _SIZES.get(type(node).__name__)
+        if rule is None:
+            return
+        size = rule(self, node)
+        if size > MAX_TEXT_NBYTES and max((self.size(c) for c in node.iter_child_nodes()), default=0) < size:
+            if self.sizes.get(-1, 0) < 3:
+                self.add("bomb", "warning", node, f"builds {_count(size)} characters or more from constants")
+            self.sizes[-1] = self.sizes.get(-1, 0) + 1
+        self.sizes[id(node)] = min(size, 1 << 80)
+
+    def size(self, node: Any) -> int:
+        """What is known of a node's length; 1 where nothing is."""
+        return self.sizes.get(id(node), 1)
+
+
+# Chains that parsers build with a loop: `a + b + c`, `a.b.c`, `a|b|c`. They nest in the tree and not in the text.
+_CHAINS: Final = _words(
+    "Add Sub Mul Div FloorDiv Mod And Or Concat Getattr Getitem Filter Test Call Not Compare Operand"
+)
+
+
+def _depth(flat: list[tuple[Any, int, str]]) -> int:
+    """How deep blocks and brackets nest, as far as the tree shows it."""
+    depths = [0] * len(flat)
+    for i, (node, parent, field) in enumerate(flat):
+        chained = type(node).__name__ in _CHAINS or field in {"elif_", "left", "right"}
+        depths[i] = (depths[parent] if parent >= 0 else 0) + (not chained)
+    return max(depths)
+
+
+_CARRIERS: Final = _words("Assign Call Filter Keyword List Tuple Macro With Test Compare Operand Pair")
+
+
+def _count(n: int) -> str:
+    return f"{n:,}" if n < 10**15 else "more than 10^15"
+
+
+def _length(iterable: Any) -> int:
+    """A loop's length where it is written down, else 1."""
+    kind = type(iterable).__name__
+    if kind in {"List", "Tuple"}:
+        return len(iterable.items) or 1
+    if kind == "Call" and type(iterable.node).__name__ == "Name" and iterable.node.name == "range":
+        return max(_range_length([_number(a) for a in iterable.args]), 1)
+    if kind == "Const" and isinstance(iterable.value, str):
+        return len(iterable.value) or 1
+    return 1
+
+
+def _number(node: Any) -> int | None:
+    """A whole number as written, also as a power or product of two."""
+    kind = type(node).__name__
+    if kind == "Const" and type(node.value) is int:
+        return int(node.value)
+    if kind in {"Pow", "Mul"}:
+        left, right = node.left, node.right
+        if type(left).__name__ == type(right).__name__ == "Const" and type(left.value) is type(right.value) is int:
+            a, b = int(left.value), int(right.value)
+            if kind == "Mul":
+                return a * b
+            return int(a**b) if abs(a).bit_length() * abs(b) < 4096 and b >= 0 else None
+    return None
+
+
+def _range_length(args: list[int | None]) -> int:
+    if not 1 <= len(args) <= 3 or any(a is None for a in args):
+        return 0
+    known = [a for a in args if a is not None]
+    start, stop = (0, known[0]) if len(known) == 1 else (known[0], known[1])
+    step = known[2] if len(known) == 3 else 1
+    return max(0, -(-(stop - start) // step)) if step else 0
+
+
+def _getattr(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
+    base = node.node
+    if is_internal(node.attr) and not (node.attr == "mro" and not _is_called(above, field)):
+        walk.add("code", "error", node, f"reaches for .{node.attr[:60]}: Python's internals")
+    elif node.attr.startswith("_"):
+        walk.add("code", "warning", node, f"reaches for the private attribute .{node.attr[:60]}")
+    elif node.attr in _METHODS and _is_called(above, field):
+        walk.add("code", "error", node, f"calls .{node.attr}(), which starts programs or loads code")
+    if type(base).__name__ == "Name" and base.name not in walk.own:
+        if base.name in _MODULES:
+            walk.add("code", "error", node, f"uses the module {base.name}")
+        elif base.name in _WEB:
+            walk.add("code", "warning", node, f"uses {base.name}, which belongs to a web framework")
+
+
+def _is_called(above: Any, field: str) -> bool:
+    return type(above).__name__ == "Call" and field == "node"
+
+
+def _getitem(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    base = node.node
+    key = walk.values.of(node.arg)
+    if isinstance(key, str) and key in _INTERNAL and key != "mro":
+        walk.add("code", "error", node, f"reaches for [{_short(key)}]: Python's internals")
+    if type(base).__name__ == "Name" and base.name in _GLOBALS and base.name not in walk.own:
+        walk.add("code", "error", node, f"reaches into jinja2's own {base.name}")
+    if key is UNKNOWN and _starts_dunder(walk, node.arg):
+        walk.add("code", "error", node, "puts a name that starts with two underscores together")
+
+
+def _starts_dunder(walk: Walk, node: Any) -> bool:
+    """Whether an expression glues something behind `__`."""
+    kind = type(node).__name__
+    first = node.nodes[0] if kind == "Concat" else node.left if kind in {"Add", "Mod"} else None
+    value = walk.values.of(first) if first is not None else UNKNOWN
+    return isinstance(value, str) and value.startswith("__")
+
+
+def _name(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
+    if node.ctx != "load" or node.name in walk.own:
+        return
+    name, called = node.name, _is_called(above, field)
+    if is_internal(name) and name != "mro":
+        walk.add("code", "error", node, f"uses {name[:60]}: Python's internals")
+    elif called and name in _FUNCTIONS:
+        walk.add("code", "error", node, f"calls {name}(), a function of Python that templates do not have")
+    elif name in _HELPERS and not called and type(above).__name__ not in {"Getattr", "Getitem"}:
+        walk.add(
+            "code", "error", node, f"takes jinja2's function {name} as a value: the usual first step to its globals"
+        )
+    elif name == "lipsum" and called:
+        walk.add("code", "warning", node, "calls lipsum(), which makes filler text")
+    elif name in {"namespace", "range", "dict", "self"} and type(above).__name__ == "Filter" and field == "node":
+        walk.add("code", "error", node, f"takes jinja2's own {name} as a value")
+    elif name == "self":
+        walk.add("code", "warning", node, "uses self, the template as an object")
+    elif called and name in _WEB:
+        walk.add("code", "warning", node, f"uses {name}, which belongs to a web framework")
+
+
+def _filter(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    constants = [walk.values.of(a) for a in node.args]
+    named = {k.key: walk.values.of(k.value) for k in node.kwargs}
+    if node.name == "attr":
+        name = constants[0] if constants else named.get("name", UNKNOWN)
+        plain = isinstance(name, str) and name.isidentifier() and not is_internal(name) and name[:1] != "_"
+        if plain and name != "format":
+            walk.add(
+                "code", "warning", node, f"fetches the attribute {_short(str(name))} by |attr, past the usual checks"
+            )
+        else:
+            what = _short(name) if isinstance(name, str) else "a name that is put together"
+            walk.add("code", "error", node, f"fetches {what} by |attr: the way into Python's internals")
+        return
+    if node.name in _BY_ATTRIBUTE:
+        _by_attribute(walk, node, constants, named)
+    if node.name in _PADDING:
+        _padding(walk, node, [*constants, *named.values()])
+    if node.name in {"string", "list"} and type(node.node).__name__ == "Filter" and node.name == "string":
+        inner = node.node.name
+        if inner in {"select", "reject", "map", "selectattr", "rejectattr", "slice", "batch"}:
+            walk.add("code", "warning", node, "takes the text of a generator object, which only serves to pick letters")
+    if node.name == "format":
+        _format_string(walk, node, walk.values.of(node.node))
+
+
+def _by_attribute(walk: Walk, node: Any, constants: list[Any], named: dict[str, Any]) -> None:
+    if node.name == "map" and constants[:1] == ["attr"]:
+        walk.add("code", "error", node, "maps |attr over a list: the way into Python's internals")
+    names = [named.get("attribute", ""), *(constants[:1] if node.name != "map" else [])]
+    for name in names:
+        if is_internal(name) or (isinstance(name, str) and mentions_internal(name)):
+            walk.add("code", "error", node, f"reaches for the attribute {_short(name)} by |{node.name}")
+        elif name is UNKNOWN and node.name == "map":
+            walk.add("code", "warning", node, "maps an attribute whose name is put together")
+
+
+def _padding(walk: Walk, node: Any, numbers: list[Any]) -> None:
+    if any(type(n) is int and n >= MAX_RANGE // 10 for n in numbers):
+        walk.add("bomb", "warning", node, "pads to millions of characters")
+
+
+def _format_string(walk: Walk, node: Any, text: Any) -> None:
+    if mentions_internal(text):
+        walk.add("code", "error", node, "a format string that reaches Python's internals")
+    if isinstance(text, str) and _WIDTHS.search(text):
+        walk.add("bomb", "warning", node, "a format string that pads to millions of characters")
+
+
+def _call(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    callee = node.node
+    kind = type(callee).__name__
+    if kind == "Getattr":
+        if callee.attr == "format":
+            _format_string(walk, node, walk.values.of(callee.node))
+        if callee.attr in _PADDING:
+            _padding(walk, node, walk.values.all(node.args))
+    if kind == "Name" and callee.name == "range":
+        n = _range_length([v if type(v := walk.values.of(a)) is int else _number(a) for a in node.args])
+        if n > MAX_RANGE:
+            walk.add("bomb", "warning", node, f"counts to {_count(n)}")
+    if any(is_internal(k.key) for k in node.kwargs):
+        walk.add("code", "error", node, "uses the name of a Python internal as a keyword")
+
+
+def _for(walk: Walk, node: Any, _above: Any, _field: str, i: int) -> None:
+    outer = max(walk.rounds[i], 1)
+    n = _length(node.iter)
+    if outer <= MAX_RANGE < outer * n and n <= MAX_RANGE:  # a longer range is reported where it is called
+        walk.add("bomb", "warning", node, f"loops that run {_count(outer * n)} times")
+
+
+def _mod(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    _format_string(walk, node, walk.values.of(node.left))
+
+
+def _pow(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    base, power = (_number(n) if walk.values.of(n) is UNKNOWN else walk.values.of(n) for n in (node.left, node.right))
+    nested = "Pow" in {type(node.left).__name__, type(node.right).__name__}
+    if nested:  # jinja2 works it out from the left, other engines from the right
+        walk.add("bomb", "warning", node, "a tower of powers")
+    elif type(base) is int and type(power) is int and abs(base) > 1 and power * base.bit_length() > 1 << 20:
+        walk.add("bomb", "warning", node, "a power of millions of digits")
+
+
+def _assign(walk: Walk, node: Any, _above: Any, _field: str, i: int) -> None:
+    """`x = x ~ x`: within a loop it grows past all memory."""
+    key = _target(node.target)
+    if key is None or not walk.rounds[i]:
+        return
+    twice, stack = 0, [node.node]
+    while stack:
+        part = stack.pop()
+        kind = type(part).__name__
+        if kind == "Concat":
+            stack += part.nodes
+        elif kind == "Add":
+            stack += [part.left, part.right]
+        elif kind == "Mul":
+            stack += [part.left] * (1 + (type(_number(part.right)) is int))
+        elif _target(part) == key:
+            twice += 1
+    if twice > 1:
+        walk.add("bomb", "warning", node, "doubles a string on every round of a loop")
+
+
+def _target(node: Any) -> tuple[str, ...] | None:
+    kind = type(node).__name__
+    if kind == "Name":
+        return (node.name,)
+    if kind == "NSRef":
+        return (node.name, node.attr)
+    if kind == "Getattr" and type(node.node).__name__ == "Name":
+        return (node.node.name, node.attr)
+    return None
+
+
+def _load(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
+    name = walk.values.of(node.template)
+    outside = isinstance(name, str) and (name.startswith(("/", "\\")) or ".." in name)
+    what = f"loads {_short(name)}" if isinstance(name, str) else "loads another template"
+    walk.add("code", "error" if outside else "warning", node, f"{what}: chat templates stand alone")
+
+
+_CHECKS: Final[dict[str, Callable[[Walk, Any, Any, str, int], None]]] = {
+    "Getattr": _getattr,
+    "Getitem": _getitem,
+    "Name": _name,
+    "Filter": _filter,
+    "Call": _call,
+    "For": _for,
+    "Mod": _mod,
+    "Pow": _pow,
+    "Assign": _assign,
+    "Include": _load,
+    "Import": _load,
+    "FromImport": _load,
+    "Extends": _load,
+}
+
+
+def _size_mul(walk: Walk, node: Any) -> int:
+    a, b = (walk.values.of(n) if walk.values.of(n) is not UNKNOWN else _number(n) for n in (node.left, node.right))
+    if type(a) is int and type(b) is int:
+        return 1  # a number
+    if type(b) is int:
+        return walk.size(node.left) * max(b, 0)
+    return walk.size(node.right) * max(a, 0) if type(a) is int else 1
+
+
+def _size_name(walk: Walk, node: Any) -> int:
+    return walk.set_sizes.get(node.name, 1) if node.ctx == "load" else 1
+
+
+def _size_assign(walk: Walk, node: Any) -> int:
+    if type(node.target).__name__ == "Name":
+        walk.set_sizes[node.target.name] = walk.size(node.node)
+    return 1
+
+
+_SIZES: Final[dict[str, Callable[[Walk, Any], int]]] = {
+    "Const": lambda _, n: len(n.value) if isinstance(n.value, str) else 1,
+    "Name": _size_name,
+    "Concat": lambda w, n: sum(w.size(c) for c in n.nodes),
+    "Add": lambda w, n: w.size(n.left) + w.size(n.right),
+    "Mul": _size_mul,
+    "Filter": lambda w, n: w.size(n.node) if n.node is not None else 1,
+    "List": lambda _, n: max(len(n.items), 1),
+    "Assign": _size_assign,
+}
+
+
+def signs_of(tree: nodes.Node) -> tuple[Sign, ...]:
+    """Everything suspicious in a parsed template, by line."""
+    return Walk(tree).run()
+
+
+_TAGS: Final = re.compile(r"\{\{.{0,2000}?\}\}|\{%.{0,2000}?%\}", re.DOTALL)
+
+
+def signs_of_text(text: str) -> Iterator[Sign]:
+    """For templates that cannot be parsed: names of internals inside their tags."""
+    end = 0
+    for match in _TAGS.finditer(text):
+        tag = match.group()
+        found = _DUNDER_INSIDE.search(tag) or _ATTR.search(tag)
+        if found is not None:
+            line = text.count("\n", 0, match.start()) + 1
+            yield Sign(
+                "code", "error", line, f"names {_short(found.group().strip())} (in a template that cannot be parsed)"
+            )
+            end += 1
+            if end >= 3:
+                return
+
+
+_ATTR: Final = re.compile(r"\|\s*attr\b|\bos\.popen\b|\.popen\(|\bsubprocess\.|\b__import__\b")
