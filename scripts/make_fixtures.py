@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import filecmp
+import hashlib
 import json
 import os
 import shutil
@@ -527,9 +528,23 @@ def make_safetensors_files(folder: str) -> None:
     packed_folders(folder)
 
 
+def broken_folder(path: str) -> None:
+    """A download gone wrong in the usual ways: a shard cut short, a pointer in place of another, a third not there."""
+    tensors = llama_tensors()
+    write_folder(path, llama_config(), tensors, n_shards=3)
+    shards = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+    first, second, third = (os.path.join(path, name) for name in shards)
+    os.truncate(first, os.path.getsize(first) - 1000)
+    oid = hashlib.sha256(b"the shard that is not here").hexdigest()
+    with open(second, "w", encoding="utf-8") as file:
+        file.write(f"version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize 4976698672\n")
+    os.remove(third)
+
+
 def make_files(folder: str) -> None:
     """All small files, into an empty or absent folder."""
     os.makedirs(folder, exist_ok=True)
+    broken_folder(os.path.join(folder, "broken", "half-a-download"))
     make_gguf_files(os.path.join(folder, "gguf"))
     make_safetensors_files(os.path.join(folder, "safetensors"))
 
