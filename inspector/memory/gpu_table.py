@@ -10,6 +10,8 @@ _SMI = "nvidia-smi memory.total"
 _SPEC = "vendor specification, nominal size"
 _METAL = "Metal's default working-set limit of the machine's unified memory (2/3 up to 36 GiB, 3/4 above)"
 
+# nvidia-smi totals of the data-centre cards are listed in modal-labs/modal-client#2797; the others are as people's
+# nvidia-smi listings show them. Metal's limits: 10,922 MiB of 16 GiB, 21,845 of 32, 73,728 of 96 (llama.cpp's logs).
 # fmt: off
 _NVIDIA = (
     # name, total MiB, reported, CUDA's own total in MiB (from PyTorch's messages) or None, aliases
@@ -64,7 +66,7 @@ _NVIDIA = (
     ("RTX A2000 12GB",   12282, True,  None, ("a2000 12gb",)),
     ("RTX A4000",        16376, True,  None, ("a4000",)),
     ("RTX A4500",        20470, True,  None, ("a4500",)),
-    ("RTX A5000",        24564, True,  None, ("a5000",)),
+    ("RTX A5000",        24564, True,  24248, ("a5000",)),
     ("RTX A5500",        24564, False, None, ("a5500",)),
     ("RTX A6000",        49140, True,  48541, ("a6000",)),
     ("RTX 4000 Ada",     20475, True,  None, ("rtx4000 ada generation",)),
@@ -104,7 +106,7 @@ _NVIDIA = (
     ("GH200 96GB",       97871, True,  None, ("gh200", "gh200 480gb")),
     ("GH200 144GB",     147456, False, None, ()),
     ("B100",            196608, False, None, ()),
-    ("B200",            183359, True,  None, ()),
+    ("B200",            183359, True, 182630, ()),
     ("B300",            294912, False, None, ("b300 288gb",)),
     ("GB200",           189471, False, None, ()),
     ("GB10",            131072, False, None, ("dgx spark", "spark")),
