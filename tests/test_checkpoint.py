@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from inspector.checkpoint import SeveralModels, open_checkpoint, split_name
 from inspector.checkpoint.listing import MAX_ENTRIES, list_folder
 from inspector.checkpoint.names import matches_tag, quant_label, role_of
-from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, SourceError
+from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, Offline, SourceError
 
 
 def safetensors(*names, size=4, metadata=None):
@@ -639,8 +639,9 @@ def test_a_file_of_a_repository_is_found_in_the_cache(cache):
 
 
 @pytest.mark.parametrize("target", ["org/other", "org/name@v2", "org/name/other.safetensors"])
-def test_what_was_not_downloaded_is_not_found(cache, target):
-    with pytest.raises(NotFound):
+def test_what_was_not_downloaded_is_not_there_offline(cache, target, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(Offline, match="not in the Hub's cache"):
         open_checkpoint(target, cache_folder=str(cache))
 
 

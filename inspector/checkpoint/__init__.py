@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 
-from inspector.errors import InspectorError, NotFound
+from inspector.errors import InspectorError
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from inspector.formats.modelfile import Defect, ModelFile, TensorInfo
+    from inspector.sources.http import Client
     from inspector.sources.target import Target
 
 
@@ -28,6 +29,13 @@ class Companion(Record):
     nbytes: int
 
 
+class Component(Record):
+    """One part of a pipeline that has weights of its own, by the folder it lies in ("" for the pipeline's own)."""
+
+    name: str
+    checkpoint: Checkpoint
+
+
 class Checkpoint(Record):
     """One model as it lies on disk or on the Hub.
 
@@ -35,6 +43,7 @@ class Checkpoint(Record):
     `documents`: parsed JSON beside them by file name (config.json, quantize_config.json, …); `revision` and `sha256`
     (by file name) where a Hub listing or the Hub's cache gave them; `missing`: files named by an index or a split count
     but absent. `defects`: what is wrong with the folder itself; what is wrong in a file stands in its `ModelFile`.
+    `components`: of a pipeline (diffusers, sentence-transformers) all parts with weights, the first being this model.
     """
 
     target: str
@@ -47,6 +56,7 @@ class Checkpoint(Record):
     revision: str | None = None
     sha256: Mapping[str, str] | None = None
     defects: tuple[Defect, ...] = ()
+    components: tuple[Component, ...] = ()
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -97,18 +107,39 @@ def split_name(name: str) -> tuple[str, int, int] | None:
     return prefix, int(part), int(count)
 
 
-def open_checkpoint(target: str | Target, *, strict: bool = True, cache_folder: str | None = None) -> Checkpoint:
-    """Open what TARGET names on this machine: a file, a folder, or a repository in the Hub's cache (`cache_folder`).
+def read_target(text: str) -> Target:
+    """TARGET taken apart; addresses of the Hub that HF_ENDPOINT names are understood as the Hub's. Raises NotFound."""
+    from inspector.sources.target import parse_target
+
+    if not text.startswith(("http://", "https://")):
+        return parse_target(text)
+    from huggingface_hub.constants import ENDPOINT
+
+    return parse_target(text, endpoint=ENDPOINT)
+
+
+def open_checkpoint(
+    target: str | Target,
+    *,
+    strict: bool = True,
+    cache_folder: str | None = None,
+    client: Client | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Open what TARGET names: a file or folder on this machine, a repository on the Hub (its cache first), an address.
 
     Only headers and small documents are read. Strict: a file that no loader takes is raised; not strict: as much as
-    can be read is returned, with `defects`. Raises NotFound, SeveralModels, SourceError and FormatError.
+    can be read is returned, with `defects`. The environment is read by huggingface_hub alone, and only for targets
+    that are not local: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT, and HF_HUB_CACHE where no
+    `cache_folder` is given. `progress` is told what is being read over the network.
+    Raises NotFound, SeveralModels, SourceError and FormatError.
     """
     if isinstance(target, str):
-        from inspector.sources.target import parse_target
-
-        target = parse_target(target)
+        target = read_target(target)
     if target.kind != "local":
-        return _open_cached(target, cache_folder, strict=strict)
+        from inspector.checkpoint.hub import open_remote
+
+        return open_remote(target, strict=strict, cache_folder=cache_folder, client=client, progress=progress)
     return _open_path(target.path, target=target.text, quant=target.quant, strict=strict)
 
 
@@ -137,13 +168,3 @@ def _open_file(path: str, *, target: str, strict: bool) -> Checkpoint:
     from inspector.checkpoint.folder import open_among_siblings
 
     return open_among_siblings(path, file, target=target, strict=strict)
-
-
-def _open_cached(target: Target, cache_folder: str | None, *, strict: bool) -> Checkpoint:
-    from inspector.sources.cache import find_snapshot
-
-    found = find_snapshot(cache_folder, target.repo, target.revision) if cache_folder and target.repo else None
-    path = os.path.join(found, target.file) if found and target.file else found
-    if path is None or not os.path.lexists(path):
-        raise NotFound(f"{target.text}: not on this machine")
-    return _open_path(path, target=target.text, quant=target.quant, strict=strict)

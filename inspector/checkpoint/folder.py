@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
-from inspector.checkpoint import Checkpoint, Companion, split_name
-from inspector.checkpoint.documents import INDEX_SUFFIX, read_document, read_documents
+from inspector.checkpoint import Checkpoint, split_name
+from inspector.checkpoint.documents import INDEX_SUFFIX, MAX_DOCUMENT, parse_document
 from inspector.checkpoint.gather import Gathering, open_entries
-from inspector.checkpoint.listing import Listing, list_folder, list_names
+from inspector.checkpoint.listing import Entry, Listing, list_folder, list_names
 from inspector.checkpoint.names import basename, role_of
+from inspector.checkpoint.pipelines import open_pipeline, pipeline_parts
 from inspector.checkpoint.quants import group_models, open_gguf_folder, open_model
 from inspector.checkpoint.shards import open_safetensors_folder
 from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, SourceError
@@ -19,13 +20,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from inspector.checkpoint.listing import Entry
     from inspector.formats.modelfile import ModelFile
 
 # Documents that say nothing without the weights beside them.
 _FOLDER_DOCUMENTS: Final = ("adapter_config.json", "model_index.json", "modules.json")
-# The part of a pipeline that is "the model" (diffusers' model_index.json names the parts).
-_MAIN_COMPONENTS: Final = ("transformer", "unet", "prior", "decoder")
 
 
 def _snapshot_of(path: str) -> str:
@@ -44,9 +42,7 @@ def _snapshot_of(path: str) -> str:
 def _gather(path: str, *, target: str, strict: bool) -> tuple[Listing, Gathering]:
     listing = list_folder(path)
     gathering = Gathering(target, strict=strict)
-    gathering.documents, defects = read_documents(listing)
-    gathering.defects += defects
-    gathering.notes += [f"{d.where}: {d.what}" for d in defects]
+    gathering.load(listing)
     if not listing.complete:
         gathering.notes.append("the folder has more entries than are listed: files may have been overlooked")
     if blobs := blobs_folder(path):
@@ -65,8 +61,22 @@ def open_folder(path: str, *, target: str, quant: str | None = None, strict: boo
     if is_repo_folder(path):
         path = _snapshot_of(path)
     listing, gathering = _gather(path, target=target, strict=strict)
-    if quant is None and (component := _main_component(listing, gathering.documents)):
-        return _open_component(component, listing, gathering)
+    return open_listing(listing, gathering, quant)
+
+
+def open_listing(listing: Listing, gathering: Gathering, quant: str | None = None) -> Checkpoint:
+    """Open the model that a listing is, its documents having been read.
+
+    Raises NotFound, SeveralModels, FormatError, SourceError.
+    """
+    if quant is None and (parts := pipeline_parts(listing, gathering.documents)):
+
+        def open_part(name: str) -> Checkpoint:
+            below, inner = listing.below(name), gathering.child(f"{gathering.target}/{name}")
+            inner.load(below)
+            return _open_listed(below, None, inner)
+
+        return open_pipeline(parts, open_part, listing, gathering)
     return _open_listed(listing, quant, gathering)
 
 
@@ -167,50 +177,6 @@ def _nothing_here(listing: Listing, gathering: Gathering) -> InspectorError:
     return NotFound(f"{gathering.target}: no model in this folder", hint=hint)
 
 
-# --- pipelines ---------------------------------------------------------------------------------------------------
-
-
-def _component_names(documents: dict[str, Any]) -> list[str]:
-    """Sub-folders that a pipeline's description names, the main one first."""
-    index = documents.get("model_index.json")
-    if isinstance(index, dict):
-        return [name for name in _MAIN_COMPONENTS if name in index]
-    modules = documents.get("modules.json")
-    if isinstance(modules, list):
-        paths = [module.get("path") for module in modules[:1] if isinstance(module, dict)]
-        return [path for path in paths if isinstance(path, str)]
-    return []
-
-
-def _main_component(listing: Listing, documents: dict[str, Any]) -> str | None:
-    """The sub-folder whose weights are the model's, where the folder's own level has none."""
-    if any(role_of(e.name) == "weights" for e in listing.root):
-        return None
-    for name in _component_names(documents):
-        if name in listing.folders and any(role_of(e.name) == "weights" for e in listing.under(name)):
-            return name
-    return None
-
-
-def _open_component(name: str, listing: Listing, gathering: Gathering) -> Checkpoint:
-    inner = open_folder(os.path.join(listing.path, name), target=gathering.target, strict=gathering.strict)
-    others = [
-        Companion("component" if role == "weights" else role, e.name, e.nbytes)
-        for e in listing.entries.values()
-        if (role := role_of(e.name)) and not e.name.startswith(name + "/")
-    ]
-    note = f"a pipeline: this is its {name}; the other components are set aside"
-    return inner.replace(
-        files=tuple(f.replace(name=f"{name}/{f.name}") for f in inner.files),
-        documents={**gathering.documents, **inner.documents},
-        companions=(*inner.companions, *others),
-        missing=tuple(f"{name}/{m}" for m in inner.missing),
-        notes=(*gathering.notes, note, *inner.notes),
-        revision=gathering.revision,
-        defects=(*gathering.defects, *inner.defects),
-    )
-
-
 # --- one file of a folder ------------------------------------------------------------------------------------------
 
 
@@ -218,10 +184,15 @@ def open_json(path: str, *, target: str, strict: bool) -> Checkpoint:
     """A config on its own, or an index, which stands for its folder. Raises FormatError, SourceError."""
     if path.endswith(INDEX_SUFFIX) or os.path.basename(path) in _FOLDER_DOCUMENTS:
         return open_folder(os.path.dirname(path) or ".", target=target, strict=strict)
-    document = read_document(path)
-    if not isinstance(document, dict):
-        raise NotAModelFile(f"{target}: JSON, but not a model's config")
     gathering = Gathering(target, strict=strict)
+    return open_config(Entry(os.path.basename(path), path, 0), gathering)
+
+
+def open_config(entry: Entry, gathering: Gathering) -> Checkpoint:
+    """A config on its own. Raises FormatError, SourceError."""
+    document = parse_document(gathering.read(entry, most=MAX_DOCUMENT))
+    if not isinstance(document, dict):
+        raise NotAModelFile(f"{gathering.target}: JSON, but not a model's config")
     gathering.documents = {"config.json": document}
     return _open_config(gathering)
 
@@ -236,20 +207,27 @@ def open_among_siblings(path: str, file: ModelFile, *, target: str, strict: bool
     entry = listing.entries.get(name)
     if file.format == "gguf":
         gathering.documents = {}
+    joined = open_joined(entry, file.format, listing, gathering) if entry else None
+    return joined or gathering.checkpoint((file,), file.format, [entry] if entry else [])
+
+
+def open_joined(entry: Entry, format: str, listing: Listing, gathering: Gathering) -> Checkpoint | None:  # noqa: A002
+    """The model that a file of a folder is a part of, or None where it stands alone."""
+    name = entry.name
+    if format == "gguf":
         model = next((m for m in group_models(listing.root) if entry in m.parts.values()), None)
-        return open_model(model, gathering) if model and entry else gathering.checkpoint((file,), "gguf")
+        return open_model(model, gathering) if model else None
     shards = _shards_with(name, gathering.documents)
     split = split_name(name)
-    if entry and (shards or split):
+    if shards or split:
         siblings = [e for e in listing.root if e.name in shards or (split and _same_split(e.name, split))]
         gathering.notes.append(f"{name} is one of {len(shards) or (split[2] if split else 1)} shards: all are taken")
         if not shards:
             gathering.documents = {k: v for k, v in gathering.documents.items() if not k.endswith(INDEX_SUFFIX)}
         return open_safetensors_folder(siblings, listing, gathering)
-    sha256 = [entry] if entry else []
     if role_of(name) == "lora":
         _note_adapter(gathering)
-    return gathering.checkpoint((file,), file.format, sha256)
+    return None
 
 
 def _shards_with(name: str, documents: dict[str, Any]) -> set[str]:

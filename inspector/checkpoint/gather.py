@@ -11,11 +11,15 @@ from inspector.sources.local import LocalSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any, Final
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any, Final, TypeVar
 
-    from inspector.checkpoint.listing import Entry
+    from inspector.checkpoint.listing import Entry, Listing
     from inspector.formats.modelfile import ModelFile
+    from inspector.sources import Source
+
+    T = TypeVar("T")
+    R = TypeVar("R")
 
 # Names that a hostile index may invent; no model has as many shards.
 MAX_MISSING: Final = 1000
@@ -33,6 +37,30 @@ class Gathering:
         self.notes: list[str] = []
         self.defects: list[Defect] = []
         self.revision: str | None = None
+
+    def child(self, target: str) -> Gathering:
+        """An empty one for a part of the model, which reads as this one does."""
+        return Gathering(target, strict=self.strict)
+
+    def load(self, listing: Listing, quant: str | None = None) -> None:  # noqa: ARG002 - on disk, all are read
+        """Read the documents of a folder that its model may need. Raises SourceError."""
+        from inspector.checkpoint.documents import read_documents
+
+        read_documents(listing, self)
+
+    def open(self, entry: Entry) -> Source:
+        """The bytes of a file. Raises SourceError."""
+        return LocalSource(entry.path, name=entry.name)
+
+    def read(self, entry: Entry, *, most: int) -> bytes:
+        """A small file, whole. Raises SourceError, and FormatError beyond `most` bytes."""
+        with LocalSource(entry.path, name=entry.name) as source:
+            check_document_size(source.size, most)
+            return source.read_at(0, source.size)
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """What `work` makes of each, in order."""
+        return map(work, items)
 
     def fault(self, defect: Defect) -> None:
         """Record what is wrong, or raise it (FormatError) when strict and fatal."""
@@ -76,22 +104,27 @@ def _named(error: FormatError, name: str) -> FormatError:
         return FormatError(words, error.offset, hint=error.hint)
 
 
-def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | None:
+def check_document_size(nbytes: int, most: int) -> None:
+    """Raises FormatError for a document that is none."""
+    if nbytes > most:
+        raise FormatError(f"{nbytes:,} bytes: documents of more than {most:,} are not read")
+
+
+def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | Defect:
+    """A file's header, or why there is none (raised, when strict)."""
     if entry.problem:
-        gathering.fault(defect_of(entry))
-        return None
+        return defect_of(entry)
     try:
-        with LocalSource(entry.path, name=entry.name) as source:
+        with gathering.open(entry) as source:
             return read(source, strict=gathering.strict)
     except FormatError as error:
         if gathering.strict:
             raise _named(error, entry.name) from None
-        gathering.defects.append(Defect("file-unreadable", error.what, error.offset, entry.name))
+        return Defect("file-unreadable", error.what, error.offset, entry.name)
     except InspectorError as error:
         if gathering.strict:
             raise
-        gathering.defects.append(Defect("file-unreadable", error.what, None, entry.name))
-    return None
+        return Defect("file-unreadable", error.what, None, entry.name)
 
 
 def read_entries(entries: list[Entry], gathering: Gathering) -> list[ModelFile]:
@@ -100,8 +133,14 @@ def read_entries(entries: list[Entry], gathering: Gathering) -> list[ModelFile]:
 
     collecting = gc.isenabled()
     gc.disable()  # a hundred thousand records are kept: collecting in between finds nothing and takes half the time
+    files: list[ModelFile] = []
     try:
-        return [file for entry in entries if (file := _read_entry(entry, gathering)) is not None]
+        for found in gathering.each(lambda entry: _read_entry(entry, gathering), entries):
+            if isinstance(found, Defect):
+                gathering.fault(found)
+            else:
+                files.append(found)
+        return files
     finally:
         if collecting:
             gc.enable()

@@ -13,7 +13,7 @@ from inspector.sources.local import describe_mode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Final
 
 MAX_ENTRIES: Final = 10_000
@@ -23,7 +23,8 @@ _HEX: Final = frozenset("0123456789abcdef")
 class Entry(Record):
     """One file of a folder: `name` relative to it with "/", bytes, and its sha256 where the Hub's cache knows it.
 
-    `problem`: why it must not be opened (a Defect's code and words), or None.
+    `path` is "" for a file that is not on this machine. `problem`: why it must not be opened (a Defect's code and
+    words), or None.
     """
 
     name: str
@@ -34,7 +35,10 @@ class Entry(Record):
 
 
 class Listing(Record):
-    """The files of a folder and of its immediate sub-folders; `complete` is False where the limit cut it short."""
+    """The files of a folder and of its sub-folders (on disk: the immediate ones); `path` is "" on the Hub.
+
+    `complete` is False where the limit cut it short.
+    """
 
     path: str
     entries: Mapping[str, Entry]
@@ -49,6 +53,19 @@ class Listing(Record):
     def under(self, folder: str) -> list[Entry]:
         """The files of one sub-folder."""
         return [e for e in self.entries.values() if e.name.startswith(folder + "/")]
+
+    def below(self, folder: str) -> Listing:
+        """The listing of one sub-folder, names relative to it; of the folder's own level only for ""."""
+        if not folder:
+            return Listing(self.path, {e.name: e for e in self.root}, (), self.complete)
+        n = len(folder) + 1
+        entries = {e.name[n:]: e.replace(name=e.name[n:]) for e in self.under(folder)}
+        return Listing(os.path.join(self.path, folder), entries, folders_of(entries), self.complete)
+
+
+def folders_of(names: Iterable[str]) -> tuple[str, ...]:
+    """The immediate sub-folders that files of these names lie in, hidden ones excepted."""
+    return tuple(sorted({name.partition("/")[0] for name in names if "/" in name and name[0] != "."}))
 
 
 def _is_inside(path: str, folder: str) -> bool:

@@ -7,8 +7,8 @@ if TYPE_CHECKING:
     from inspector.formats.modelfile import ModelFile
     from inspector.sources import Source
 
-# Enough to recognise a file by; the readers read on in larger steps.
-HEAD_NBYTES = 4096
+# Enough to recognise a file by (a tar's mark stands at byte 257), and what is taken of it where that costs no more.
+LEAST_HEAD, HEAD_NBYTES = 512, 4096
 
 
 def read(source: Source, *, strict: bool = True) -> ModelFile:
@@ -17,7 +17,7 @@ def read(source: Source, *, strict: bool = True) -> ModelFile:
     Strict: raises FormatError at the first defect that a loader would refuse; else defects are collected in the
     result. Anything that is not a model raises NotAModelFile with what it is instead. Raises SourceError.
     """
-    head = source.read_at(0, HEAD_NBYTES)
+    head = source.read_some(0, LEAST_HEAD, HEAD_NBYTES)
     if head[:4] == b"GGUF":
         from inspector.formats.gguf import read_gguf
 

@@ -74,7 +74,8 @@ class Cursor:
             raise Stop("truncated-header", f"the file ends inside its header, after {self.size:,} bytes", self.base)
         if self.n_read > MAX_READ:
             raise Stop("header-too-long", f"the header is longer than {MAX_READ >> 20} MiB", self.base)
-        chunk = self.source.read_at(start, min(max(WINDOW, n) - len(rest), self.size - start))
+        most = min(max(WINDOW, n) - len(rest), self.size - start)
+        chunk = self.source.read_some(start, n - len(rest), most)
         self.n_read += len(chunk)
         self.buf = rest + chunk if rest else chunk
         if len(self.buf) < n:

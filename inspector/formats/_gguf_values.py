@@ -30,6 +30,12 @@ _SCALARS = {
 SCALAR_NAMES = {name: (code, size) for name, code, size in _SCALARS.values()}
 
 
+# What convert_hf_to_gguf.py (gguf-py/gguf/vocab.py) writes behind the tokens, by tokenizer.ggml.model: bytes a token,
+# and whether merges follow: as many as tokens or more, each as long as the token that it makes. Types take 4 bytes,
+# scores 4 more.
+_BEHIND_TOKENS = {"gpt2": (4, True), "bert": (4, False)}
+_BEHIND_UNKNOWN = (8, False)
+
 # What to do about a defect, where there is something to do.
 HINTS = {
     "unsupported-version": "convert the model again with a current convert_hf_to_gguf.py",
@@ -76,6 +82,8 @@ class Values:
         self.n_key_bytes = 0
         self.n_strings = 0
         self.n_nested = 0
+        self.metadata: dict[str, Any] = {}  # what has been read so far, and bytes that will follow all of it: both
+        self.tail = 0  # only for hints to remote sources
         self.set_order()
 
     def set_order(self) -> None:
@@ -216,17 +224,24 @@ class Values:
         if self.n_strings > MAX_STRINGS:
             raise Stop("header-too-long", f"more than {MAX_STRINGS:,} strings", start, where=where)
         if n > KEEP_STRINGS:
-            # after the tokens come their scores and types, 4 bytes each
-            size = STRING_NBYTES + (8 if where == "tokenizer.ggml.tokens" else 0)
-            cursor.source.expect(min(start + size * n, cursor.size))
+            after, again = self.behind(n, where)
+            cursor.source.expect(min(start + STRING_NBYTES * n + after, cursor.size))
             head = tuple(self.text(where) for _ in range(HEAD))
             try:
-                skip_strings(cursor, n - HEAD)
+                skip_strings(cursor, n - HEAD, after=after, again=again, last="tokenizer.ggml.tokens" in self.metadata)
             except Stop as stop:
                 stop.where = where
                 raise
             return LongArray("str", n, start, cursor.offset - start, head)
         return tuple(self.text(where) for _ in range(n))
+
+    def behind(self, n: int, where: str) -> tuple[int, bool]:
+        """Bytes of the header that are likely to follow an array of `n` strings, and whether another such array is."""
+        if where != "tokenizer.ggml.tokens":
+            return self.tail, False
+        kind = self.metadata.get("tokenizer.ggml.model")
+        size, merges = _BEHIND_TOKENS.get(kind, _BEHIND_UNKNOWN) if isinstance(kind, str) else _BEHIND_UNKNOWN
+        return size * n + (0 if merges else self.tail), merges
 
     def nested(self, n: int, where: str) -> tuple[Any, ...] | LongArray:
         """An array of arrays, walked with a stack and not by recursion."""

@@ -58,10 +58,47 @@ def check_length(cursor: Cursor, n: int, start: int) -> None:
     raise Stop("string-too-long" if n > MAX_STRING else "truncated-header", what, start)
 
 
-def _skip_one(cursor: Cursor, left: int) -> None:
+class _Ahead:
+    """Where an array of strings will end, for sources that size their next request by it.
+
+    Vocabularies and merges go from short to long: bytes passed grow as a power of strings passed, which the last half
+    or more of them shows. `after`: bytes that are known to follow; `again`: and another array of about the same size;
+    `last`: there has been one already.
+    """
+
+    __slots__ = ("after", "again", "last", "mark", "older", "start", "total")
+
+    def __init__(self, start: int, total: int, *, after: int, again: bool, last: bool) -> None:
+        self.start = start
+        self.total = total
+        self.after = after
+        self.again = again
+        self.last = last
+        self.older = self.mark = 0, 0  # strings and bytes passed
+
+    def end(self, offset: int, left: int) -> int:
+        n, nbytes = self.total - left, offset - self.start
+        if n >= 2 * self.mark[0]:
+            self.older, self.mark = self.mark, (n, nbytes)
+        rest = self._rest(n, nbytes)
+        # An underestimate costs one more request, an overestimate as many bytes: more is risked for what comes last.
+        end = offset + rest + rest // (20 if self.last else 100)
+        return end + self.after + (end - self.start if self.again else 0)
+
+    def _rest(self, n: int, nbytes: int) -> int:
+        from math import log
+
+        n_old, nbytes_old = self.older
+        if n < 1000:
+            return STRING_NBYTES * (self.total - n)
+        power = log(nbytes / nbytes_old) / log(n / n_old) if n_old else 1.0
+        return int(nbytes * ((self.total / n) ** min(max(power, 1.0), 1.25) - 1))
+
+
+def _skip_one(cursor: Cursor, left: int, ahead: _Ahead) -> None:
     """One string, wherever it lies and whatever it claims."""
-    if cursor.pos + 8 > len(cursor.buf):
-        cursor.source.expect(min(cursor.offset + STRING_NBYTES * left, cursor.size))
+    if cursor.pos + 8 > len(cursor.buf) and cursor.source.remote:
+        cursor.source.expect(min(ahead.end(cursor.offset, left), cursor.size))
     start = cursor.offset
     n = cursor.next_u64()
     check_length(cursor, n, start)
@@ -102,8 +139,12 @@ def _skip_by_pattern(cursor: Cursor, n: int) -> int:
     return n
 
 
-def skip_strings(cursor: Cursor, n: int) -> None:
-    """Put the cursor behind `n` strings. Raises Stop where one of them claims more than the file has."""
+def skip_strings(cursor: Cursor, n: int, *, after: int = 0, again: bool = False, last: bool = False) -> None:
+    """Put the cursor behind `n` strings. Raises Stop where one of them claims more than the file has.
+
+    For the hint to remote sources, see `_Ahead`: `after` bytes will be wanted behind them, and `again` as many strings.
+    """
+    ahead = _Ahead(cursor.offset, n, after=after, again=again, last=last)
     by_pattern = _use_pattern(n, cursor.order)
     while n:
         if by_pattern:
@@ -114,5 +155,5 @@ def skip_strings(cursor: Cursor, n: int) -> None:
         else:
             n = _skip_by_loop(cursor, n)
         for _ in range(min(n, 8)):
-            _skip_one(cursor, n)
+            _skip_one(cursor, n, ahead)
             n -= 1

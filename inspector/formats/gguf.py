@@ -36,8 +36,8 @@ MIN_KV, MIN_TENSOR = 13, 24
 # What is refused: hundreds of times what the largest files have.
 MAX_KEYS, MAX_TENSORS = 1 << 16, 1 << 17
 I64_MAX, U64_MAX = (1 << 63) - 1, (1 << 64) - 1
-# A guess for remote sources: bytes of a tensor record.
-TENSOR_NBYTES = 80
+# Guesses for remote sources: bytes of a tensor record, and of the keys (a chat template) behind the vocabulary.
+TENSOR_NBYTES, LAST_KEYS_NBYTES = 80, 16 << 10
 
 
 class _Header:
@@ -108,6 +108,7 @@ def _read_header(header: _Header) -> None:
     n_tensors, n_kv = cursor.next_u64(), cursor.next_u64()
     _check_count(cursor, n_tensors, "tensors", most=MAX_TENSORS, smallest=MIN_TENSOR, at=8)
     _check_count(cursor, n_kv, "metadata keys", most=MAX_KEYS, smallest=MIN_KV, at=16)
+    values.metadata, values.tail = header.metadata, TENSOR_NBYTES * n_tensors + LAST_KEYS_NBYTES
     _read_metadata(header, n_kv)
     header.end = cursor.offset
     header.alignment = _alignment(header, n_tensors)
@@ -125,8 +126,11 @@ def _read_header(header: _Header) -> None:
 def _read_metadata(header: _Header, n: int) -> None:
     """All keys; the first of two equal ones counts, as in gguf_find_key."""
     values = header.values
+    cursor = values.cursor
     for _ in range(n):
-        start = values.cursor.offset
+        start = cursor.offset
+        if len(cursor.buf) - cursor.pos < MIN_KV:
+            cursor.source.expect(min(start + values.tail, cursor.size))
         key = values.key()
         value, type_name = values.value(key)
         if key in header.metadata:

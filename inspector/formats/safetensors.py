@@ -68,7 +68,7 @@ def read_safetensors(source: Source, *, strict: bool = True) -> ModelFile:
 
 def _read_header(source: Source, defects: Defects) -> bytes:
     """The JSON bytes, in one read or two; empty when the length alone is a lie."""
-    first = source.read_at(0, _FIRST_READ)
+    first = source.read_some(0, 8, _FIRST_READ)
     if len(first) < 8:
         defects.add("header-too-short", f"{len(first)} bytes: shorter than the length of a header", error=Truncated)
         return b""

@@ -12,10 +12,15 @@ class Source:
 
     name: str
     size: int
+    remote = False  # whether hints are of use
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Up to `length` bytes from `offset`; fewer only where the file ends. Raises SourceError."""
         raise NotImplementedError
+
+    def read_some(self, offset: int, least: int, most: int) -> bytes:  # noqa: ARG002 - for sources that hold some already
+        """From `least` to `most` bytes from `offset`, as many as cost nothing extra; fewer only where the file ends."""
+        return self.read_at(offset, most)
 
     def expect(self, end: int) -> None:
         """A hint that bytes up to `end` will be asked for soon; a remote source sizes its next request by it."""

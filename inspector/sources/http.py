@@ -14,12 +14,15 @@ from inspector.errors import AccessDenied, NotFound, Offline, RateLimited, Sourc
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any, Final
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from typing import Any, Final, TypeVar
+
+    R = TypeVar("R")
 
 TRIES: Final = 4
 FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 60.0  # longer than this, a person would rather be told
+LONGEST_WAIT: Final = 60.0  # in all, for one file: longer than this, a person would rather be told
+SLOWEST: Final = 1024  # bytes a second, below which a connection counts as stalled
 MAX_REDIRECTS: Final = 5
 RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 MAX_BODY: Final = 64 << 20  # of a listing or a document
@@ -37,11 +40,23 @@ def wait_asked(headers: Mapping[str, str]) -> float | None:
     after = headers.get("retry-after", "").strip()
     if after.isascii() and after.isdigit():
         return min(float(after), 1e9)
+    if after and (seconds := _until(after)) is not None:
+        return seconds
     for piece in headers.get("ratelimit", "").replace(",", ";").split(";"):
         name, _, value = piece.strip().partition("=")
         if name == "t" and value.isascii() and value.isdigit():
             return min(float(value), 1e9)
     return None
+
+
+def _until(date: str) -> float | None:
+    """Seconds until an HTTP date, or None where it is none."""
+    from email.utils import parsedate_to_datetime
+
+    try:
+        return min(max(parsedate_to_datetime(date).timestamp() - time.time(), 0.0), 1e9)
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 def _words(error: BaseException) -> str:
@@ -52,21 +67,25 @@ def _words(error: BaseException) -> str:
 class Client:
     """GETs against one Hub (or any server). Safe to use from several threads.
 
-    `progress` is told what is being read; `counted` counts requests and bytes for the benchmarks and tests.
+    `progress` is told what is being read; `n_requests` counts what was sent, redirects included.
     """
 
     def __init__(self, *, endpoint: str | None = None, progress: Callable[[str], None] | None = None) -> None:
+        from huggingface_hub import __version__ as library
         from huggingface_hub import constants
-        from huggingface_hub.utils import build_hf_headers, get_session  # type: ignore[attr-defined,unused-ignore]
+        from huggingface_hub.utils import get_session, get_token  # type: ignore[attr-defined,unused-ignore]
+
+        from inspector import __version__
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT or 10)
         self.offline = bool(constants.HF_HUB_OFFLINE)
         self.progress = progress
         self._session: Any = get_session()
-        headers = build_hf_headers(library_name="weights-inspector")
-        self._token = headers.pop("authorization", None)
-        self._headers = dict(headers)
+        # not build_hf_headers: it sends a request of its own (huggingface_hub 2.4, /api/agent-harnesses)
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        self._token = f"Bearer {token}" if token else None
+        self._headers = {"user-agent": f"weights-inspector/{__version__}; hf_hub/{library}"}
         self._lock = threading.Lock()
         self.n_requests = 0
 
@@ -92,7 +111,7 @@ class Client:
             try:
                 check_status(response, what)
                 body = bytearray()
-                for chunk in response.iter_bytes():
+                for chunk in paced(response.iter_bytes(), self.timeout):
                     body += chunk
                     if len(body) > MAX_BODY:
                         raise Unreachable(f"{what}: an answer of more than {MAX_BODY:,} bytes")
@@ -100,8 +119,7 @@ class Client:
             finally:
                 response.close()
 
-        result: tuple[bytes, Any] = retried(once, what=what)
-        return result
+        return retried(once, what=what)
 
     def _follow(self, url: str, headers: Mapping[str, str], *, encoding: str) -> Any:
         for _ in range(MAX_REDIRECTS + 1):
@@ -117,6 +135,25 @@ class Client:
         """Tell whoever listens what is being read."""
         if self.progress is not None:
             self.progress(words)
+
+
+def paced(chunks: Iterable[bytes], seconds: float) -> Iterator[bytes]:
+    """The chunks as they arrive. Raises Retry where so many seconds brought next to nothing: each read may be in time
+    and the whole still never end.
+    """
+    n, waited, each = 0, 0.0, iter(chunks)
+    while True:
+        start = time.monotonic()
+        chunk = next(each, None)
+        waited += time.monotonic() - start
+        if chunk is None:
+            return
+        yield chunk
+        n += len(chunk)
+        if waited > seconds:
+            if n < SLOWEST * waited:
+                raise Retry(f"stalled: {n:,} bytes in {waited:.0f} seconds")
+            n, waited = 0, 0.0
 
 
 def redirect_target(response: Any, url: str) -> str | None:
@@ -144,28 +181,29 @@ def check_status(response: Any, what: str) -> None:
     status = response.status_code
     if status in {200, 206}:
         return
+    if status in RETRIED:
+        raise Retry(f"the server answered {status}", wait=wait_asked(response.headers), status=status)
     code = response.headers.get("x-error-code", "")
     message = " ".join(response.headers.get("x-error-message", "").split())[:200]
-    if status in RETRIED:
-        wait = wait_asked(response.headers)
-        if wait is not None and wait > LONGEST_WAIT:
-            raise RateLimited(
-                f"{what}: the server asks to wait {wait:,.0f} seconds", hint="log in (hf auth login) for a higher limit"
-            )
-        raise Retry(f"the server answered {status}", wait=wait, status=status)
-    if code == "GatedRepo" or (status == 403 and not code):
+    lower = message.lower()
+    if code == "GatedRepo":
         raise AccessDenied(
-            f"{what}: gated; {message or 'access must be granted first'}",
-            hint="accept the terms on the model's page, then log in: hf auth login",
+            f"{what}: gated: {message or 'access must be granted first'}",
+            hint="accept the terms on the model's page, then log in: hf auth login (or set HF_TOKEN)",
         )
-    if "disabled" in message.lower():
+    if "disabled" in lower:
         raise AccessDenied(f"{what}: access to this repository is disabled")
-    if "invalid credentials" in message.lower():
-        raise AccessDenied(f"{what}: the token is not accepted", hint="log in again: hf auth login")
+    if "invalid credentials" in lower or "invalid username or password" in lower:
+        raise AccessDenied(f"{what}: the token is not accepted", hint="log in again: hf auth login (or set HF_TOKEN)")
     if status == 401:
-        raise NotFound(f"{what}: no such repository, or a private one", hint="for a private one log in: hf auth login")
-    if status == 403:
-        raise AccessDenied(f"{what}: access denied; {message}".rstrip("; "))
+        raise NotFound(
+            f"{what}: no such repository, or a private one",
+            hint="for a private one log in: hf auth login (or set HF_TOKEN)",
+        )
+    if status in {403, 451}:
+        raise AccessDenied(f"{what}: access denied ({status}{': ' + message if message else ''})")
+    if status == 407:
+        raise AccessDenied(f"{what}: the proxy wants a login ({status})")
     if status in {404, 410}:
         raise NotFound(f"{what}: {_NOT_FOUND.get(code, 'not found')}")
     raise Unreachable(f"{what}: the server answered {status}{': ' + message if message else ''}")
@@ -185,37 +223,61 @@ def transport_error(error: Exception) -> Exception:
     names = {cls.__name__ for cls in type(error).__mro__}
     if "OfflineModeIsEnabled" in names:
         return Offline("HF_HUB_OFFLINE is set and the answer is not in the cache")
-    if names & {"UnsupportedProtocol", "InvalidURL", "LocalProtocolError", "CookieConflict"}:
+    if isinstance(error, OSError) or "RequestError" in names:  # HTTPX's root of everything between socket and answer
+        if names & {"UnsupportedProtocol", "LocalProtocolError"}:
+            return Unreachable(_words(error))
+        return Retry(_words(error))
+    if names & {"InvalidURL", "CookieConflict", "ValueError", "UnicodeError"}:
         return Unreachable(_words(error))
-    return Retry(_words(error))
+    return error  # a bug, which shows itself
 
 
-def retried(attempt: Callable[[], Any], *, what: str, tries: int = TRIES) -> Any:
-    """Runs until it works, at most `tries` times with doubling waits. Raises SourceError."""
-    wait = FIRST_WAIT
-    for left in range(tries - 1, -1, -1):
+class Patience:
+    """How often and how long one file's failures are waited out: `TRIES` in a row, `LONGEST_WAIT` seconds in all."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._waited = 0.0
+        self.renew()
+
+    def renew(self) -> None:
+        """Something has been had: the next failure is a first one again."""
+        self._left = TRIES
+        self._usual = FIRST_WAIT
+
+    def wait_out(self, failure: Retry) -> None:
+        """Waits as long as the server asked, or the usual time. Raises RateLimited or Unreachable when it is enough."""
+        self._left -= 1
+        wait = failure.wait if failure.wait is not None else self._usual
+        if self._waited + wait > LONGEST_WAIT and failure.status in {429, 503}:
+            raise RateLimited(
+                f"{self.what}: the server asks to wait {wait:,.0f} seconds",
+                hint="try again then, or log in for a higher limit: hf auth login (or set HF_TOKEN)",
+            )
+        if self._left <= 0 or self._waited + wait > LONGEST_WAIT:
+            raise _gave_up(failure, self.what)
+        time.sleep(wait)
+        self._waited += wait
+        self._usual *= 2
+
+
+def retried(attempt: Callable[[], R], *, what: str) -> R:
+    """Runs until it works or patience ends. Raises SourceError."""
+    patience = Patience(what)
+    while True:
         try:
             return attempt()
-        except SourceError:
-            raise
         except Exception as error:
             failure = transport_error(error)
             if not isinstance(failure, Retry):
                 raise failure from None
-            if not left:
-                raise gave_up(failure, what) from None
-            pause(failure, wait)
-            wait *= 2
-    raise AssertionError  # pragma: no cover - the loop returns or raises
+        patience.wait_out(failure)
 
 
-def gave_up(failure: Retry, what: str) -> SourceError:
+def _gave_up(failure: Retry, what: str) -> SourceError:
     """The error for a failure that did not pass."""
     if failure.status == 429:
-        return RateLimited(f"{what}: too many requests", hint="wait, or log in (hf auth login) for a higher limit")
+        return RateLimited(
+            f"{what}: too many requests", hint="wait, or log in for a higher limit: hf auth login (or set HF_TOKEN)"
+        )
     return Unreachable(f"{what}: {failure}", hint="check the network; HF_ENDPOINT names another Hub")
-
-
-def pause(failure: Retry, usual: float) -> None:
-    """Waits as long as the server asked, or the usual time."""
-    time.sleep(min(failure.wait if failure.wait is not None else usual, LONGEST_WAIT))

@@ -6,7 +6,7 @@ Wire facts: huggingface_hub 2.4.0 (hf_api.py, file_download.py, utils/_http.py) 
 from __future__ import annotations
 
 import json
-from urllib.parse import quote
+from urllib.parse import quote, urljoin
 
 from inspector.errors import NotFound, SourceError, Unreachable
 from inspector.record import Record
@@ -31,13 +31,17 @@ class RepoFile(Record):
 
 
 class Repo(Record):
-    """A repository at one commit. `gated`: headers need access although the listing is public."""
+    """A repository at one commit. `gated`: headers need access although the listing is public.
+
+    `complete`: False where the listing was longer than what is read of one.
+    """
 
     repo: str
     revision: str | None
     sha: str
     files: Mapping[str, RepoFile]
     gated: bool = False
+    complete: bool = True
 
 
 def _int(value: Any) -> int | None:
@@ -49,7 +53,7 @@ def _sibling(entry: Any) -> RepoFile | None:
     if not isinstance(entry, dict) or entry.get("type") == "directory":
         return None
     name = entry.get("rfilename") or entry.get("path")
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not _is_path(name):
         return None
     lfs = entry.get("lfs")
     lfs = lfs if isinstance(lfs, dict) else {}
@@ -58,6 +62,11 @@ def _sibling(entry: Any) -> RepoFile | None:
     return RepoFile(
         name, size if size is not None else _int(entry.get("size")), sha256 if isinstance(sha256, str) else None
     )
+
+
+def _is_path(name: str) -> bool:
+    """Whether a listed name can be a file's: it becomes part of an address that is asked with the user's token."""
+    return len(name) <= 1024 and name.isprintable() and not any(part in {"", ".", ".."} for part in name.split("/"))
 
 
 def _parse(body: bytes, what: str) -> Any:
@@ -89,24 +98,29 @@ def fetch_listing(client: Client, repo: str, revision: str | None = None) -> Rep
         raise Unreachable(f"{repo}: the listing names no commit", hint="is HF_ENDPOINT a Hub?")
     siblings = info.get("siblings")
     found = [f for entry in siblings if (f := _sibling(entry))] if isinstance(siblings, list) else []
+    complete = True
     if not found or all(f.size is None for f in found):
-        found = _fetch_tree(client, repo, info["sha"]) or found
+        tree, complete = _fetch_tree(client, repo, info["sha"])
+        found = tree or found
     files = {f.name: f for f in found[:MAX_FILES]}
-    return Repo(repo, revision, info["sha"], files, bool(info.get("gated")))
+    complete = complete and len(found) <= MAX_FILES
+    return Repo(repo, revision, info["sha"], files, bool(info.get("gated")), complete)
 
 
-def _fetch_tree(client: Client, repo: str, sha: str) -> list[RepoFile]:
-    """The listing by the tree call, page after page (`Link: <…>; rel="next"`)."""
+def _fetch_tree(client: Client, repo: str, sha: str) -> tuple[list[RepoFile], bool]:
+    """The listing by the tree call, page after page (`Link: <…>; rel="next"`), and whether that was all."""
     url: str | None = f"{repo_url(client, repo)}/tree/{quote(sha, safe='')}?recursive=true"
     found: list[RepoFile] = []
     for _ in range(MAX_PAGES):
         if url is None:
             break
+        here = url
         body, response = client.get_document(url, what=repo)
         entries = _parse(body, repo)
         found += [f for entry in entries if (f := _sibling(entry))] if isinstance(entries, list) else []
-        url = _next_page(response.headers.get("link", ""))
-    return found
+        following = _next_page(response.headers.get("link", ""))
+        url = urljoin(here, following) if following else None
+    return found, url is None
 
 
 def _next_page(link: str) -> str | None:
@@ -148,14 +162,20 @@ def resolve_url(client: Client, repo: Repo, name: str) -> str:
     return f"{client.endpoint}/{quote(repo.repo)}/resolve/{repo.sha}/{quote(name)}"
 
 
-def open_file(client: Client, repo: Repo, name: str, *, first: int = DEFAULT_FIRST) -> RangeSource:
-    """A file of the repository, read by ranges. `first`: bytes of the first request. Raises NotFound."""
-    entry = repo.files.get(name)
-    if entry is None:
-        import difflib
+def read_file(client: Client, repo: Repo, name: str) -> bytes:
+    """A small file of the repository, whole. Raises NotFound, AccessDenied, SourceError."""
+    client.say(f"{name}")
+    body, response = client.get_document(resolve_url(client, repo, name), what=name)
+    size = repo.files[name].size
+    if size is not None and len(body) != size:
+        page = "text/html" in response.headers.get("content-type", "").lower()
+        what = "a web page is served in its place" if page else f"{len(body):,} bytes are served, {size:,} are listed"
+        raise SourceError(f"{name}: {what}")
+    return body
 
-        close = difflib.get_close_matches(name, repo.files, n=3, cutoff=0.4)
-        hint = "did you mean " + ", ".join(close) + "?" if close else None
-        raise NotFound(f"{repo.repo} has no file {name}", hint=hint)
+
+def open_file(client: Client, repo: Repo, name: str, *, first: int = DEFAULT_FIRST) -> RangeSource:
+    """A file of the repository, read by ranges. `first`: bytes of the first request."""
+    entry = repo.files[name]
     url = resolve_url(client, repo, name)
     return RangeSource(client, url, name=name, size=entry.size, first=first, sha256=entry.sha256)

@@ -1,0 +1,318 @@
+"""Models that are not on this machine: a repository of the Hub, or a file on any server, opened as a folder would be.
+
+The Hub's cache is asked first. Then one listing, pinned to its commit; then headers by ranges, several at a time.
+"""
+
+from __future__ import annotations
+
+import os
+
+from inspector.checkpoint import Checkpoint, SeveralModels, _open_path, split_name
+from inspector.checkpoint.documents import INDEX_SUFFIX
+from inspector.checkpoint.folder import open_config, open_joined, open_listing
+from inspector.checkpoint.gather import Gathering, check_document_size, open_entries
+from inspector.checkpoint.listing import Entry, Listing, folders_of
+from inspector.checkpoint.names import basename, quant_label, role_of
+from inspector.errors import AccessDenied, InspectorError, NotAModelFile, NotFound, Offline, SourceError
+from inspector.formats.modelfile import ModelFile
+from inspector.sources.parallel import in_order
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Final, TypeVar
+
+    from inspector.sources import Source
+    from inspector.sources.http import Client
+    from inspector.sources.hub import Repo
+    from inspector.sources.target import Target
+
+    T = TypeVar("T")
+    R = TypeVar("R")
+
+# First ranges. A GGUF's vocabulary begins within kilobytes and says how much is to come; later parts have none.
+# A safetensors header of a dense model takes a few kilobytes; a shard's is guessed by another's.
+FIRST_GGUF: Final = 1 << 20
+FIRST_PART: Final = 64 << 10
+FIRST_SAFETENSORS: Final = 16 << 10
+FIRST_SHARD: Final = 12 << 10
+# Read with safetensors weights, where they are listed: what facts are made from.
+_CONFIGS: Final = ("config.json", "quantize_config.json", "quant_config.json", "hf_quant_config.json")
+_PIPELINES: Final = ("model_index.json", "modules.json")
+
+
+class GatedModel(AccessDenied):
+    """A repository whose files need access although its listing is public.
+
+    `models`: name, bytes and quant label of what would be there; `revision`: the listing's commit.
+    """
+
+    def __init__(self, what: str, models: tuple[tuple[str, int, str], ...], *, revision: str, hint: str | None) -> None:
+        super().__init__(what, hint=hint)
+        self.models = models
+        self.revision = revision
+
+
+class RemoteGathering(Gathering):
+    """Reads from a repository. `first`: bytes of a shard's first range once another shard's header is known."""
+
+    def __init__(self, target: str, *, strict: bool, client: Client, repo: Repo, folder: str = "") -> None:
+        super().__init__(target, strict=strict)
+        self.client = client
+        self.repo = repo
+        self.folder = folder
+        self.revision = repo.sha
+        self.first: int | None = None
+
+    def child(self, target: str) -> Gathering:
+        folder = self.folder + target[len(self.target) + 1 :]
+        return RemoteGathering(
+            target,
+            strict=self.strict,
+            client=self.client,
+            repo=self.repo,
+            folder=folder + "/" if folder and folder[-1] != "/" else folder,
+        )
+
+    def load(self, listing: Listing, quant: str | None = None) -> None:
+        from inspector.checkpoint.documents import read_documents
+
+        read_documents(listing, self, needed_documents(listing, quant))
+
+    def open(self, entry: Entry) -> Source:
+        from inspector.sources.hub import open_file
+
+        source = open_file(self.client, self.repo, self.folder + entry.name, first=self._first_range(entry))
+        source.name = entry.name
+        return source
+
+    def _first_range(self, entry: Entry) -> int:
+        if entry.name.lower().endswith(".gguf"):
+            split = split_name(entry.name)
+            return FIRST_PART if split and split[1] > 1 else FIRST_GGUF
+        return self.first or (FIRST_SHARD if split_name(entry.name) else FIRST_SAFETENSORS)
+
+    def read(self, entry: Entry, *, most: int) -> bytes:
+        from inspector.sources.hub import read_file
+
+        check_document_size(entry.nbytes, most)
+        return read_file(self.client, self.repo, self.folder + entry.name)
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """All at once; of many shards the middle one first, which tells how long the others' headers will be."""
+        rest = list(items)
+        shards = [x for x in rest if isinstance(x, Entry) and x.name.lower().endswith(".safetensors")]
+        if len(shards) < 4:
+            yield from in_order(work, rest)
+            return
+        middle = len(rest) // 2
+        typical = work(rest.pop(middle))
+        if isinstance(typical, ModelFile):
+            # shards differ in how many tensors they hold: half as many more again are still one request
+            self.first = typical.header_bytes * 3 // 2 + 256
+        others = in_order(work, rest)
+        for i in range(len(items)):
+            yield typical if i == middle else next(others)
+
+
+def _complete_by_names(entries: list[Entry]) -> bool:
+    """Whether shards are all parts 1 to N of one N: then an index could only repeat it."""
+    splits = {split for e in entries if (split := split_name(e.name))}
+    return len(splits) == len(entries) > 0 and {(s[0], s[2]) for s in splits} == {(min(splits)[0], len(entries))}
+
+
+def needed_documents(listing: Listing, quant: str | None = None) -> set[str]:
+    """Which of the listed documents say something that the weights do not: none, where a GGUF will be read."""
+    own = [e for e in listing.root if role_of(e.name) == "weights" and e.name.lower().endswith(".safetensors")]
+    ggufs = any(role_of(name) == "weights" and name.lower().endswith(".gguf") for name in listing.entries)
+    if quant is not None or (ggufs and not own):
+        return set()
+    wanted = {*_CONFIGS, *_PIPELINES}
+    if not own:
+        wanted.add("adapter_config.json")
+    if not _complete_by_names(own):
+        wanted |= {name for name in listing.entries if name.endswith(INDEX_SUFFIX)}
+    return wanted & listing.entries.keys()
+
+
+def repo_listing(repo: Repo) -> Listing:
+    """The files of a repository as a folder's listing."""
+    entries = {
+        f.name: Entry(f.name, "", f.size or 0, f.sha256) for f in sorted(repo.files.values(), key=lambda f: f.name)
+    }
+    return Listing("", entries, folders_of(entries), repo.complete)
+
+
+def _cache_folder() -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    return str(HF_HUB_CACHE)
+
+
+def _cached(target: Target, cache_folder: str, *, strict: bool) -> Checkpoint | InspectorError:
+    """What the Hub's cache has, or why that is no answer."""
+    from inspector.sources.cache import find_snapshot
+
+    found = find_snapshot(cache_folder, target.repo, target.revision)
+    path = os.path.join(found, target.file) if found and target.file else found
+    if path is None or not os.path.lexists(path):
+        return NotFound(f"{target.text}: not on this machine")
+    try:
+        return _open_path(path, target=target.text, quant=target.quant, strict=strict)
+    except (NotFound, NotAModelFile) as error:  # other files of the repository were downloaded
+        return error
+
+
+def _is_whole(found: Checkpoint | InspectorError) -> bool:
+    return isinstance(found, Checkpoint) and bool(found.files) and not found.missing and not found.missing_nbytes
+
+
+def open_remote(
+    target: Target,
+    *,
+    strict: bool = True,
+    cache_folder: str | None = None,
+    client: Client | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Checkpoint:
+    """Open what a Hub or url target names: from the Hub's cache where all of it is there, else over the network.
+
+    `cache_folder`: default huggingface_hub's (HF_HUB_CACHE, HF_HOME). Raises NotFound, GatedModel, AccessDenied,
+    SeveralModels, Offline, RateLimited, Unreachable, FormatError.
+    """
+    from inspector.sources.http import Client
+
+    if target.kind == "url":
+        return _open_url(target, client or Client(progress=progress), strict=strict)
+    cached = _cached(target, cache_folder or _cache_folder(), strict=strict)
+    if isinstance(cached, Checkpoint) and _is_whole(cached):
+        return cached
+    client = client or Client(progress=progress)
+    if client.offline:
+        return _offline(target, cached)
+    from inspector.sources.hub import fetch_listing
+
+    repo = fetch_listing(client, target.repo, target.revision)
+    return open_repo(client, repo, target, strict=strict)
+
+
+def _offline(target: Target, cached: Checkpoint | InspectorError) -> Checkpoint:
+    if isinstance(cached, Checkpoint):
+        return cached
+    what = f"{target.text}: not in the Hub's cache, and the network is switched off (HF_HUB_OFFLINE)"
+    raise Offline(what, hint=cached.hint) from None
+
+
+def open_repo(client: Client, repo: Repo, target: Target, *, strict: bool = True) -> Checkpoint:
+    """Open the model that a target names in a listed repository. Raises as `open_remote`."""
+    gathering = RemoteGathering(target.text, strict=strict, client=client, repo=repo)
+    listing = repo_listing(repo)
+    if not listing.complete:
+        gathering.notes.append("the repository has more files than are listed: some may have been overlooked")
+    try:
+        if target.file:
+            return _open_named(target.file, target.quant, listing, gathering)
+        gathering.load(listing, target.quant)
+        return open_listing(listing, gathering, target.quant)
+    except SeveralModels:
+        raise
+    except AccessDenied as error:
+        raise _gated(error, repo, listing, client) from None
+
+
+def _gated(error: AccessDenied, repo: Repo, listing: Listing, client: Client) -> InspectorError:
+    models = tuple(
+        (e.name, e.nbytes, quant_label(e.name)) for e in listing.entries.values() if role_of(e.name) == "weights"
+    )
+    if not repo.gated and "gated" not in error.what:
+        return error
+    page = f"{client.endpoint}/{repo.repo}"
+    what = error.what if error.what.startswith(repo.repo) else f"{repo.repo}: {error.what}"
+    hint = f"accept the terms at {page}, then log in: hf auth login (or set HF_TOKEN)"
+    return GatedModel(what, models, revision=repo.sha, hint=hint)
+
+
+def _open_named(name: str, quant: str | None, listing: Listing, gathering: RemoteGathering) -> Checkpoint:
+    """One file of a repository (with its other parts), or one folder."""
+    entry = listing.entries.get(name)
+    if entry is None:
+        below = listing.below(name)
+        if not below.entries:
+            raise _no_such_file(name, gathering.repo)
+        gathering.folder = name + "/"
+        gathering.load(below, quant)
+        return open_listing(below, gathering, quant)
+    folder, _, base = name.rpartition("/")
+    if folder:
+        gathering.folder, listing = folder + "/", listing.below(folder)
+        entry = listing.entries[base]
+    if base.lower().endswith(".json"):
+        if not base.endswith(INDEX_SUFFIX) and base not in {"adapter_config.json", *_PIPELINES}:
+            return open_config(entry, gathering)
+        gathering.load(listing)
+        return open_listing(listing, gathering)
+    return _open_one(entry, listing, gathering)
+
+
+def _open_one(entry: Entry, listing: Listing, gathering: RemoteGathering) -> Checkpoint:
+    """A weights file, by what its name says it is, with its other parts where it is one of several."""
+    lower = entry.name.lower()
+    if lower.endswith(".safetensors"):
+        siblings = [e for e in listing.root if e.name.lower().endswith(".safetensors")]
+        split = split_name(entry.name)
+        parts = [e for e in siblings if split and (s := split_name(e.name)) and (s[0], s[2]) == (split[0], split[2])]
+        others = {e.name: e for e in listing.root if e not in siblings} | {e.name: e for e in parts or [entry]}
+        gathering.load(Listing("", others, ()))
+        return open_joined(entry, "safetensors", listing, gathering) or open_entries([entry], gathering)
+    if lower.endswith(".gguf") and split_name(entry.name):
+        return open_joined(entry, "gguf", listing, gathering) or open_entries([entry], gathering)
+    return open_entries([entry], gathering)
+
+
+def _no_such_file(name: str, repo: Repo) -> NotFound:
+    from inspector.sources.target import near_names
+
+    near = near_names(name, repo.files) or near_names(basename(name), repo.files)
+    hint = "did you mean " + " or ".join(near) + "?" if near else None
+    return NotFound(f"{repo.repo} has no file {name} at {repo.revision or 'main'}", hint=hint)
+
+
+# --- files on any server -------------------------------------------------------------------------------------------
+
+
+class _UrlGathering(Gathering):
+    """Reads files by their addresses, `Entry.path`; sizes are learnt from the answers."""
+
+    def __init__(self, target: str, *, strict: bool, client: Client) -> None:
+        super().__init__(target, strict=strict)
+        self.client = client
+
+    def open(self, entry: Entry) -> Source:
+        from inspector.sources.ranges import RangeSource
+
+        first = FIRST_GGUF if entry.name.lower().endswith(".gguf") else FIRST_SAFETENSORS
+        return RangeSource(self.client, entry.path, name=entry.name, first=first)
+
+    def each(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        return in_order(work, items)
+
+
+def _open_url(target: Target, client: Client, *, strict: bool) -> Checkpoint:
+    """A plain https address; of a split file, all parts, whose addresses differ in the number only."""
+    from urllib.parse import unquote
+
+    if client.offline:
+        raise Offline(f"{basename(target.url)}: the network is switched off (HF_HUB_OFFLINE)")
+    path = target.url.partition("#")[0]
+    address, mark, query = path.partition("?")
+    stem, _, last = address.rpartition("/")
+    gathering = _UrlGathering(target.text, strict=strict, client=client)
+    split = split_name(last)
+    names = [last]
+    if split and split[2] <= 1000:
+        suffix = last.rpartition(".")[2]
+        names = [f"{split[0]}-{i:05d}-of-{split[2]:05d}.{suffix}" for i in range(1, split[2] + 1)]
+    entries = [Entry(unquote(name), f"{stem}/{name}{mark}{query}", 0) for name in names]
+    if any(not e.name.isprintable() for e in entries):
+        raise SourceError("not the address of a file")
+    return open_entries(entries, gathering)
