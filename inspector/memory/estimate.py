@@ -55,12 +55,16 @@ class Line(Record):
 
 
 class Device(Record):
-    """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit."""
+    """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
+
+    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free.
+    """
 
     device: str
     capacity: int | None
     used: int
     fits: bool | None
+    reserve: int = 0
 
 
 class Estimate(Record):

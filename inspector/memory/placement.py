@@ -158,4 +158,4 @@ def _total(name: str, used: int, gpu: Gpu | None, *, unknown: bool) -> Device:
     if gpu is None:
         return Device(name, None, used, None)
     fits = used <= gpu.capacity - gpu.reserve
-    return Device(name, gpu.capacity, used, None if fits and unknown else fits)
+    return Device(name, gpu.capacity, used, None if fits and unknown else fits, gpu.reserve)

@@ -10,7 +10,7 @@ from inspector.units import format_nbytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, Final
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
@@ -40,7 +40,10 @@ def line_json(line: Line) -> dict[str, Any]:
 
 
 def _device_json(device: Device) -> dict[str, Any]:
-    return {"device": device.device, "capacity": device.capacity, "used": device.used, "fits": device.fits}
+    return {
+        "device": device.device, "capacity": device.capacity, "reserve": device.reserve, "used": device.used,
+        "fits": device.fits,
+    }  # fmt: skip
 
 
 def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Sequence[str] = ()) -> dict[str, Any]:
@@ -85,16 +88,23 @@ def _device_lines(estimate: Estimate) -> list[str]:
     for d in estimate.devices:
         verdict = {True: "fits", False: "DOES NOT FIT", None: ""}[d.fits]
         of = f"of {format_nbytes(d.capacity)}" if d.capacity is not None else ""
+        of += f" less {format_nbytes(d.reserve)} for the runtime" if d.reserve else ""
         spare = ""
         if d.capacity is not None and d.fits is not None:
-            diff = d.capacity - d.used
+            diff = d.capacity - d.reserve - d.used
             spare = f"{format_nbytes(diff)} spare" if diff >= 0 else f"{format_nbytes(-diff)} too much"
         rows.append((escape(d.device), format_nbytes(d.used), of, verdict, spare))
     return table(rows, align="<>><<") if rows else []
 
 
+# Settings that follow from the others; JSON has them.
+_UNSAID: Final = frozenset({"flash_attn_auto", "offload_kqv", "n_streams", "n_outputs_max", "prefix_caching"})
+
+
 def _setting(name: str, value: Any) -> str:
     """One effective setting in words; switches that are off and what has parts of its own are left out."""
+    if name in _UNSAID:
+        return ""
     if value is True:
         return name
     if isinstance(value, bool) or value is None or not isinstance(value, int | float | str):
