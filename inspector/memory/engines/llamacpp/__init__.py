@@ -50,8 +50,8 @@ def estimate(
     placement = placement or Placement()
     sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
-    if not flash_stays(facts, sizes.as_effective(), assignment):
-        sizes = sizes.replace(flash_attn=False, flash_attn_auto=False)
+    # caches are laid out before llama.cpp finds out whether flash attention can stay on
+    final = sizes if flash_stays(facts, sizes.as_effective(), assignment) else sizes.replace(flash_attn=False)
     grade = "modelled" if facts.generic else "derived"
     lines = [
         *_weight_lines(facts, assignment, repack),
@@ -67,7 +67,7 @@ def estimate(
     return Estimate(
         engine="llama.cpp",
         workload=workload,
-        effective=sizes.as_effective(),
+        effective=final.as_effective(),
         lines=tuple(lines),
         devices=device_totals(lines, placement.gpus, unknown=bool(unknown)),
         notes=(*facts.notes, *_notes(facts, assignment)),

@@ -53,15 +53,15 @@ def _on_devices(
     model, run = Model(facts), _run(effective)
     _place(facts, model, run, assignment)
     n_backends = len(assignment.devices) + 1
-    if run.flash and effective.get("flash_attn_auto") and not _flash_in_place(facts, effective, assignment):
+    if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
     graph, grade = build(model, run)
-    pipeline = n_backends > 2 and run.full_offload and run.offload_kqv and not assignment.overrides  # noqa: PLR2004
+    pipeline = n_backends > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
     found = sizes(graph.leafs, graph.nodes, [ALIGN] * n_backends, pipeline=pipeline)
     return dict(zip((*assignment.devices, HOST), found, strict=True)), grade
 
 
-def _flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
+def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
     from inspector.memory.engines.llamacpp_graph.sched import place
 

@@ -95,14 +95,8 @@ def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
     t.addr = arena.take(t.size)
 
 
-def measure(
-    leafs: Sequence[Tensor], nodes: Sequence[Tensor], node_bufs: Sequence[int] | None, aligns: Sequence[int]
-) -> list[int]:
-    """Bytes each buffer needs for the graph; `node_bufs`: the buffer of each node (None: all in the first)."""
-    arenas = [Arena(align) for align in aligns]
-    for leaf in leafs:
-        if not (leaf.external or leaf.root or leaf.owned):
-            _place(leaf, arenas, max(leaf.buf, 0))
+def _count(nodes: Sequence[Tensor], arenas: Sequence[Arena], node_bufs: Sequence[int] | None) -> None:
+    """Count children and views; inputs that are no leafs get their bytes here."""
     for i, node in enumerate(nodes):
         root = node.root
         if root is not None and node.op:
@@ -111,20 +105,36 @@ def measure(
             _place(node, arenas, node_bufs[i] if node_bufs else 0)
         for src in node.src:
             src.n_children += 1
+
+
+def _release(src: Tensor, arenas: Sequence[Arena]) -> None:
+    """One child fewer; the last one frees the bytes, or its root's where no other view is left."""
+    src.n_children -= 1
+    if src.n_children or src.n_views:
+        return
+    held = src
+    if src.root is not None:
+        held = src.root
+        held.n_views -= 1
+        if held.n_views or held.n_children:
+            return
+    if held.owned and not held.is_output:
+        arenas[held.buf].give(held.addr, held.size)
+        held.owned = False
+
+
+def measure(
+    leafs: Sequence[Tensor], nodes: Sequence[Tensor], node_bufs: Sequence[int] | None, aligns: Sequence[int]
+) -> list[int]:
+    """Bytes each buffer needs for the graph; `node_bufs`: the buffer of each node (None: all in the first)."""
+    arenas = [Arena(align) for align in aligns]
+    for leaf in leafs:
+        if not (leaf.external or leaf.root or leaf.owned):
+            _place(leaf, arenas, max(leaf.buf, 0))
+    _count(nodes, arenas, node_bufs)
     for i, node in enumerate(nodes):
         if node.root is None and not node.owned and not node.external:
             _place(node, arenas, node_bufs[i] if node_bufs else 0)
         for src in node.src:
-            left = src.n_children = src.n_children - 1
-            if left or src.n_views:
-                continue
-            root = src.root
-            if root is not None:
-                root.n_views -= 1
-                if root.n_views or root.n_children:
-                    continue
-                src = root
-            if src.owned and not src.is_output:
-                arenas[src.buf].give(src.addr, src.size)
-                src.owned = False
+            _release(src, arenas)
     return [arena.high for arena in arenas]

@@ -14,6 +14,14 @@ _GEMMA = {**_POSTS, "act": "gelu"}
 _KEYED = {"norm_w": "key", "gating": "key"}
 _MLP = {"norm": "layer", "act": "gelu"}
 
+_COHERE = {"norm": "layer", "parallel": 1, "logit_scale": "key"}
+_GEMMA3 = {**_GEMMA, "embed": "token_scale", "q_scale": True}
+_GPT_OSS = {"ffn_norm": "post_attention_norm", "act": "oai", "norm_w": False, "gating": "softmax_weight"}
+_LLAMA4 = {"rope": "step", "attn_scale": True, "norm_w": False, "gating": "sigmoid", "weigh_first": True}
+_GLM4_MOE = {**_KEYED, "ffn_norm": "post_attention_norm", "gating_default": 2, "pos_per_token": "sections"}
+_GROK = {"attn_post_norm": "attn_output_norm", "ffn_post_norm": "layer_output_norm", "act": "gelu"}
+_DRAFTED = {"rows_last": True, "h_nextn": "pre"}
+
 # arch: (module of this package, class, options)
 ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyType({
     "llama": ("decoder", "Decoder", {}),
@@ -30,9 +38,9 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "chameleon": ("variants", "Chameleon", {"qk_kind": "layer"}),
     "chatglm": ("decoder", "Decoder", {"act": "glu"}),
     "codeshell": ("decoder", "Decoder", _MLP),
-    "cohere2": ("decoder", "Decoder", {"norm": "layer", "parallel": 1, "rope": "swa", "logit_scale": "key"}),
-    "cohere2moe": ("variants", "Cohere2Moe", {**_KEYED, "norm": "layer", "parallel": 1, "logit_scale": "key", "h_nextn": "normed"}),
-    "command-r": ("decoder", "Decoder", {"norm": "layer", "qk_kind": "layer", "parallel": 1, "logit_scale": "key"}),
+    "cohere2": ("decoder", "Decoder", {**_COHERE, "rope": "swa"}),
+    "cohere2moe": ("variants", "Cohere2Moe", {**_KEYED, **_COHERE, "h_nextn": "normed"}),
+    "command-r": ("decoder", "Decoder", {**_COHERE, "qk_kind": "layer"}),
     "dbrx": ("decoder", "Decoder", {"norm": "layer", "ffn_norm": "attn_output_norm"}),
     "deci": ("variants", "Deci", {}),
     "deepseek": ("decoder", "Decoder", {"norm_w": False}),
@@ -48,29 +56,29 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "falcon": ("variants", "Falcon", {**_MLP, "parallel": 2}),
     "gemma": ("decoder", "Decoder", {"act": "gelu", "embed": "scale", "q_scale": True}),
     "gemma2": ("decoder", "Decoder", {**_GEMMA, "embed": "scale", "q_scale": True, "softcap": True}),
-    "gemma3": ("decoder", "Decoder", {**_GEMMA, "embed": "token_scale", "q_scale": True, "softcap": "key"}),
-    "gemma-embedding": ("encoder", "BatchDecoder", {**_GEMMA, "embed": "token_scale", "q_scale": True, "encoder": True}),
+    "gemma3": ("decoder", "Decoder", {**_GEMMA3, "softcap": "key"}),
+    "gemma-embedding": ("encoder", "BatchDecoder", {**_GEMMA3, "encoder": True}),
     "glm4": ("decoder", "Decoder", {**_POSTS, "act": "glu", "pos_per_token": "sections"}),
-    "glm4moe": ("decoder", "Decoder", {**_KEYED, "ffn_norm": "post_attention_norm", "gating_default": 2, "pos_per_token": "sections"}),
+    "glm4moe": ("decoder", "Decoder", _GLM4_MOE),
     "gpt2": ("decoder", "Decoder", {**_MLP, "rope": False, "pos_embd": 1}),
     "gptneox": ("variants", "GptNeoX", _MLP),
-    "gpt-oss": ("decoder", "Decoder", {"ffn_norm": "post_attention_norm", "act": "oai", "norm_w": False, "gating": "softmax_weight", "rows_last": True, "h_nextn": True}),
+    "gpt-oss": ("decoder", "Decoder", {**_GPT_OSS, "rows_last": True, "h_nextn": True}),
     "granite": ("variants", "Granite", {"logit_scale": "key"}),
     "granitemoe": ("variants", "Granite", {"logit_scale": "key"}),
     "granite_swa": ("variants", "Granite", {"logit_scale": True, "shexp_act": "glu"}),
-    "grok": ("variants", "Grok", {"attn_post_norm": "attn_output_norm", "ffn_post_norm": "layer_output_norm", "act": "gelu", "logit_scale": True, "softcap": True}),
+    "grok": ("variants", "Grok", {**_GROK, "logit_scale": True, "softcap": True}),
     "grovemoe": ("variants", "GroveMoe", {}),
     "hunyuan-dense": ("decoder", "Decoder", {"qk_norm": "late"}),
     "hunyuan-moe": ("variants", "HunyuanMoe", {"qk_norm": "late"}),
     "hunyuan_vl": ("decoder", "Decoder", {"qk_norm": "late", "pos_per_token": "sections"}),
-    "hy_v3": ("decoder", "Decoder", {**_KEYED, "rows_last": True, "h_nextn": "pre"}),
+    "hy_v3": ("decoder", "Decoder", {**_KEYED, **_DRAFTED}),
     "internlm2": ("decoder", "Decoder", {}),
     "jais": ("decoder", "Decoder", {"norm": "layer", "pos": False, "rope": False}),
     "jais2": ("decoder", "Decoder", {"norm": "layer", "act": "relu2"}),
     "laguna": ("variants", "GatedAttention", {**_KEYED, "gate": "early"}),
     "llada": ("encoder", "BatchDecoder", {}),
     "llada-moe": ("encoder", "BatchDecoder", {"norm_w": False}),
-    "llama4": ("variants", "Llama4", {"rope": "step", "attn_scale": True, "norm_w": False, "gating": "sigmoid", "weigh_first": True}),
+    "llama4": ("variants", "Llama4", _LLAMA4),
     "llama-embed": ("encoder", "BatchDecoder", {"encoder": True}),
     "maincoder": ("decoder", "Decoder", {"qk_norm": "late"}),
     "maple": ("decoder", "Decoder", {"rope": "swa"}),
@@ -79,7 +87,7 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "minicpm": ("variants", "Granite", {"logit_scale": "key"}),
     "minimax-m2": ("decoder", "Decoder", {"qk_norm": "flat", "gating": "key", "gating_default": 2}),
     "mistral3": ("variants", "Mistral3", {}),
-    "modern-bert": ("encoder", "BatchDecoder", {"norm": "layer", "act": "glu", "embed": "norm", "encoder": True, "skip_first_norm": True}),
+    "modern-bert": ("encoder", "BatchDecoder", {"norm": "layer", "act": "glu", "embed": "norm", "encoder": True}),
     "mpt": ("variants", "Mpt", _MLP),
     "muse-glimmer": ("variants", "GatedAttention", {**_POSTS, "rope": "swa", "gate": "early"}),
     "nemotron": ("decoder", "Decoder", {"norm": "layer", "act": "relu2"}),
@@ -104,6 +112,7 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "qwen3moe": ("decoder", "Decoder", {}),
     "qwen3vl": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
     "qwen3vlmoe": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
+    "qwen3tts": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
     "refact": ("decoder", "Decoder", {"pos": False, "rope": False}),
     "rnd1": ("encoder", "BatchDecoder", {}),
     "seed_oss": ("decoder", "Decoder", {"ffn_norm": "post_attention_norm"}),
@@ -113,7 +122,7 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "stablelm": ("variants", "StableLm", {"norm": "layer", "qk_kind": "layer"}),
     "starcoder": ("decoder", "Decoder", {**_MLP, "rope": False, "pos_embd": 1}),
     "starcoder2": ("decoder", "Decoder", _MLP),
-    "step35": ("variants", "GatedAttention", {**_KEYED, "gate": "late", "rows_last": True, "h_nextn": "pre"}),
+    "step35": ("variants", "GatedAttention", {**_KEYED, **_DRAFTED, "gate": "late"}),
     "talkie": ("variants", "Talkie", {"qk_norm": "late", "logit_scale": True}),
     "mamba": ("recurrent", "Mamba", {"pure": True, "recurrent": "all", "pos": False}),
     "mamba2": ("recurrent", "Mamba", {"pure": True, "recurrent": "all", "pos": False}),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inspector.memory.engines.llamacpp_graph.blocks import Blocks
 from inspector.memory.engines.llamacpp_graph.model import external
-from inspector.memory.engines.llamacpp_graph.tensor import F16, F32, I64, Tensor, contiguous
+from inspector.memory.engines.llamacpp_graph.tensor import F16, F32, I64, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,9 +136,7 @@ class Attention(Blocks):
         t, m = self._cache_tensor(c, il, "k"), self.m
         dk = m.head_k(il)
         row = row_view(t.elem, t.ne[0])
-        return self.view(
-            t, (dk, m.n_head_kv(il), c.cells, self.r.n_stream), (row_view(t.elem, dk), row, row * c.cells)
-        )
+        return self.view(t, (dk, m.n_head_kv(il), c.cells, self.r.n_stream), (row_view(t.elem, dk), row, row * c.cells))
 
     def stored_v(self, c: Cache, il: int) -> Tensor:
         t, m = self._cache_tensor(c, il, "v"), self.m

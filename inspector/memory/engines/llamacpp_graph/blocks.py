@@ -17,14 +17,19 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp_graph.run import Run
 
 # Architectures whose batches never mix tokens and embeddings (llm_arch_supports_mixed_batch, llama-arch.cpp).
-NO_MIXED_BATCH = frozenset(
-    ("cogvlm", "deepseek4", "granite_switch", "eagle3", "dflash", "gemma4-assistant")
-)
+NO_MIXED_BATCH = frozenset(("cogvlm", "deepseek4", "granite_switch", "eagle3", "dflash", "gemma4-assistant"))
+# Architectures whose activation limits are steps of their own in the graph; others' are part of a fused one.
+SEPARATE_CLAMPS = frozenset(("step35", "bailingmoe3"))
 # Architectures that scale embeddings, and their default factor (0: none); load_arch_hparams in src/models/*.cpp.
 SCALED_EMBEDDINGS = {
-    "granite": 0.0, "granitemoe": 0.0, "granite_swa": 0.0, "granitehybrid": 0.0, "hrm_text": 0.0, "grok": 78.38367176906169,
+    "granite": 0.0,
+    "granitemoe": 0.0,
+    "granite_swa": 0.0,
+    "granitehybrid": 0.0,
+    "hrm_text": 0.0,
+    "grok": 78.38367176906169,
     "minicpm": 12.0,
-}  # fmt: skip
+}
 
 
 class Blocks(Ops):
@@ -35,6 +40,7 @@ class Blocks(Ops):
         self.m = model
         self.r = run
         self.out_ids: Tensor | None = None
+        self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
     # weights
@@ -115,7 +121,13 @@ class Blocks(Ops):
 
     # feed-forward
 
-    def activation(self, gate: Tensor | None, up: Tensor, act: str, limit: float = 0.0, fused: bool = False) -> Tensor:
+    def limit(self, il: int, which: str) -> float:
+        """Where an architecture clamps its gated activations in separate steps: the layer's limit, else 0."""
+        if self.m.arch not in SEPARATE_CLAMPS:
+            return 0.0
+        return float(self.m.per_layer("swiglu_clamp_" + which, 0.0)[il])
+
+    def activation(self, gate: Tensor | None, up: Tensor, act: str, limit: float = 0.0) -> Tensor:
         """The non-linearity between up and down, gated where there is a gate.
 
         `act`: silu, gelu, relu, relu2, oai; glu (one tensor, its halves gate each other).
@@ -127,13 +139,13 @@ class Blocks(Ops):
             return self.sqr(up) if act == "relu2" else up
         if act == "relu2":
             return self.mul(self.sqr(self.unary(gate)), up)
-        if limit > 1e-6 and act == "silu" and not fused:
+        if limit > 1e-6 and act == "silu":
             up = self.clamp(up)
             return self.mul(self.clamp(self.unary(gate)), up)
         return self.glu(gate, up)
 
     def ffn(
-        self, x: Tensor, il: int, act: str = "silu", *, suffix: str = "", gated: bool | None = None, limit: float = 0.0,
+        self, x: Tensor, il: int, act: str = "silu", *, suffix: str = "", gated: bool | None = None,
         seq: bool = False,
     ) -> Tensor:  # fmt: skip
         """Up (and gate), activation, down, by the layer's `ffn_*{suffix}` weights."""
@@ -142,7 +154,7 @@ class Blocks(Ops):
         gate = None
         if has_gate and act != "glu":
             gate = self.lin(up if seq else x, il, "ffn_gate" + suffix)
-        x = self.activation(gate, up, act, limit)
+        x = self.activation(gate, up, act, self.limit(il, "shexp"))
         return self.lin(x, il, "ffn_down" + suffix)
 
     def _experts(self, x: Tensor, il: int, name: str, ids: Tensor) -> Tensor:
@@ -167,49 +179,32 @@ class Blocks(Ops):
         kept = self.get_rows(groups, chosen)
         return self.reshape(self.set_rows(self.fill(groups), kept, chosen), n_expert, n)
 
-    def moe(
-        self, x: Tensor, il: int, *, act: str = "silu", norm_w: bool = True, gating: str = "softmax",
-        scale: float | None = None, logits: Tensor | None = None, n_expert: int | None = None,
-        n_used: int | None = None, suffix: str = "_exps", probs_bias: bool = True, limit: float = 0.0,
-        weigh_first: bool = False, fused_limit: bool = False,
-    ) -> Tensor:  # fmt: skip
-        """Route each token to its experts, run them, weigh and sum (build_moe_ffn).
+    def _probabilities(self, logits: Tensor, gating: str) -> Tensor:
+        if gating == "softmax":
+            return self.soft_max(logits)
+        if gating == "sigmoid":
+            return self.unary(logits)
+        return self.sqrt(self.unary(logits)) if gating == "softplus" else logits
 
-        `gating`: softmax, sigmoid, softmax_weight (softmax over the chosen only), softplus.
-        """
-        m = self.m
-        n_expert = n_expert or m.n_expert
-        n_used = n_used or m.n_expert_used(il)
-        n_embd, n = x.ne[0], x.ne[1]
-        if scale is None:
-            scale = float(m.scalar("expert_weights_scale", 0.0))
-        if logits is None:
-            logits = self.lin(x, il, "ffn_gate_inp")
-        if gating in ("softmax",):
-            probs = self.soft_max(logits)
-        elif gating == "sigmoid":
-            probs = self.unary(logits)
-        elif gating == "softplus":
-            probs = self.sqrt(self.unary(logits))
-        else:
-            probs = logits
-        select = probs
-        bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
-        if bias is not None:
-            select = self.add(probs, bias)
-        if m.arch == "llama4":
+    def _chosen(self, logits: Tensor, probs: Tensor, bias: Tensor | None, n_expert: int, n_used: int) -> Tensor:
+        """Indices of the experts that score best, by scores that some architectures derive in their own way."""
+        arch = self.m.arch
+        select = probs if bias is None else self.add(probs, bias)
+        if arch == "llama4":
             select = logits
-        if m.arch == "grovemoe":
+        elif arch == "grovemoe":
             select = self.unary(logits)
-        n_groups = int(m.key("expert_group_count", 0) or 0)
+        n_groups = int(self.m.key("expert_group_count", 0) or 0)
         if n_groups > 1:
             select = self._mask_groups(select, n_expert, n_groups)
         ids = self.argsort_top_k(select, n_used)
-        if m.arch == "grovemoe" and n_expert != m.n_expert:
+        if arch == "grovemoe" and n_expert != self.m.n_expert:
             ids = self.cast(self.scale(self.cast(ids, F32)), I32)
-            probs = self.reshape(probs, 1, m.n_expert, n)
-        else:
-            probs = self.reshape(probs, 1, n_expert, n)
+        return ids
+
+    def _weights(self, probs: Tensor, ids: Tensor, gating: str, *, norm_w: bool, scale: float) -> Tensor:
+        """The chosen experts' weights, in the graph from here on."""
+        n_used, n = ids.ne[0], ids.ne[1]
         weights = self.get_rows(probs, ids)
         if gating == "softmax_weight":
             weights = self.soft_max(self.reshape(weights, n_used, n))
@@ -218,12 +213,12 @@ class Blocks(Ops):
             flat = self.reshape(weights, n_used, n)
             total = self.clamp(self.sum_rows(flat))
             weights = self.reshape(self.div(flat, total), 1, n_used, n)
-        if scale not in (0.0, 1.0):
+        if scale not in {0.0, 1.0}:
             weights = self.scale(weights)
-        self.expand(weights)
-        x = self.reshape(x, n_embd, 1, n)
-        if weigh_first:
-            x = self.mul(self.repeat(x, n_embd, n_used, n), weights)
+        return self.expand(weights)
+
+    def _run_experts(self, x: Tensor, il: int, ids: Tensor, suffix: str, act: str) -> Tensor:
+        m = self.m
         gate: Tensor | None
         if m.weight(il, f"ffn_gate_up{suffix}.weight") is not None:
             both = self._experts(x, il, "ffn_gate_up" + suffix, ids)
@@ -233,8 +228,35 @@ class Blocks(Ops):
             up = self._experts(x, il, "ffn_up" + suffix, ids)
             has_gate = m.weight(il, f"ffn_gate{suffix}.weight") is not None
             gate = self._experts(x, il, "ffn_gate" + suffix, ids) if has_gate else None
-        x = self.activation(gate, up, act, limit, fused_limit)
-        x = self._experts(x, il, "ffn_down" + suffix, ids)
+        x = self.activation(gate, up, act, self.limit(il, "exp"))
+        return self._experts(x, il, "ffn_down" + suffix, ids)
+
+    def moe(
+        self, x: Tensor, il: int, *, act: str = "silu", norm_w: bool = True, gating: str = "softmax",
+        scale: float | None = None, logits: Tensor | None = None, n_expert: int | None = None,
+        n_used: int | None = None, suffix: str = "_exps", probs_bias: bool = True,
+        weigh_first: bool = False,
+    ) -> Tensor:  # fmt: skip
+        """Route each token to its experts, run them, weigh and sum (build_moe_ffn).
+
+        `gating`: softmax, sigmoid, softmax_weight (softmax over the chosen only), softplus.
+        """
+        m = self.m
+        n_expert = n_expert or m.n_expert
+        n_used = n_used or m.n_expert_used(il)
+        n_embd, n = x.ne[0], x.ne[1]
+        if logits is None:
+            logits = self.lin(x, il, "ffn_gate_inp")
+        probs = self._probabilities(logits, gating)
+        bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
+        ids = self._chosen(logits, probs, bias, n_expert, n_used)
+        probs = self.reshape(probs, 1, m.n_expert if m.arch == "grovemoe" else n_expert, n)
+        factor = float(m.scalar("expert_weights_scale", 0.0)) if scale is None else scale
+        weights = self._weights(probs, ids, gating, norm_w=norm_w, scale=factor)
+        x = self.reshape(x, n_embd, 1, n)
+        if weigh_first:
+            x = self.mul(self.repeat(x, n_embd, n_used, n), weights)
+        x = self._run_experts(x, il, ids, suffix, act)
         if not weigh_first:
             x = self.mul(x, weights)
         self.expand(x)
@@ -268,6 +290,7 @@ class Blocks(Ops):
             self.expand(self.set_rows(copy, rows(ids), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
+        self.wide = cur
         factor = float(m.key("embedding_scale", SCALED_EMBEDDINGS[m.arch])) if m.arch in SCALED_EMBEDDINGS else 0.0
         tokens_only = factor != 0.0 and wide != n_embd
         if factor and not tokens_only:
@@ -280,7 +303,7 @@ class Blocks(Ops):
     def deepstack(self) -> int:
         """How many deeper levels of image features come with each embedding."""
         m = self.m
-        if m.arch in ("qwen3vl", "qwen3vlmoe"):
+        if m.arch in ("qwen3vl", "qwen3vlmoe", "qwen3tts"):
             return int(m.key("n_deepstack_layers", 0))
         mapping = m.key("deepstack_mapping") if m.arch in ("granite", "granite_swa") else None
         return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
@@ -302,7 +325,9 @@ class Blocks(Ops):
         ids = self.out_ids
         return tuple(self.get_rows(t, ids) for t in ts)
 
-    def head(self, x: Tensor, *, kind: str = "rms", scale: bool = False, softcap: bool = False, bias: bool = True) -> None:
+    def head(
+        self, x: Tensor, *, kind: str = "rms", scale: bool = False, softcap: bool = False, bias: bool = True
+    ) -> None:
         """Final norm and logits, both kept to the end of the graph."""
         x = self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind)
         self.logits(x, scale=scale, softcap=softcap, bias=bias)

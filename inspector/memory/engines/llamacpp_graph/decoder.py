@@ -42,8 +42,10 @@ class Decoder(Attention):
         if get("pos_embd"):
             table = self.top("position_embd.weight")
             assert table is not None
-            x = self.add(x, self.get_rows(table, self.pos)) if get("pos_embd") == 1 else self.add(
-                self.get_rows(table, self.pos), x
+            x = (
+                self.add(x, self.get_rows(table, self.pos))
+                if get("pos_embd") == 1
+                else self.add(self.get_rows(table, self.pos), x)
             )
         self.inputs()
         self.output_ids()
@@ -66,11 +68,11 @@ class Decoder(Attention):
         """What tells one layer's graph from another's; None where every layer must be built."""
         m, r = self.m, self.r
         block = m.blocks.get(str(il), {})
-        bufs = [m.weight_buf(str(il), name) for name in block] if r.layer_buf else ()
-        return (
-            tuple([(t.name.partition(".")[2].partition(".")[2], t.shape) for t in block.values()]),
-            m.swa[il], m.n_head(il), m.n_head_kv(il), self.rotates(il), r.layer_buf[il] if bufs else 0, tuple(bufs),
-        )  # fmt: skip
+        shapes = tuple([(t.name.partition(".")[2].partition(".")[2], t.shape) for t in block.values()])
+        heads = (m.n_head(il), m.n_head_kv(il), m.n_expert_used(il))
+        limits = (self.limit(il, "exp"), self.limit(il, "shexp"))
+        where = (r.layer_buf[il], *[m.weight_buf(str(il), name) for name in block]) if r.layer_buf else ()
+        return (shapes, m.swa[il], heads, self.rotates(il), limits, where)
 
     def leave_out_repetitions(self) -> None:
         """Build only layers that differ, and of those that repeat a few."""
@@ -105,20 +107,18 @@ class Decoder(Attention):
         residual = x
         normed = self.normed(x, il, "attn_norm", kind) if get("pre_norm", True) else x
         cur = self.attention(normed, il)
-        if get("attn_post_norm_first"):
-            cur = self.normed(cur, il, get("attn_post_norm"), kind)
         if get("parallel"):
             return self.parallel(cur, residual, normed, il)
         cur, residual = self.rows_out(il, cur, residual)
         if get("residual_scale") and self.m.key("residual_scale"):
             cur = self.scale(cur)
-        if get("attn_post_norm") and not get("attn_post_norm_first"):
-            cur = self.normed(cur, il, get("attn_post_norm"), kind)
+        if get("attn_post_norm"):
+            cur = self.normed(cur, il, o["attn_post_norm"], kind)
         ffn_in = self.add(cur, residual)
         cur = self.normed(ffn_in, il, get("ffn_norm", "ffn_norm"), kind) if get("pre_norm", True) else ffn_in
         cur = self.feed(cur, il)
         if get("ffn_post_norm"):
-            cur = self.normed(cur, il, get("ffn_post_norm"), kind)
+            cur = self.normed(cur, il, o["ffn_post_norm"], kind)
         if get("residual_scale") and self.m.key("residual_scale"):
             cur = self.scale(cur)
         return self.add(ffn_in, cur) if get("swap_add") else self.add(cur, ffn_in)
@@ -134,7 +134,7 @@ class Decoder(Attention):
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Queries, keys, values; their norms and rotary positions; attention."""
-        o, get, m = self.o, self.o.get, self.m
+        get, m = self.o.get, self.m
         kind = get("qk_kind", "rms")
         flat = get("qk_norm") == "flat"
         q, k, v = self.qkv(x, il, clamp=m.arch in CLAMPED, reshape=not flat)
@@ -159,7 +159,8 @@ class Decoder(Attention):
         q, k = self.adjust_qk(q, k, il)
         return self.attend(il, q, k, v, sinks=m.weight(il, "attn_sinks.weight"))
 
-    def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:
+    def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - for overriders
+        """What an architecture does to queries and keys last."""
         return q, k
 
     def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
@@ -196,7 +197,9 @@ class Decoder(Attention):
         norm_w = get("norm_w", True)
         if norm_w == "key":
             norm_w = bool(m.key("expert_weights_norm", False))
-        out = self.moe(x, il, act=get("moe_act", act), norm_w=norm_w, gating=self.gating(), weigh_first=bool(get("weigh_first")))
+        out = self.moe(
+            x, il, act=get("moe_act", act), norm_w=norm_w, gating=self.gating(), weigh_first=bool(get("weigh_first"))
+        )
         if m.weight(il, "ffn_up_shexp.weight") is not None:
             shared = self.ffn(x, il, act, suffix="_shexp")
             if m.weight(il, "ffn_gate_inp_shexp.weight") is not None:

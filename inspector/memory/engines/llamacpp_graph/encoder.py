@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp_graph.decoder import Decoder
-from inspector.memory.engines.llamacpp_graph.tensor import Tensor, VIEW
+from inspector.memory.engines.llamacpp_graph.tensor import Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,11 +17,23 @@ class BatchDecoder(Decoder):
     def inputs(self) -> Any:
         self.full_mask, self.swa_mask = self.batch_masks()
 
-    def attend(self, il: int, q: Tensor, k: Tensor | None, v: Tensor | None, *, wo: str | None = "attn_output", sinks: Tensor | None = None, bias: Tensor | None = None) -> Tensor:  # type: ignore[override]
-        assert k is not None and v is not None
+    def attend(
+        self,
+        il: int,
+        q: Tensor,
+        k: Tensor | None,
+        v: Tensor | None,
+        *,
+        wo: str | None = "attn_output",
+        sinks: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        assert sinks is None
+        assert k is not None
+        assert v is not None
         return self.attend_batch(il, q, k, v, self.swa_mask if self.m.swa[il] else self.full_mask, wo=wo, bias=bias)
 
-    def logits(self, x: Tensor, **more: bool) -> None:  # type: ignore[override]
+    def logits(self, x: Tensor, **more: bool) -> None:
         if not self.o.get("encoder"):
             super().logits(x, **more)
             return

@@ -94,7 +94,7 @@ class MiniCpm3(Latent):
         out = self.scale(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il))
         return self.add(out, ffn_in)
 
-    def logits(self, x: Tensor, **more: bool) -> None:  # type: ignore[override]
+    def logits(self, x: Tensor, **_: bool) -> None:
         x.is_output = True
         x = self.mm(self.lm_head(), self.scale(x))
         x.is_output = True

@@ -50,6 +50,7 @@ class Model:
         self.n_layer_all = int(self.key("block_count", 0))
         self.n_nextn = int(self.key("nextn_predict_layers", 0))
         self.n_layer = self.n_layer_all - self.n_nextn
+        self.n_kv_layers = self.n_layer  # further ones read the caches of earlier layers
         self.n_embd = int(self.key("embedding_length", 0))
         self.n_expert = int(self.key("expert_count", 0))
         self.n_vocab = self._n_vocab()
@@ -64,7 +65,7 @@ class Model:
         self.head_v_swa = int(self.key("attention.value_length_swa", self.head_v_full))
         self.n_rot = int(self.key("rope.dimension_count", self.head_k_full))
         self.n_swa, self.swa = sliding_window(self)
-        self.attn_softcap = self.arch == "gemma2" or bool(self.key("attn_logit_softcapping")) and self.arch != "grok"
+        self.attn_softcap = self.arch == "gemma2"
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
 
     def key(self, name: str, default: Any = None) -> Any:
@@ -125,9 +126,9 @@ class Model:
     def is_mla(self) -> bool:
         return bool(self.key("attention.key_length_mla") and self.key("attention.value_length_mla"))
 
-    def stores_kv(self, _il: int) -> bool:
+    def stores_kv(self, il: int) -> bool:
         """Whether the layer has a cache of its own."""
-        return True
+        return il < self.n_kv_layers
 
     def n_expert_used(self, il: int = 0) -> int:
         used = self.key("expert_used_count", 0)

@@ -18,7 +18,7 @@ class PerLayer(Decoder):
 
     def build(self, o: Mapping[str, Any]) -> None:
         self.first_shared = self.n_kv_layers()
-        self.m.stores_kv = lambda il: il < self.first_shared  # type: ignore[method-assign]
+        self.m.n_kv_layers = self.first_shared
         super().build(o)
 
     def n_kv_layers(self) -> int:
@@ -194,7 +194,9 @@ class Gemma4(PerLayer):
         """A dense feed-forward and experts, each with norms of its own."""
         dense = self.normed(self.ffn(self.normed(x, il, "ffn_norm"), il, "gelu"), il, "post_ffw_norm_1")
         inner = self.normed(x, il, "pre_ffw_norm_2")
-        route = self.mul(self.scale(self.rms_norm(x)), self.m.weight(il, "ffn_gate_inp.scale") or self.w(il, "ffn_gate_inp_s"))
+        route = self.mul(
+            self.scale(self.rms_norm(x)), self.m.weight(il, "ffn_gate_inp.scale") or self.w(il, "ffn_gate_inp_s")
+        )
         logits = self.mm(self.w(il, "ffn_gate_inp"), route)
         sparse = self.moe(inner, il, act="gelu", scale=1.0, logits=logits, probs_bias=False)
         return self.add(dense, self.normed(sparse, il, "post_ffw_norm_2"))

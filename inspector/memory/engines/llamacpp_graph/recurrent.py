@@ -12,7 +12,7 @@ from inspector.memory.engines.llamacpp_graph.tensor import F32, I32, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from typing import Any
 
 
@@ -256,7 +256,7 @@ class FalconH1(Recurrent):
 class GraniteHybrid(Recurrent):
     """Mamba 2 layers with attention in between; scaled residuals."""
 
-    def build(self, o):  # type: ignore[no-untyped-def]
+    def build(self, o: Mapping[str, Any]) -> None:
         rope = bool(self.m.key("rope.scaling.finetuned", True))
         super().build({**o, "rope": rope, "pos": rope})
 
@@ -393,9 +393,7 @@ class Qwen3Next(Recurrent):
         state = self.reshape(self.gathered(self.state(il, "s")), dv, dv, hv, seqs)
         out = self.unary(self.ssm_conv(conv_in, kernel))
         row = 4 * (2 * dk * hk + dv * hv)
-        q, k, v = (
-            self.view(out, (d, h, n, seqs), (4 * d, row, row * n)) for d, h in ((dk, hk), (dk, hk), (dv, hv))
-        )
+        q, k, v = (self.view(out, (d, h, n, seqs), (4 * d, row, row * n)) for d, h in ((dk, hk), (dk, hk), (dv, hv)))
         q, k = self.gdn_l2(q), self.gdn_l2(k)
         if hk != hv and self.repeats_keys():
             q, k = (self.reshape(t, dk, 1, hk, n * seqs) for t in (q, k))
@@ -489,7 +487,7 @@ class MiniMax01(Recurrent):
         return self.add(self.moe(residual, il), self.scale(residual))
 
     def lightning(self, x: Tensor, il: int) -> Tensor:
-        m, n, seqs, heads, d = self.m, self.n_seq_tokens, self.r.n_seqs, self.m.n_head(0), self.m.head_v_full
+        n, seqs, heads, d = self.n_seq_tokens, self.r.n_seqs, self.m.n_head(0), self.m.head_v_full
         self.expand(self.gathered(self.state(il, "r")))
         rate = self.scale(self.slopes)
         x = self.reshape(x, x.ne[0], n, 1, seqs)

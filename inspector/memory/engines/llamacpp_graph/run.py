@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from inspector.memory.engines.llamacpp_graph.tensor import Elem, Tensor
+    from inspector.memory.engines.llamacpp_graph.tensor import Elem
 
 
 def pad(n: int, unit: int) -> int:

@@ -21,7 +21,7 @@ class Rwkv(Recurrent):
         if o.get("embed_norm", True):
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer", 0)
         self.inputs()
-        self.head = int(m.key("wkv.head_size"))
+        self.head_dim = int(m.key("wkv.head_size"))
         self.output_ids()
         self.first_v: Tensor | None = None
         for il in self.layer_ids:
@@ -56,8 +56,8 @@ class Rwkv(Recurrent):
         ffn_in = self.add(cur, x)
         ffn = self.normed(ffn_in, il, "attn_norm_2", "layer")
         prev = self.previous(ffn_shift, ffn)
-        last = (self.view(t, (e, 1, seqs), t.nb[1:3]) for t in (att, ffn))
-        self.store_shift(self.concat(*last, 1), shift_state)
+        last_att, last_ffn = (self.view(t, (e, 1, seqs), t.nb[1:3]) for t in (att, ffn))
+        self.store_shift(self.concat(last_att, last_ffn, 1), shift_state)
         ffn_in, ffn, prev = (self.reshape(t, e, tokens) for t in (ffn_in, ffn, prev))
         ffn_in, ffn, prev = self.rows_out(il, ffn_in, ffn, prev)
         out = self.add(self.channel_mix(ffn, prev, il), ffn_in)
@@ -86,13 +86,13 @@ class Rwkv(Recurrent):
         """The recurrent kernel; writes the new state back and returns this batch's output."""
         e, tokens, seqs = self.m.n_embd, self.r.n_tokens, self.r.n_seqs
         state = self.gathered(self.state(il, "s"))
-        out = self.custom(op, F32, (e, tokens + self.head * seqs), *src, state)
+        out = self.custom(op, F32, (e, tokens + self.head_dim * seqs), *src, state)
         cur = self.view(out, (e * tokens,))
-        self.store(self.view(out, (e * self.head * seqs,)), self.state(il, "s"), self.size_s * seqs)
+        self.store(self.view(out, (e * self.head_dim * seqs,)), self.state(il, "s"), self.size_s * seqs)
         return cur
 
     def head_norm(self, cur: Tensor, il: int) -> Tensor:
-        e, tokens, heads = self.m.n_embd, self.r.n_tokens, self.m.n_embd // self.head
+        e, tokens, heads = self.m.n_embd, self.r.n_tokens, self.m.n_embd // self.head_dim
         if self.opt(il, "ln") is None:
             return self.reshape(cur, e, tokens)
         cur = self.layer_norm(self.reshape(cur, e // heads, heads, tokens))
@@ -107,7 +107,7 @@ class Rwkv7(Rwkv):
 
     def time_mix(self, x: Tensor, prev: Tensor, il: int) -> Tensor:
         e, n, seqs, tokens = self.m.n_embd, self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens
-        heads, hs, vec = e // self.head, self.head, self.vec
+        heads, hs, vec = e // self.head_dim, self.head_dim, self.vec
         gated = self.opt(il, "g1") is not None and self.opt(il, "g2") is not None
         delta = self.repeat(self.sub(prev, x), e, n, seqs, 6 if gated else 5)
         mixed = self.add(self.mul(delta, vec(il, "lerp_fused")), x)
@@ -143,7 +143,7 @@ class Rwkv6(Rwkv):
 
     def time_mix(self, x: Tensor, prev: Tensor, il: int) -> Tensor:
         e, n, seqs, tokens = self.m.n_embd, self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens
-        heads, hs, vec, kv = e // self.head, self.head, self.vec, self.m.n_head_kv(il)
+        heads, hs, vec, kv = e // self.head_dim, self.head_dim, self.vec, self.m.n_head_kv(il)
         linear = self.opt(il, "first") is None
         delta = self.reshape(self.sub(prev, x), e, tokens)
         x = self.reshape(x, e, tokens)
@@ -158,10 +158,16 @@ class Rwkv6(Rwkv):
             xw, xk, xv, xr, xg = (self.view(mixed, (e, tokens), (mixed.nb[1],)) for _ in range(5))
         else:
             xw, xk, xv, xr, xg = (
-                self.add(self.mul(self.add(self.view(mixed, (e, tokens), (mixed.nb[1],)), vec(il, "lerp_" + c)), delta), x)
+                self.add(
+                    self.mul(self.add(self.view(mixed, (e, tokens), (mixed.nb[1],)), vec(il, "lerp_" + c)), delta), x
+                )
                 for c in "wkvrg"
             )
-        r, k, v = self.lin(xr, il, "time_mix_receptance"), self.lin(xk, il, "time_mix_key"), self.lin(xv, il, "time_mix_value")
+        r, k, v = (
+            self.lin(xr, il, "time_mix_receptance"),
+            self.lin(xk, il, "time_mix_key"),
+            self.lin(xv, il, "time_mix_value"),
+        )
         g = self.unary(self.lin(xg, il, "time_mix_gate"))
         if kv not in (0, heads):
             k, v = (self.repeat(self.reshape(t, hs, 1, kv, tokens), hs, heads // kv, kv, tokens) for t in (k, v))

@@ -5,6 +5,11 @@ from __future__ import annotations
 from inspector.memory.engines.llamacpp_graph.decoder import Decoder
 from inspector.memory.engines.llamacpp_graph.tensor import F32, Tensor
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
 
 class Llama4(Decoder):
     """Rotary layers normalise queries and keys afterwards; the others scale queries by position."""
@@ -59,7 +64,7 @@ class Arctic(Decoder):
 class Baichuan(Decoder):
     """Only the 7B size (32 layers) has rotary positions; the others use ALiBi."""
 
-    def rotates(self, il: int) -> bool:
+    def rotates(self, il: int) -> bool:  # noqa: ARG002 - all layers alike
         return self.m.n_layer == 32
 
 
@@ -88,7 +93,7 @@ class Chameleon(Decoder):
         cur = self.ffn(ffn_in if after else self.normed(ffn_in, il, "ffn_norm"), il)
         return self.add(self.normed(cur, il, "ffn_norm") if after else cur, ffn_in)
 
-    def logits(self, x: Tensor, **more: bool) -> None:  # type: ignore[override]
+    def logits(self, x: Tensor, **_: bool) -> None:
         x.is_output = True
         x = self.mm(self.lm_head(), x)
         masked = self.clamp(self.leaf(F32, 8192))  # the image tokens' range is fixed in chameleon.cpp
@@ -100,7 +105,7 @@ class Chameleon(Decoder):
 class Cohere2Moe(Decoder):
     """Parallel attention and experts; leading dense layers always rotate."""
 
-    def build(self, o):  # type: ignore[no-untyped-def]
+    def build(self, o: Mapping[str, Any]) -> None:
         rms = float(self.m.key("attention.layer_norm_rms_epsilon", 0.0))
         super().build({**o, "norm": "rms" if rms else "layer"})
 
@@ -162,7 +167,18 @@ class GptNeoX(Decoder):
 class Granite(Decoder):
     """Residuals scaled where the file says so; a shared expert beside the routed ones."""
 
+    def image_level(self, il: int) -> bool:
+        """Whether features of a deeper image level come in before this layer."""
+        mapping = self.m.key("deepstack_mapping")
+        return il > 0 and self.deepstack() > 0 and il < len(mapping) and mapping[il] >= 0
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.image_level(il))
+
     def layer(self, x: Tensor, il: int) -> Tensor:
+        if self.image_level(il):
+            x = self.add(x, self.view(self.wide, (self.m.n_embd, self.r.n_tokens), (self.wide.nb[1],)))
         scaled = bool(self.m.key("residual_scale", 1.4 if self.m.arch == "minicpm" else 0.0))
         cur, x = self.rows_out(il, self.attention(self.normed(x, il, "attn_norm"), il), x)
         ffn_in = self.add(self.scale(cur) if scaled else cur, x)
@@ -196,7 +212,9 @@ class GroveMoe(Decoder):
         logits = self.lin(x, il, "ffn_gate_inp")
         out = self.moe(x, il, logits=logits)
         chunks = m.n_expert // int(m.key("experts_per_group", 1) or 1)
-        more = self.moe(out, il, logits=logits, n_expert=chunks, n_used=min(chunks, m.n_expert_used(il)), suffix="_chexps")
+        more = self.moe(
+            out, il, logits=logits, n_expert=chunks, n_used=min(chunks, m.n_expert_used(il)), suffix="_chexps"
+        )
         return self.add(out, self.scale(more))
 
 
@@ -219,7 +237,7 @@ class Mimo2(Decoder):
 class Mistral3(Decoder):
     """Queries scaled by position where the file says so."""
 
-    def build(self, o):  # type: ignore[no-untyped-def]
+    def build(self, o: Mapping[str, Any]) -> None:
         super().build({**o, "attn_scale": bool(self.m.key("attention.temperature_scale"))})
 
     def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:
@@ -229,7 +247,7 @@ class Mistral3(Decoder):
 class Mpt(Decoder):
     """Learned positions in some files; query and key norms over all heads."""
 
-    def build(self, o):  # type: ignore[no-untyped-def]
+    def build(self, o: Mapping[str, Any]) -> None:
         learned = self.top("position_embd.weight") is not None
         super().build({**o, "pos": learned, "rope": False, "pos_embd": 1 if learned else 0})
 
@@ -276,6 +294,22 @@ class Qwen3Vl(Decoder):
         base = super().kind(il)
         return None if base is None else (*base, il < self.deepstack())
 
+    def logits(self, x: Tensor, **more: bool) -> None:
+        """Speech models' heads know fewer tokens than their embeddings: the rest is padded."""
+        table, head = self.top("token_embd.weight"), self.lm_head()
+        missing = (table.ne[1] if table is not None else 0) - head.ne[1]
+        if missing <= 0:
+            super().logits(x, **more)
+            return
+        norm = self.top("output_norm.weight")
+        assert norm is not None
+        x.is_output = True
+        x = self.mm(head, x)
+        lowest = self.repeat(self.scale(self.view(norm, (1,))), missing, x.ne[1])
+        x = self.concat(lowest, x, 0)
+        x.is_output = True
+        self.expand(x)
+
     def layer(self, x: Tensor, il: int) -> Tensor:
         x = super().layer(x, il)
         if il < self.deepstack():
@@ -317,7 +351,7 @@ class Talkie(Decoder):
         self.skip = x
         return super().body(x)
 
-    def embed(self, **_: object) -> Tensor:  # type: ignore[override]
+    def embed(self, **_: object) -> Tensor:
         return self.rms_norm(super().embed())
 
     def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
