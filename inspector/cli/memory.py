@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
 from inspector.cli.options import (
     COUNT,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
+    from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
@@ -101,15 +103,36 @@ def _sweep(
     return [(name, run(workload.replace(kv_dtype_k=name, kv_dtype_v=name))) for name in names]
 
 
-def _report(target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None, as_json: bool) -> None:
+def _report(
+    target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
+    measured: dict[str, dict[str, int | None]] | None, as_json: bool,
+) -> None:  # fmt: skip
     from inspector.report import memory as report
 
     if as_json:
         body = report.memory_json(target, facts, result)
-        outcome.write_json(body | {"layers": rows} if rows is not None else body)
+        body |= {"layers": rows} if rows is not None else {}
+        outcome.write_json(body | ({"verify": measured} if measured is not None else {}))
         return
     lines = report.memory_lines(target, facts, result, width=outcome.width())
-    outcome.write(lines + (report.layer_lines(rows) if rows is not None else []))
+    lines += report.layer_lines(rows) if rows is not None else []
+    if measured is not None:
+        from inspector.cli.verify import verify_lines
+
+        lines += verify_lines(measured)
+    outcome.write(lines)
+
+
+def _check_verifiable(
+    engine: str, checkpoint: Checkpoint, workload: Workload, placement: Placement, others: dict[str, Any]
+) -> None:
+    """A usage error where llama-fit-params cannot be asked the same question."""
+    from inspector.cli.verify import refusal
+
+    asked = {"--gpu": placement.gpus, "--outputs last": workload.outputs == "last", **others}
+    why = refusal(engine, checkpoint, asked)
+    if why is not None:
+        raise click.UsageError(f"--verify {why}")
 
 
 def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *, as_json: bool) -> None:
@@ -140,6 +163,21 @@ def _with_addons(
     return parts.with_lines(result, extra, placement, notes=tuple(notes)) if extra else result
 
 
+def _several(several: SeveralModels, target: str, *, engine: str | None, as_json: bool, params: dict[str, Any]) -> int:
+    """The same question of each GGUF model of a folder or repository."""
+    from inspector.cli.hub import memory_question, show_several
+    from inspector.memory.engines import default_engine, engine_name
+
+    name = engine_name(engine) if engine else default_engine("gguf")
+    gpus = params["gpus"]
+    workload, placement = build_workload(params), build_placement(params)
+    arguments, extra = _own_options(name, params)
+    if extra:
+        workload = workload.replace(options={**(workload.options or {}), **extra})
+    ask = memory_question(workload, placement, gpus, engine=name, arguments=arguments)
+    return show_several(several, target, ask=ask, as_json=as_json)
+
+
 @click.command()
 @target_argument
 @workload_options
@@ -168,7 +206,10 @@ def memory(
     from inspector.memory.engines import default_engine, engine_name, estimate
 
     addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
-    checkpoint = open_target(target)
+    try:
+        checkpoint = open_target(target)
+    except SeveralModels as several:
+        return _several(several, target, engine=engine, as_json=as_json, params=params)
     facts = read_facts(checkpoint)
     name = engine_name(engine) if engine else default_engine(checkpoint.format)
     workload, placement = build_workload(params), build_placement(params)
@@ -183,17 +224,23 @@ def memory(
         return _with_addons(result, facts, placement, addons, draft)
 
     if sweep:
+        if verify or by_layer:
+            raise click.UsageError("--sweep goes with neither --layers nor --verify")
         _report_sweep(target, sweep, _sweep(facts, workload, sweep, run), as_json=as_json)
         return incomplete(checkpoint)
+    if verify:
+        flags = ("server", "repack")
+        others = {f"--{k}": v for k, v in (*addons.items(), *((k, arguments.get(k)) for k in flags))}
+        _check_verifiable(name, checkpoint, workload, placement, others)
     result = run(workload)
-    rows = None
+    rows = measured = None
     if by_layer:
         from inspector.memory.breakdown import layer_rows
 
         rows = layer_rows(facts, workload, engine=name, server=bool(arguments.get("server")))
-    _report(target, facts, result, rows=rows, as_json=as_json)
     if verify:
-        from inspector.cli.verify import verify_llamacpp
+        from inspector.cli.verify import measure
 
-        verify_llamacpp(checkpoint, result, as_json=as_json)
+        measured = measure(checkpoint, result)
+    _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)
