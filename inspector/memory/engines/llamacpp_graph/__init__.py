@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp_graph.alloc import measure
-from inspector.memory.engines.llamacpp_graph.archs import ARCHS, UNVERIFIED
+from inspector.memory.engines.llamacpp_graph.archs import ARCHS, UNKNOWN, UNVERIFIED
 from inspector.memory.engines.llamacpp_graph.model import Model
 from inspector.memory.engines.llamacpp_graph.run import Run
 
@@ -39,7 +39,7 @@ def compute_buffers(
     try:
         if assignment is not None and assignment.devices:
             return _on_devices(facts, effective, assignment)
-        graph, grade = build(Model(facts), _run(effective))
+        graph, grade = build(Model(facts), run_of(effective))
         return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
     except (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError, AssertionError):
         return None  # weights or keys that the graph needs are missing or malformed
@@ -50,7 +50,7 @@ def _on_devices(
 ) -> tuple[Mapping[str, int], str]:
     from inspector.memory.engines.llamacpp_graph.sched import sizes
 
-    model, run = Model(facts), _run(effective)
+    model, run = Model(facts), run_of(effective)
     _place(facts, model, run, assignment)
     n_backends = len(assignment.devices) + 1
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
@@ -65,7 +65,7 @@ def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: 
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
     from inspector.memory.engines.llamacpp_graph.sched import place
 
-    model, run = Model(facts), _run(effective)
+    model, run = Model(facts), run_of(effective)
     _place(facts, model, run, assignment)
     run.probe()
     graph, _ = build(model, run)
@@ -80,6 +80,8 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     """
     from importlib import import_module
 
+    if model.arch in UNKNOWN:
+        raise LookupError(model.arch)
     row = ARCHS.get(model.arch)
     module, name, options = row or ("decoder", "Decoder", {})
     graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
@@ -95,7 +97,8 @@ def _elem(value: Any) -> Elem:
     return (dtype.block_elems, dtype.block_bytes, dtype.name.lower())
 
 
-def _run(effective: Mapping[str, Any]) -> Run:
+def run_of(effective: Mapping[str, Any]) -> Run:
+    """The batch that llama.cpp reserves for, from the sizes it runs with."""
     return Run(effective, _elem(effective.get("type_k", "f16")), _elem(effective.get("type_v", "f16")))
 
 

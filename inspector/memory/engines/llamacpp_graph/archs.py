@@ -160,5 +160,11 @@ ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyTyp
     "xverse": ("decoder", "Decoder", {}),
 })  # fmt: skip
 
+# Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
+UNKNOWN: Final = frozenset((
+    "bailingmoe3", "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
+    "graniteswitch", "hrm_text", "hy_v4", "kimi-k3", "minimax-m3", "nanbeige", "pockettts", "qwen4exp",
+    "wavtokenizer-dec",
+))  # fmt: skip
 # Builders that could not be compared with llama.cpp's own graph: their figures are graded "modelled".
 UNVERIFIED: Final = frozenset(("rwkv6qwen2",))

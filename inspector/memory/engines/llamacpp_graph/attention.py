@@ -84,11 +84,11 @@ class Attention(Blocks):
         """Inputs of the model's cache, or of its pair of full and sliding-window caches."""
         m, r = self.m, self.r
         kept = [il for il in range(m.n_layer) if m.n_head_kv(il) and m.stores_kv(il)]
-        if not m.n_swa:
+        if not m.has_swa:
             self.base = self.cache(r.n_ctx_seq, kept)
             return self.base
         self.base = self.cache(r.n_ctx_seq, [il for il in kept if not m.swa[il]])
-        self.swa = self.cache(r.cells_swa(m.n_swa), [il for il in kept if m.swa[il]])
+        self.swa = self.cache(r.cells_swa(m.n_swa or 0), [il for il in kept if m.swa[il]])
         return self.base
 
     def cache_of(self, il: int) -> Cache:
@@ -164,8 +164,8 @@ class Attention(Blocks):
         if r.flash and bias is None:
             if v_trans:
                 v = self.transpose(v)
-            k = self.cast_f16(k) if k.elem is F32 else k
-            v = self.cast_f16(v) if v.elem is F32 else v
+            k = self.cast_f16(k) if k.elem == F32 else k
+            v = self.cast_f16(v) if v.elem == F32 else v
             cur = self.flash_attn(q, k, v, *more)
             self.flash_nodes.append((il, cur))
             if v_mla is not None:
@@ -244,4 +244,4 @@ class Attention(Blocks):
         n = self.r.n_tokens
         elem = F16 if self.r.flash else F32
         full = self.input(elem, n, n, name="self_kq_mask")
-        return full, self.input(elem, n, n, name="self_kq_mask_swa") if self.m.n_swa else full
+        return full, self.input(elem, n, n, name="self_kq_mask_swa") if self.m.has_swa else full

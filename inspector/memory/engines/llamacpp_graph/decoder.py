@@ -175,7 +175,7 @@ class Decoder(Attention):
         """Whether this layer has rotary positions."""
         how = self.o.get("rope", True)
         if how == "swa":
-            return self.m.swa[il] or not self.m.n_swa
+            return self.m.swa[il] or not self.m.has_swa
         if how == "step":
             step = int(self.m.key("no_rope_layer_step", self.o.get("no_rope_step", 4)))
             return step > 0 and (il + 1) % step != 0

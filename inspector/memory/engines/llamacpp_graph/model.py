@@ -65,6 +65,7 @@ class Model:
         self.head_v_swa = int(self.key("attention.value_length_swa", self.head_v_full))
         self.n_rot = int(self.key("rope.dimension_count", self.head_k_full))
         self.n_swa, self.swa = sliding_window(self)
+        self.has_swa = self.n_swa is not None
         self.attn_softcap = self.arch == "gemma2"
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
 
@@ -191,32 +192,42 @@ SLIDING: Final[Mapping[str, tuple[int, bool, str, int]]] = MappingProxyType({
 })  # fmt: skip
 
 
-def sliding_window(m: Model) -> tuple[int, tuple[bool, ...]]:
-    """The window in tokens (0: none) and whether each layer slides."""
-    none = (False,) * m.n_layer_all
-    row = SLIDING.get(m.arch)
-    if row is None:
-        return 0, none
-    n, full_first, rule, fixed = row
+# Where a window of 0 means none; elsewhere the pair of caches is there all the same.
+WINDOW_MAY_BE_ZERO: Final = frozenset(
+    ("afmoe", "gemma3", "laguna", "lfm2", "llama4", "mellum", "olmo2", "plamo3", "smallthinker")
+)
+
+
+def _window(m: Model, rule: str, fixed: int) -> int | None:
+    """The window in tokens, or None where the model has no sliding layers."""
     window = m.scalar("attention.sliding_window")
     if m.arch == "exaone4" and m.n_layer_all != 64:
-        return 0, none
+        return None
     if rule == "forced":
-        window = fixed if (window or (window is None and m.arch == "llama4")) else 0
-    elif window is None:
-        window = fixed
-    if not window:
-        return 0, none
+        return fixed if (window or (window is None and m.arch == "llama4")) else None
+    if window is None:
+        window = fixed or None
+    return None if window is None or (not window and m.arch in WINDOW_MAY_BE_ZERO) else int(window)
+
+
+def sliding_window(m: Model) -> tuple[int | None, tuple[bool, ...]]:
+    """The window in tokens (None: no sliding layers) and whether each layer slides."""
+    none = (False,) * m.n_layer_all
+    row = SLIDING.get(m.arch)
+    window = _window(m, row[2], row[3]) if row is not None else None
+    if row is None or window is None:
+        return None, none
+    n, full_first, _, _ = row
+    if m.arch == "lfm2":  # all attention layers, whatever pattern the file has
+        return window, tuple(m.n_head_kv(il) > 0 for il in range(m.n_layer_all))
     pattern = m.key("attention.sliding_window_pattern")
     items = _items(pattern)
     if items is not None:
-        return int(window), tuple(bool(x) for x in (*items, *none))[: m.n_layer_all]
+        return window, tuple(bool(x) for x in (*items, *none))[: m.n_layer_all]
     if pattern is not None:
         n = int(pattern)
     slides = [n == 0 or (il % n != 0 if full_first else il % n < n - 1) for il in range(m.n_layer_all)]
-    if m.arch in ("lfm2", "lfm2moe"):
-        slides = [m.n_head_kv(il) > 0 for il in range(m.n_layer_all)]
-    return int(window), tuple(s and il < m.n_layer for il, s in enumerate(slides))
+    return window, tuple(s and il < m.n_layer for il, s in enumerate(slides))
 
 
 def external(elem: Elem, ne: tuple[int, ...]) -> Tensor:

@@ -154,7 +154,7 @@ class Ops:
         return self._new("mul_mat_id", F32, (w.ne[1], ids.ne[0], b.ne[2], 1), (w, b, ids))
 
     def get_rows(self, a: Tensor, ids: Tensor) -> Tensor:
-        elem = I32 if a.elem is I32 else F32
+        elem = I32 if a.elem == I32 else F32
         return self._new("get_rows", elem, (a.ne[0], ids.ne[0], ids.ne[1], ids.ne[2]), (a, ids))
 
     def cont(self, a: Tensor, *ne: int) -> Tensor:

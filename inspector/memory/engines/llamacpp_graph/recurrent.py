@@ -322,7 +322,7 @@ class Lfm2(Recurrent):
 
     def rotations(self, c: Any, layers: list[int]) -> None:
         """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""
-        if not self.m.n_swa:
+        if not self.m.has_swa:
             super().rotations(c, layers)
 
     def layer(self, x: Tensor, il: int) -> Tensor:

@@ -15,7 +15,7 @@ class Llama4(Decoder):
     """Rotary layers normalise queries and keys afterwards; the others scale queries by position."""
 
     def rotates(self, il: int) -> bool:
-        return not self.m.n_swa or (il + 1) % 4 != 0
+        return (il + 1) % (4 if self.m.has_swa else self.m.n_layer) != 0
 
     def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:
         if not self.rotates(il):
@@ -130,11 +130,11 @@ class Deci(Decoder):
         cur = x
         if heads:
             normed = self.normed(x, il, "attn_norm")
-            cur = self.attention(normed, il) if kv else self.lin(normed, il, "attn_output")
+            cur = self.attention(normed, il) if kv else self.lin(normed, il, "attn_output", bias=False)
         residual = x
         cur, residual = self.rows_out(il, cur, residual)
         if m.weight(il, "ffn_up.weight") is None:
-            return cur
+            return x  # llama.cpp then goes on with the layer's input
         ffn_in = self.add(cur, residual) if heads else cur
         return self.add(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
 
@@ -321,7 +321,7 @@ class SmallThinker(Decoder):
     """Experts are chosen from the layer's own input."""
 
     def rotates(self, il: int) -> bool:
-        return not self.m.n_swa or il % 4 != 0
+        return not self.m.has_swa or il % 4 != 0
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         logits = self.lin(x, il, "ffn_gate_inp")
