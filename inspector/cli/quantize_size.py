@@ -24,7 +24,9 @@ def _targets(words: tuple[str, ...]) -> list[str]:
     """The types asked for; commas separate as well as repeated options. An unknown one is a usage error."""
     import difflib
 
-    from inspector.memory.quantize_size import COMMON, QUANT_TARGETS, SCHEMES, is_known
+    from inspector.memory.quantize_size import COMMON, is_known
+    from inspector.quantization.layouts import SCHEMES
+    from inspector.quantization.mix_targets import QUANT_TARGETS
 
     names = [name for word in words for name in word.split(",") if name] or list(COMMON)
     for name in names:

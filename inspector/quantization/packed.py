@@ -290,8 +290,9 @@ def unpack(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> tuple[Lo
     by_name = {t.name: t for t in tensors}
     taken: set[str] = set()
     rows: dict[str, LogicalTensor] = {}
+    aux = _present_aux(by_name)
     for name in by_name:
-        layer = _packed_layer(name, by_name, config)
+        layer = _packed_layer(name, by_name, config, aux)
         if layer is None:
             continue
         row = _packed_row(layer)
@@ -306,14 +307,23 @@ def unpack(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> tuple[Lo
     return tuple(out)
 
 
-def _packed_layer(name: str, by_name: Mapping[str, TensorInfo], config: Mapping[str, Any]) -> _Layer | None:
+def _present_aux(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """The endings of scales and the like that occur at all: in a plain checkpoint none do, and nobody looks for them."""
+    every = tuple({e for aux in _AUX.values() for e in aux})
+    odd = [name for name in names if name.endswith(every)]
+    return {ending: tuple(e for e in aux if any(n.endswith(e) for n in odd)) for ending, aux in _AUX.items()}
+
+
+def _packed_layer(
+    name: str, by_name: Mapping[str, TensorInfo], config: Mapping[str, Any], auxiliary: Mapping[str, tuple[str, ...]]
+) -> _Layer | None:
     """The packed layer that this tensor heads, if it heads one."""
     if name.endswith("_qdata"):
         stem = name[: -len("_qdata")]
         beside = {e: by_name[stem + e] for e in _TORCHAO_AUX if stem + e in by_name}
         return _Layer("_qdata:" + stem, by_name[name], beside, config)
-    for ending, aux in _AUX.items():
-        if not name.endswith(ending):
+    for ending, aux in auxiliary.items():
+        if not name.endswith(ending) or (not aux and ending == ".weight"):
             continue
         stem = name[: -len(ending)]
         beside = {e: by_name[stem + e] for e in aux if stem + e in by_name}
