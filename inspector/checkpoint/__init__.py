@@ -87,11 +87,22 @@ class Checkpoint(Record):
 
 
 class SeveralModels(InspectorError):
-    """A folder holds more than one model and none was named. `models`: name, bytes and quant label of each."""
+    """A folder holds more than one model and none was named. `models`: name, bytes and quant label of each.
 
-    def __init__(self, what: str, models: tuple[tuple[str, int, str], ...], *, hint: str | None = None) -> None:
+    `open_each`: opens them all, in order; what cannot be opened is its error. None where they are no GGUF models.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        models: tuple[tuple[str, int, str], ...],
+        *,
+        hint: str | None = None,
+        open_each: Callable[[], list[Checkpoint | InspectorError]] | None = None,
+    ) -> None:
         super().__init__(what, hint=hint)
         self.models = models
+        self.open_each = open_each
 
 
 def split_name(name: str) -> tuple[str, int, int] | None:

@@ -72,7 +72,7 @@ def open_listing(listing: Listing, gathering: Gathering, quant: str | None = Non
     if quant is None and (parts := pipeline_parts(listing, gathering.documents)):
 
         def open_part(name: str) -> Checkpoint:
-            below, inner = listing.below(name), gathering.child(f"{gathering.target}/{name}")
+            below, inner = listing.below(name), gathering.child(name, folder=True)
             inner.load(below)
             return _open_listed(below, None, inner)
 

@@ -38,9 +38,11 @@ class Gathering:
         self.defects: list[Defect] = []
         self.revision: str | None = None
 
-    def child(self, target: str) -> Gathering:
-        """An empty one for a part of the model, which reads as this one does."""
-        return Gathering(target, strict=self.strict)
+    def child(self, name: str, *, folder: bool = False) -> Gathering:  # noqa: ARG002 - on disk, entries have paths
+        """An empty one for a part of what is gathered: one model of several, or a folder, whose names are its own."""
+        inner = Gathering(f"{self.target}/{name}" if name else self.target, strict=self.strict)
+        inner.revision = self.revision
+        return inner
 
     def load(self, listing: Listing, quant: str | None = None) -> None:  # noqa: ARG002 - on disk, all are read
         """Read the documents of a folder that its model may need. Raises SourceError."""

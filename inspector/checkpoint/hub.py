@@ -64,15 +64,10 @@ class RemoteGathering(Gathering):
         self.revision = repo.sha
         self.first: int | None = None
 
-    def child(self, target: str) -> Gathering:
-        folder = self.folder + target[len(self.target) + 1 :]
-        return RemoteGathering(
-            target,
-            strict=self.strict,
-            client=self.client,
-            repo=self.repo,
-            folder=folder + "/" if folder and folder[-1] != "/" else folder,
-        )
+    def child(self, name: str, *, folder: bool = False) -> Gathering:
+        target = f"{self.target}/{name}" if name else self.target
+        inner = f"{self.folder}{name}/" if folder and name else self.folder
+        return RemoteGathering(target, strict=self.strict, client=self.client, repo=self.repo, folder=inner)
 
     def load(self, listing: Listing, quant: str | None = None) -> None:
         from inspector.checkpoint.documents import read_documents
@@ -275,6 +270,26 @@ def _no_such_file(name: str, repo: Repo) -> NotFound:
     near = near_names(name, repo.files) or near_names(basename(name), repo.files)
     hint = "did you mean " + " or ".join(near) + "?" if near else None
     return NotFound(f"{repo.repo} has no file {name} at {repo.revision or 'main'}", hint=hint)
+
+
+def reopen(target: Target, checkpoint: Checkpoint, name: str, *, cache_folder: str | None = None) -> Source:
+    """A file of a checkpoint that was opened from the Hub, its cache or an address, by the file's name there."""
+    from inspector.sources.cache import find_snapshot
+    from inspector.sources.http import Client
+    from inspector.sources.hub import Repo, RepoFile, open_file
+    from inspector.sources.local import LocalSource
+    from inspector.sources.ranges import RangeSource
+
+    if target.kind == "url":
+        return RangeSource(Client(), target.url, name=name)
+    folder = (target.file or "").rpartition("/")[0] if basename(target.file or "") == name else target.file or ""
+    path = f"{folder}/{name}" if folder else name
+    found = find_snapshot(cache_folder or _cache_folder(), target.repo, checkpoint.revision or target.revision)
+    if found and os.path.lexists(local := os.path.join(found, path)):
+        return LocalSource(local, name=name)
+    size = next((f.size for f in checkpoint.files if f.name == name), None)
+    repo = Repo(target.repo, target.revision, checkpoint.revision or "main", {path: RepoFile(path, size)})
+    return open_file(Client(), repo, path)
 
 
 # --- files on any server -------------------------------------------------------------------------------------------

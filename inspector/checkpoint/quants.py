@@ -8,7 +8,7 @@ from inspector.checkpoint import SeveralModels, split_name
 from inspector.checkpoint.gather import open_entries
 from inspector.checkpoint.names import matches_tag, quant_label
 from inspector.checkpoint.shards import missing_parts
-from inspector.errors import NotFound
+from inspector.errors import InspectorError, NotFound
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -56,11 +56,26 @@ def _labels(models: list[Model], *, most: int = 12) -> str:
     return ", ".join(labels[:most]) + (f" and {len(labels) - most} more" if len(labels) > most else "")
 
 
-def _several(models: list[Model], target: str) -> SeveralModels:
-    label = quant_label(models[0].name)
+def open_each(models: list[Model], gathering: Gathering) -> list[Checkpoint | InspectorError]:
+    """Each of several models on its own, in order; one that cannot be opened is its error."""
+
+    def open_one(model: Model) -> Checkpoint | InspectorError:
+        try:
+            return open_model(model, gathering.child(model.name))
+        except InspectorError as error:
+            return error
+
+    return list(gathering.each(open_one, models))
+
+
+def _several(models: list[Model], gathering: Gathering) -> SeveralModels:
+    target, label = gathering.target, quant_label(models[0].name)
     example = f"{target}:{label}" if label else os.path.join(target, models[0].name)
     return SeveralModels(
-        f"{target}: {len(models)} models: {_labels(models)}", listing_of(models), hint=f"name one: inspector {example}"
+        f"{target}: {len(models)} models: {_labels(models)}",
+        listing_of(models),
+        hint=f"name one: inspector {example}",
+        open_each=lambda: open_each(models, gathering),
     )
 
 
@@ -69,7 +84,7 @@ def pick_model(models: list[Model], quant: str | None, gathering: Gathering) -> 
     if quant is None:
         if len(models) == 1:
             return models[0]
-        raise _several(models, gathering.target)
+        raise _several(models, gathering)
     found = [m for m in models if matches_tag(m.name, quant)]
     if not found:
         raise NotFound(f"{gathering.target}: no GGUF file here matches {quant}", hint=f"there are: {_labels(models)}")

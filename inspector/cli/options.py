@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from inspector.errors import InspectorError
@@ -192,18 +194,29 @@ def build_placement(params: dict[str, Any]) -> Placement:
 
 
 def open_target(target: str) -> Checkpoint:
-    """The checkpoint behind what the user typed."""
-    from inspector.checkpoint import open_checkpoint
+    """The checkpoint behind what the user typed: local, from the Hub's cache, or over the network.
 
-    return open_checkpoint(target)
+    The cache's place is worked out here, so that a downloaded model is shown without importing huggingface_hub.
+    """
+    from inspector.checkpoint import open_checkpoint
+    from inspector.cli.progress import progress_line
+    from inspector.sources.cache import hub_cache_folder
+
+    with progress_line() as say:
+        return open_checkpoint(target, cache_folder=hub_cache_folder(os.environ), progress=say)
 
 
 def open_source(checkpoint: Checkpoint, name: str) -> Source:
-    """One of a local checkpoint's files, opened again for what its header reader passed over."""
-    import os
+    """One of a checkpoint's files, opened again for what its header reader passed over."""
+    from inspector.checkpoint import read_target
 
+    target = read_target(checkpoint.target)
+    if target.kind != "local":
+        from inspector.checkpoint.hub import reopen
+        from inspector.sources.cache import hub_cache_folder
+
+        return reopen(target, checkpoint, name, cache_folder=hub_cache_folder(os.environ))
     from inspector.sources.local import LocalSource
-    from inspector.sources.target import parse_target
 
-    path = parse_target(checkpoint.target).path or checkpoint.target
+    path = target.path or checkpoint.target
     return LocalSource(os.path.join(path, name) if os.path.isdir(path) else path, name=name)

@@ -27,11 +27,31 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     label = _label(checkpoint)
     if as_json:
         claimed, actual = (label.claimed, label.actual) if label else (None, facts.quantization or facts.dtype)
-        outcome.write_json(report.show_json(checkpoint, facts, claimed=claimed, actual=actual))
+        body = report.show_json(checkpoint, facts, claimed=claimed, actual=actual)
+        outcome.write_json(body | _components(checkpoint))
     else:
         words = label.words if label else ""
-        outcome.write(report.show_lines(checkpoint, facts, label=words, width=outcome.width()))
+        lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
+        outcome.write(lines + _component_lines(checkpoint))
     return incomplete(checkpoint)
+
+
+def _components(checkpoint: Checkpoint) -> dict[str, object]:
+    if not checkpoint.components:
+        return {}
+    from inspector.cli.hub import component_rows
+    from inspector.report.repo import components_json
+
+    return {"components": components_json(component_rows(checkpoint))}
+
+
+def _component_lines(checkpoint: Checkpoint) -> list[str]:
+    if not checkpoint.components:
+        return []
+    from inspector.cli.hub import component_rows
+    from inspector.report.repo import component_lines
+
+    return component_lines(component_rows(checkpoint), width=outcome.width())
 
 
 def _label(checkpoint: Checkpoint) -> QuantLabel | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from inspector.checkpoint import SeveralModels
 from inspector.cli.options import json_option, open_target, target_argument
 from inspector.cli.plain import show as show_checkpoint
+from inspector.errors import AccessDenied
 
 
 @click.command()
@@ -14,9 +16,25 @@ from inspector.cli.plain import show as show_checkpoint
 def show(target: str, *, as_json: bool) -> int:
     """Identity, architecture, parameters, quantisation and exact bytes of a model.
 
+    Of a repository or folder with several GGUF models: one line each.
+
     \b
     Examples:
       inspector show model.gguf
       inspector show ./Qwen3-8B/ --json
+      inspector show org/name:Q4_K_M
     """
-    return show_checkpoint(open_target(target), as_json=as_json)
+    try:
+        checkpoint = open_target(target)
+    except SeveralModels as several:
+        from inspector.cli.hub import show_several
+
+        return show_several(several, target, as_json=as_json)
+    except AccessDenied as error:
+        from inspector.checkpoint.hub import GatedModel
+        from inspector.cli.hub import show_gated
+
+        if not isinstance(error, GatedModel):
+            raise
+        return show_gated(error, target, as_json=as_json)
+    return show_checkpoint(checkpoint, as_json=as_json)

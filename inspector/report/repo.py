@@ -1,0 +1,148 @@
+"""Whole repositories (and folders): one line for each model of several, one for each component of a pipeline."""
+
+from __future__ import annotations
+
+from inspector.record import Record
+from inspector.report.escape import escape
+from inspector.report.text import join, shorten, shorten_middle, table, wrap
+from inspector.units import format_count, format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+
+class ModelRow(Record):
+    """One model of several. `nbytes`: of its files, exactly; what could not be read or computed is None, and `error`.
+
+    `kv_nbytes` and `total_nbytes` at the context asked for; `fits`: by GPU as it was typed.
+    """
+
+    name: str
+    quant: str
+    files: tuple[str, ...]
+    nbytes: int
+    n_params: int | None = None
+    bits_per_weight: float | None = None
+    n_ctx: int | None = None
+    kv_nbytes: int | None = None
+    total_nbytes: int | None = None
+    grade: str | None = None
+    fits: Mapping[str, bool | None] | None = None
+    missing_nbytes: int = 0
+    error: str | None = None
+
+
+class ComponentRow(Record):
+    """One component of a pipeline, by the folder it lies in; `n_params` is None where it cannot be told."""
+
+    name: str
+    files: tuple[str, ...]
+    n_tensors: int
+    n_params: int | None
+    nbytes: int
+    quantization: str | None = None
+
+
+_FITS = {True: "fits", False: "does not fit", None: "unknown"}
+
+
+def _cells(row: ModelRow, gpus: Sequence[str], *, memory: bool) -> tuple[str, ...]:
+    cells = [
+        escape(row.quant or row.name),
+        str(len(row.files)),
+        f"{row.nbytes:,}",
+        format_nbytes(row.nbytes),
+        f"{row.bits_per_weight:.2f}" if row.bits_per_weight else "–",
+    ]
+    if memory:
+        cells += ["–" if n is None else format_nbytes(n) for n in (row.kv_nbytes, row.total_nbytes)]
+        cells += ["–" if row.total_nbytes is None else _FITS[(row.fits or {}).get(gpu)] for gpu in gpus]
+    return tuple(cells)
+
+
+def _names_needed(rows: Sequence[ModelRow]) -> bool:
+    labels = [row.quant for row in rows]
+    return len(set(labels)) < len(labels)
+
+
+def repo_lines(
+    target: str,
+    rows: Sequence[ModelRow],
+    *,
+    gpus: Sequence[str] = (),
+    memory: bool = False,
+    about: str = "",
+    notes: Sequence[str] = (),
+    width: int = 100,
+) -> list[str]:
+    """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`."""
+    head = ["quant", "files", "bytes", "", "bits/weight"]
+    if memory:
+        head += ["KV cache", "total", *map(escape, gpus)]
+    if _names_needed(rows):
+        rows = [row.replace(quant=shorten_middle(row.name, 48)) for row in rows]
+    cells = [tuple(head), *(_cells(row, gpus, memory=memory) for row in rows)]
+    first = join([f"{len(rows)} models", about])
+    lines = [shorten_middle(escape(target), width), f"  {first}", ""]
+    lines += table(cells, align="<" + ">" * (len(head) - 1))
+    every = [*notes, *(f"{row.name}: {row.error}" for row in rows if row.error)]
+    if every:
+        lines.append("")
+    for note in every[:12]:
+        lines += ["  " + line for line in wrap("note: " + escape(note), width=width - 2, indent="      ")]
+    return lines
+
+
+def repo_json(
+    target: str, rows: Sequence[ModelRow], *, revision: str | None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The schema `inspector.repo/1`."""
+    models = [row.as_dict() | {"files": list(row.files), "fits": dict(row.fits or {})} for row in rows]
+    return {
+        "schema": "inspector.repo/1",
+        "target": target,
+        "revision": revision,
+        "models": models,
+        "notes": list(notes),
+    }
+
+
+def sizes_lines(target: str, models: Sequence[tuple[str, int, str]], *, width: int = 100) -> list[str]:
+    """What a listing says of files that may not be read: names, bytes and the quants that names claim."""
+    cells = [("file", "quant", "bytes", "")]
+    cells += [(escape(name), escape(quant), f"{n:,}", format_nbytes(n)) for name, n, quant in models]
+    total = sum(n for _, n, _ in models)
+    if len(models) > 1:
+        cells.append(("sum", "", f"{total:,}", format_nbytes(total)))
+    lines = [shorten_middle(escape(target), width), "  from the public listing; headers need access", ""]
+    return [shorten(line, max(width, 60)) for line in [*lines, *table(cells, align="<<>>")]]
+
+
+def component_lines(rows: Sequence[ComponentRow], *, width: int = 100) -> list[str]:
+    """Each component's parameters and bytes, and their sum."""
+    cells = [("component", "files", "tensors", "parameters", "bytes", "")]
+    cells += [
+        (
+            escape(row.name or "(top folder)"), str(len(row.files)), f"{row.n_tensors:,}",
+            format_count(row.n_params) if row.n_params is not None else "unknown",
+            f"{row.nbytes:,}", format_nbytes(row.nbytes),
+        )
+        for row in rows
+    ]  # fmt: skip
+    params = [row.n_params for row in rows]
+    known = [n for n in params if n is not None]
+    nbytes = sum(row.nbytes for row in rows)
+    cells.append(
+        (
+            "sum", str(sum(len(row.files) for row in rows)), f"{sum(row.n_tensors for row in rows):,}",
+            format_count(sum(known)) if len(known) == len(params) else "unknown", f"{nbytes:,}", format_nbytes(nbytes),
+        )
+    )  # fmt: skip
+    return ["", *(shorten(line, width) for line in table(cells, align="<>>>>>"))]
+
+
+def components_json(rows: Sequence[ComponentRow]) -> list[dict[str, Any]]:
+    """The `components` of `inspector.show/1`."""
+    return [row.as_dict() | {"files": list(row.files)} for row in rows]
