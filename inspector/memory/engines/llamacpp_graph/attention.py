@@ -101,10 +101,8 @@ class Attention(Blocks):
         t = kept.get(il)
         if t is None:
             m, r = self.m, self.r
-            if which == "k":
-                width = m.k_gqa(il)
-            else:
-                width = m.v_gqa_max() if r.v_trans else m.v_gqa(il)
+            width_v = m.v_gqa_max() if r.v_trans else m.v_gqa(il)
+            width = m.k_gqa(il) if which == "k" else width_v
             t = kept[il] = external(c.elem_k if which == "k" else c.elem_v, (width, c.cells, r.n_stream))
             t.buf = r.layer_buf[il] if r.layer_buf and r.offload_kqv else r.host_buf
         return t

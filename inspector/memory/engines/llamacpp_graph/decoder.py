@@ -34,11 +34,11 @@ class Decoder(Attention):
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), o["norm"])
         self.attn_scale = self.input(F32, 1, 1, self.r.n_tokens) if get("attn_scale") else None
         if get("pos", True):
-            per_token = get("pos_per_token", 1)
-            if per_token == "sections":  # llama_hparams::use_mrope
+            times = get("pos_per_token", 1)
+            if times == "sections":  # llama_hparams::use_mrope
                 sections = self.m.key("rope.dimension_sections") or (0, 0)
-                per_token = 4 if sections[0] > 0 and sections[1] > 0 else 1
-            self.pos = self.positions(per_token)
+                times = 4 if sections[0] > 0 and sections[1] > 0 else 1
+            self.pos = self.positions(times)
         if get("pos_embd"):
             table = self.top("position_embd.weight")
             assert table is not None

@@ -215,10 +215,10 @@ class Recurrent(Decoder):
         self.store(last, conv_state, (kernel - 1) * channels, seqs)
         return x
 
-    def delta_net(self, il: int, q: Tensor, k: Tensor, v: Tensor, g: Tensor, b: Tensor, s: Tensor) -> Tensor:
-        """The fused kernel; writes the new state back."""
-        d, heads, n, seqs = v.ne
-        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + d * seqs), q, k, v, g, b, s)
+    def delta_net(self, il: int, *src: Tensor) -> Tensor:
+        """The fused kernel on queries, keys, values, gates, betas and states; writes the new state back."""
+        d, heads, n, seqs = src[2].ne
+        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + d * seqs), *src)
         y = self.view(out, (d, heads, n, seqs), (4 * d, 4 * d * heads, 4 * d * heads * n))
         new = self.view(out, (d, d, heads, seqs), (4 * d, 4 * d * d, 4 * d * d * heads))
         self.store(new, self.state(il, "s"), self.size_s, seqs)

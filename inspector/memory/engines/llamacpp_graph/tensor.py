@@ -31,7 +31,7 @@ class Tensor:
         "nb", "ne", "op", "owned", "pinned", "root", "seen", "size", "src", "weight",
     )  # fmt: skip
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - made thousands of times an estimate
         self,
         op: str,
         elem: Elem,
@@ -90,8 +90,5 @@ def nbytes(t: Tensor) -> int:
     elem, ne, nb = t.elem, t.ne, t.nb
     if not (ne[0] and ne[1] and ne[2] and ne[3]):
         return 0
-    if elem[0] == 1:
-        total = elem[1] + (ne[0] - 1) * nb[0]
-    else:
-        total = ne[0] * nb[0] // elem[0]
+    total = elem[1] + (ne[0] - 1) * nb[0] if elem[0] == 1 else ne[0] * nb[0] // elem[0]
     return total + (ne[1] - 1) * nb[1] + (ne[2] - 1) * nb[2] + (ne[3] - 1) * nb[3]

@@ -240,7 +240,7 @@ class Mistral3(Decoder):
     def build(self, o: Mapping[str, Any]) -> None:
         super().build({**o, "attn_scale": bool(self.m.key("attention.temperature_scale"))})
 
-    def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:
+    def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - all layers alike
         return (self.mul(q, self.attn_scale), k) if self.attn_scale is not None else (q, k)
 
 
@@ -251,7 +251,7 @@ class Mpt(Decoder):
         learned = self.top("position_embd.weight") is not None
         super().build({**o, "pos": learned, "rope": False, "pos_embd": 1 if learned else 0})
 
-    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - always one kind
         if self.wo(il, "attn_q_norm") is None:
             return q, k
         return self._flat(q, il, "attn_q_norm"), self._flat(k, il, "attn_k_norm")
@@ -354,7 +354,7 @@ class Talkie(Decoder):
     def embed(self, **_: object) -> Tensor:
         return self.rms_norm(super().embed())
 
-    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - always one kind
         return self.normed(q, il, "attn_q_norm"), self.rms_norm(k)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
