@@ -3,7 +3,8 @@
 A block is kept up to date between two comments, `<!-- generated: COMMAND -->` and `<!-- end -->`. Commands start with
 `inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
 Output that starts with `|` or `#` is Markdown already; all else becomes a console block under its own command line.
-`--check` writes nothing and fails when a page is stale.
+`--check` writes nothing and fails when a page is stale; `--only docs/cli.md` leaves other pages alone.
+`--print architectures` prints a registry as Markdown, for a block.
 """
 
 from __future__ import annotations
@@ -59,12 +60,37 @@ def regenerate(text: str) -> str:
     return BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
 
 
+def print_architectures() -> None:
+    """Both registries as tables."""
+    from inspector.architectures import architecture_rows
+
+    rows = list(architecture_rows())
+    for i, format_ in enumerate(dict.fromkeys(row["format"] for row in rows)):
+        own = [row for row in rows if row["format"] == format_]
+        print(f"{chr(10) if i else ''}## {format_}: {len(own)}\n\n| name | layers | source |\n|---|---|---|")
+        for row in own:
+            print(f"| `{row['name']}` | {row['layers']} | {row['ref']} |")
+
+
+def pages(only: list[str]) -> list[str]:
+    """Paths of the pages to look at, all by default."""
+    found = sorted(
+        [*glob.glob(os.path.join(ROOT, "*.md")), *glob.glob(os.path.join(ROOT, "docs", "**", "*.md"), recursive=True)]
+    )
+    return [path for path in found if not only or os.path.relpath(path, ROOT) in only]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
+    parser.add_argument("--only", action="append", default=[], metavar="PAGE", help="this page; repeatable")
+    parser.add_argument("--print", choices=["architectures"], help="print a registry as Markdown and stop")
     args = parser.parse_args()
+    if args.print:
+        print_architectures()
+        return 0
     stale = 0
-    for path in sorted([*glob.glob(os.path.join(ROOT, "*.md")), *glob.glob(os.path.join(ROOT, "docs", "**", "*.md"))]):
+    for path in pages(args.only):
         with open(path, encoding="utf-8") as file:
             before = file.read()
         after = regenerate(before)
