@@ -1,0 +1,161 @@
+"""`fit`: the best choices with what is left and what gave way, their command lines, or what is missing."""
+
+from __future__ import annotations
+
+from inspector.report.escape import escape
+from inspector.report.memory import line_json
+from inspector.report.text import join, shorten, table, wrap
+from inspector.units import format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any, Final
+
+    from inspector.memory.estimate import Gpu
+    from inspector.memory.fit import Ask, Choice, Fit, Lack
+
+LEVELS: Final = {
+    "all": "all on the devices", "experts": "experts on the host", "layers": "layers on the host",
+    "tight": "nearly all of each GPU",
+}  # fmt: skip
+
+
+def _choice_json(choice: Choice, commands: Commands) -> dict[str, Any]:
+    e, c, p = choice.estimate, choice.candidate, choice.placement
+    return {
+        "candidate": {"label": c.label, "path": c.path, "nbytes": c.nbytes, "hypothetical": c.hypothetical},
+        "n_ctx": choice.n_ctx,
+        "kv_dtype_k": choice.workload.kv_dtype_k,
+        "kv_dtype_v": choice.workload.kv_dtype_v,
+        "level": choice.level,
+        "n_gpu_layers": p.n_gpu_layers,
+        "n_cpu_moe": p.n_cpu_moe,
+        "tensor_split": list(p.tensor_split) if p.tensor_split else None,
+        "tensor_parallel": p.tensor_parallel,
+        "effective": dict(e.effective),
+        "lines": [line_json(line) for line in e.lines],
+        "devices": [
+            {"device": d.device, "capacity": d.capacity, "used": d.used, "headroom": choice.headroom.get(d.device)}
+            for d in e.devices
+        ],
+        "total_nbytes": e.total_nbytes,
+        "grade": e.grade,
+        "gave_way": list(choice.gave_way),
+        "largest_ctx": choice.largest_ctx,
+        "largest_ctx_is_trained": choice.capped,
+        "command": commands.engine,
+        "quantize_command": commands.quantize,
+        "memory_command": commands.memory,
+        "notes": list(e.notes),
+    }
+
+
+class Commands:
+    """The command lines of one choice; None where there is none."""
+
+    __slots__ = ("engine", "memory", "quantize")
+
+    def __init__(self, engine: str | None, memory: str | None, quantize: str | None) -> None:
+        self.engine = engine
+        self.memory = memory
+        self.quantize = quantize
+
+
+def _gpu_json(gpu: Gpu | None) -> dict[str, Any] | None:
+    return None if gpu is None else {"name": gpu.name, "capacity": gpu.capacity, "reserve": gpu.reserve}
+
+
+def _lack_json(lack: Lack | None) -> dict[str, Any] | None:
+    if lack is None:
+        return None
+    return {
+        "candidate": lack.candidate.label, "n_ctx": lack.n_ctx, "kv": lack.kv, "level": lack.level,
+        "missing": [{"device": d, "nbytes": n} for d, n in lack.missing.items()],
+    }  # fmt: skip
+
+
+def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) -> dict[str, Any]:
+    """The schema `inspector.fit/1`."""
+    return {
+        "schema": "inspector.fit/1",
+        "target": target,
+        "engine": ask.engine,
+        "gpus": [_gpu_json(g) for g in ask.gpus],
+        "fits": found.fits,
+        "n_candidates": found.n_candidates,
+        "n_ctx_asked": found.n_ctx_asked,
+        "order": list(found.order),
+        "choices": [_choice_json(c, x) for c, x in zip(found.choices, commands, strict=True)],
+        "lack": _lack_json(found.lack),
+        "smallest_gpu": _gpu_json(found.smallest_gpu),
+        "notes": list(found.notes),
+    }
+
+
+def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *, width: int) -> list[str]:
+    """Choices, best first, each with its command line; or by how much nothing fits."""
+    gpus = join((f"{g.name} {format_nbytes(g.capacity)}" for g in ask.gpus), " + ")
+    several = f", {found.n_candidates} candidates" if found.n_candidates > 1 else ""
+    asked = f"{found.n_ctx_asked:,} tokens" if found.n_ctx_asked else "a context"
+    lines = [
+        shorten(escape(target), width),
+        *_wrapped(f"{ask.engine} on {escape(gpus)}, {asked} wanted{several}", width),
+        *_wrapped("in this order: " + " > ".join(found.order), width),
+        "",
+    ]
+    if found.choices:
+        lines += _table(found.choices)
+        for i, (choice, words) in enumerate(zip(found.choices, commands, strict=True), 1):
+            lines += ["", *_detail(i, choice, words, width)]
+    elif found.lack is not None:
+        lines += _lack_lines(found.lack)
+    lines += ["", *_smallest(found)]
+    for note in found.notes:
+        lines += _wrapped(f"note: {escape(note)}", width)
+    return lines
+
+
+def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
+    return [indent + line for line in wrap(text, width=width - len(indent), indent="  ")]
+
+
+def _table(choices: Sequence[Choice]) -> list[str]:
+    rows = [("", "quant", "context", "up to", "cache", "where", "weights", "total", "left")]
+    for i, c in enumerate(choices, 1):
+        left = join((format_nbytes(n) for n in c.headroom.values()), " + ")
+        rows.append(
+            (f"{i}", escape(c.candidate.label) + (" *" if c.candidate.hypothetical else ""), f"{c.n_ctx:,}",
+             f"{c.largest_ctx:,}", escape(c.kv), LEVELS[c.level], format_nbytes(c.candidate.nbytes),
+             format_nbytes(c.estimate.total_nbytes), left)
+        )  # fmt: skip
+    lines = table(rows, align="<<>><<>><")
+    if any(c.candidate.hypothetical for c in choices):
+        lines.append("  * not there yet: as llama-quantize would make it")
+    return lines
+
+
+def _detail(i: int, choice: Choice, commands: Commands, width: int) -> Iterable[str]:
+    gave = "; ".join(choice.gave_way)
+    yield from _wrapped(f"{i}  " + (f"gave way: {escape(gave)}" if gave else "nothing gave way"), width)
+    for command in (commands.quantize, commands.engine):
+        if command is not None:  # one line each, however long: it is there to be copied
+            yield f"     {escape(command)}"
+
+
+def _lack_lines(lack: Lack) -> Iterable[str]:
+    yield "  NOTHING FITS"
+    yield f"  closest: {escape(lack.candidate.label)}, {lack.n_ctx:,} tokens, cache {lack.kv}, {LEVELS[lack.level]}"
+    for device, nbytes in lack.missing.items():
+        yield f"    {escape(device)}: {format_nbytes(nbytes)} missing"
+    if not lack.missing:
+        yield "    the engine refuses these settings"
+
+
+def _smallest(found: Fit) -> Iterable[str]:
+    gpu = found.smallest_gpu
+    what = "choice 1" if found.choices else "that"
+    if gpu is None:
+        yield f"  no single GPU of the registry holds all of {what}"
+    else:
+        yield f"  smallest GPU that holds all of {what}: {gpu.name} ({format_nbytes(gpu.capacity)})"
