@@ -1,0 +1,193 @@
+"""Folders and files for audits, sound unless told otherwise, and the audit as a list of codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from pathlib import Path
+
+from gguf_builder import F32, I32, STR, U16, U32, Arr, Tensor, build
+
+from inspector.audit.runner import run
+from inspector.audit.subject import gather
+
+BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1, "F64": 8, "BOOL": 1}
+
+
+def audit(path, **options):
+    """The report; a rule that breaks raises here."""
+    return run(gather(str(path)), guard=False, **options)
+
+
+def codes(path, **options):
+    return {f.code for f in audit(path, **options).findings}
+
+
+def loud(report):
+    """Findings that are more than information."""
+    return [f for f in report.findings if f.severity != "info"]
+
+
+def st_bytes(tensors=None, *, metadata=None, header=None, data=None, tail=b"", length=None, pad=True):
+    """A safetensors file. `tensors`: name → (dtype, shape); `header` and `data` may be given instead, and lie."""
+    entries, at = {}, 0
+    if metadata is not None:
+        entries["__metadata__"] = metadata
+    for name, (dtype, shape) in (tensors or {}).items():
+        n = BYTES[dtype]
+        for dim in shape:
+            n *= dim
+        entries[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [at, at + n]}
+        at += n
+    raw = json.dumps(entries).encode() if header is None else header
+    if pad:
+        raw += b" " * (-len(raw) % 8)
+    body = bytes(i % 251 for i in range(at)) if data is None else data
+    return struct.pack("<Q", len(raw) if length is None else length) + raw + body + tail
+
+
+def write(folder, files):
+    """Name → bytes, text, or anything JSON can hold."""
+    folder = Path(folder)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            path.write_text(content if isinstance(content, str) else json.dumps(content), "utf-8")
+    return folder
+
+
+D, V, HEADS, KV, FF = 16, 32, 4, 2, 24
+CONFIG = {
+    "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": D, "num_hidden_layers": 2,
+    "num_attention_heads": HEADS, "num_key_value_heads": KV, "intermediate_size": FF, "vocab_size": V,
+    "tie_word_embeddings": False, "torch_dtype": "bfloat16",
+}  # fmt: skip
+
+
+def llama_layer(i, dtype="BF16"):
+    kv, at = D * KV // HEADS, f"model.layers.{i}."
+    return {
+        at + "input_layernorm.weight": (dtype, (D,)),
+        at + "self_attn.q_proj.weight": (dtype, (D, D)),
+        at + "self_attn.k_proj.weight": (dtype, (kv, D)),
+        at + "self_attn.v_proj.weight": (dtype, (kv, D)),
+        at + "self_attn.o_proj.weight": (dtype, (D, D)),
+        at + "mlp.down_proj.weight": (dtype, (D, FF)),
+    }
+
+
+def llama_tensors(n_layers=2, *, head=True, dtype="BF16"):
+    tensors = {"model.embed_tokens.weight": (dtype, (V, D))}
+    for i in range(n_layers):
+        tensors |= llama_layer(i, dtype)
+    tensors["model.norm.weight"] = (dtype, (D,))
+    if head:
+        tensors["lm_head.weight"] = (dtype, (V, D))
+    return tensors
+
+
+def llama_folder(folder, tensors=None, config=None, **more):
+    """A whole small model: config.json and model.safetensors."""
+    tensors = llama_tensors() if tensors is None else tensors
+    return write(folder, {"config.json": CONFIG | (config or {}), "model.safetensors": st_bytes(tensors), **more})
+
+
+def shard(i, n):
+    return f"model-{i:05d}-of-{n:05d}.safetensors"
+
+
+def sharded(folder, parts=None, *, weight_map=None, total=None, **more):
+    """An indexed model: `parts` one dict of tensors a shard."""
+    parts = parts or [
+        {"model.embed_tokens.weight": ("BF16", (V, D)), **llama_layer(0)},
+        {**llama_layer(1), "model.norm.weight": ("BF16", (D,)), "lm_head.weight": ("BF16", (V, D))},
+    ]
+    files = {shard(i + 1, len(parts)): st_bytes(tensors) for i, tensors in enumerate(parts)}
+    if weight_map is None:
+        weight_map = {name: shard(i + 1, len(parts)) for i, tensors in enumerate(parts) for name in tensors}
+    if total is None:
+        total = sum(len(f) - 8 - struct.unpack("<Q", f[:8])[0] for f in files.values())
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    return write(folder, {"config.json": CONFIG, "model.safetensors.index.json": index, **files, **more})
+
+
+# --- GGUF ----------------------------------------------------------------------------------------------------------
+
+TOKENS = [f"t{i}" for i in range(32)]
+KEYS = {
+    "general.architecture": (STR, "llama"),
+    "llama.block_count": (U32, 2),
+    "llama.context_length": (U32, 64),
+    "llama.embedding_length": (U32, 32),
+    "llama.feed_forward_length": (U32, 64),
+    "llama.attention.head_count": (U32, 4),
+    "llama.attention.head_count_kv": (U32, 2),
+    "llama.rope.dimension_count": (U32, 8),
+    "llama.attention.layer_norm_rms_epsilon": (F32, 1e-5),
+    "tokenizer.ggml.model": (STR, "llama"),
+    "tokenizer.ggml.tokens": (8 + 1, Arr(STR, TOKENS)),
+    "tokenizer.ggml.scores": (9, Arr(F32, [0.0] * 32)),
+    "tokenizer.ggml.token_type": (9, Arr(I32, [1] * 32)),
+    "tokenizer.ggml.bos_token_id": (U32, 1),
+    "tokenizer.ggml.eos_token_id": (U32, 2),
+}
+
+
+def gguf_tensors(n_blocks=2, *, kind=0, rows=32, first=0):
+    tensors = [Tensor("token_embd.weight", (32, rows), kind)] if first == 0 else []
+    for i in range(first, n_blocks):
+        tensors += [
+            Tensor(f"blk.{i}.attn_q.weight", (32, 32), kind),
+            Tensor(f"blk.{i}.attn_k.weight", (32, 16), kind),
+            Tensor(f"blk.{i}.ffn_up.weight", (32, 64), kind),
+            Tensor(f"blk.{i}.ffn_down.weight", (64, 32), kind),
+        ]
+    return [*tensors, Tensor("output_norm.weight", (32,), 0)]
+
+
+def gguf_bytes(changes=None, tensors=None, **options):
+    """A sound small llama; `changes` replaces keys, None removes one."""
+    keys = {k: v for k, v in (KEYS | (changes or {})).items() if v is not None}
+    return build([(k, *v) for k, v in keys.items()], gguf_tensors() if tensors is None else tensors, **options)
+
+
+def split_gguf(folder, n=3, *, changes=None, numbers=None, counts=None, skip=(), tensors=None, total=None, name="m"):
+    """A split model, its first part without tensors; `changes` by part number from 0."""
+    parts = tensors or [[]] + [gguf_tensors(i, first=i - 1)[: None if i == n - 1 else -1] for i in range(1, n)]
+    if total is None:
+        total = sum(map(len, parts))
+    files = {}
+    for i, part in enumerate(parts):
+        own = {
+            "split.no": (U16, numbers[i] if numbers else i),
+            "split.count": (U16, counts[i] if counts else n),
+            "split.tensors.count": (I32, total),
+        }
+        keys = (KEYS if i == 0 else {}) | own | ((changes or {}).get(i) or {})
+        if i not in skip:
+            keys = {k: v for k, v in keys.items() if v is not None}
+            files[f"{name}-{i + 1:05d}-of-{n:05d}.gguf"] = build([(k, *v) for k, v in keys.items()], part)
+    return write(folder, files)
+
+
+def hub_snapshot(root, files, *, commit="a" * 40, hashes=None):
+    """A repository in the Hub's cache; returns the snapshot's folder. Blobs are named by what they hold."""
+    import hashlib
+
+    repo = Path(root) / "models--org--name"
+    snapshot = repo / "snapshots" / commit
+    (repo / "blobs").mkdir(parents=True, exist_ok=True)
+    (repo / "refs").mkdir(exist_ok=True)
+    (repo / "refs" / "main").write_text(commit)
+    for name, content in files.items():
+        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+        blob = (hashes or {}).get(name) or hashlib.sha256(raw).hexdigest()
+        (repo / "blobs" / blob).write_bytes(raw)
+        link = snapshot / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(os.path.relpath(repo / "blobs" / blob, link.parent))
+    return snapshot
