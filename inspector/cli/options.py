@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from inspector.checkpoint import Checkpoint
+    from inspector.memory.estimate import Gpu
     from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -173,6 +174,12 @@ def build_workload(params: dict[str, Any]) -> Workload:
     )
 
 
+def _distinct(gpus: list[Gpu]) -> tuple[Gpu, ...]:
+    """The devices with names of their own: equal ones are numbered."""
+    names = [g.name for g in gpus]
+    return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
+
+
 def build_placement(params: dict[str, Any]) -> Placement:
     """Takes the placement options out of `params`."""
     names = params.pop("gpus")
@@ -180,7 +187,7 @@ def build_placement(params: dict[str, Any]) -> Placement:
     if names:
         from inspector.memory.gpus import detect_gpus, parse_gpu
 
-        gpus = tuple(g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name)))
+        gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
     return Placement(
         gpus=gpus,
         n_gpu_layers=params.pop("n_gpu_layers"),

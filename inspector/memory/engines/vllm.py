@@ -12,7 +12,7 @@ from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.hf_weights import file_nbytes, model_dtype, vllm_weights
 from inspector.memory.engines.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm_pages import Plan, Setup, plan
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
 from inspector.units import GIB, MIB, format_nbytes
 
 TYPE_CHECKING = False
@@ -251,7 +251,26 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     }
     devices = _devices(lines, placement.gpus[:tp], utilization)
     result = Estimate("vllm", workload, effective, tuple(lines), devices, tuple(notes), tuple(unknown))
-    return result.replace(notes=(*result.notes, *_budget_notes(result)))
+    return result.replace(notes=(*result.notes, *_budget_notes(result), *_other_pools(result, placement, tp)))
+
+
+def _other_pools(result: Estimate, placement: Placement, tp: int) -> list[str]:
+    """What SGLang and TensorRT-LLM would set aside on the first GPU, by their documented rules."""
+    from inspector.memory.engines.serving import sglang_pool, sglang_reserve, tensorrt_pool
+
+    token = int(result.effective["bytes_one_req"]) // max(int(result.effective["max_model_len"]), 1)
+    if result.unknown or not placement.gpus or token < 1 or not result.devices:
+        return []
+    gpu, device = placement.gpus[0], result.devices[0].device
+    held = {w: sum(x.nbytes for x in result.lines if x.device == device and x.what == w) for w in WHATS}
+    reserve = sglang_reserve(gpu.capacity, ranks=tp)
+    sglang = sglang_pool(gpu.capacity, held["weights"], token, reserve=reserve)
+    tensorrt = tensorrt_pool(gpu.capacity, held["weights"] + held["compute"] + held["overhead"], token)
+    return [
+        f"{name} would set aside a pool of {format_nbytes(pool.nbytes)}, about {pool.n_tokens:,} tokens ({pool.how}; "
+        "its documented rule, not measured)"
+        for name, pool in (("SGLang", sglang), ("TensorRT-LLM", tensorrt))
+    ]
 
 
 def _fitting(result: Estimate) -> int | None:
