@@ -6,6 +6,7 @@ import re
 
 from inspector.audit.archives import Budget, Inflated, Member, locate, open_member, tar_members, unpacker, zip_members
 from inspector.audit.pickles import MAX_OPS, Global, scan_pickle
+from inspector.audit.subject import is_partial_name
 from inspector.errors import InspectorError
 from inspector.formats.sniff import recognise
 from inspector.record import Record
@@ -13,7 +14,7 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any, Final
+    from typing import Final
 
     from inspector.audit.subject import Subject
     from inspector.sources import Source
@@ -256,7 +257,7 @@ def _candidates(subject: Subject) -> Iterator[str]:
     for entry in subject.entries:
         if entry.kind != "file" or entry.name in models or entry.name in subject.documents:
             continue
-        if entry.name.startswith((".git/", ".cache/", "blobs/")):
+        if entry.name.startswith((".git/", ".cache/", "blobs/")) or is_partial_name(entry.name):
             continue
         if not entry.path and not entry.name.lower().endswith((*MAYBE_PICKLE, ".npz", ".keras")):
             continue  # a remote file: a request each
@@ -268,9 +269,11 @@ def _candidates(subject: Subject) -> Iterator[str]:
 
 def examine(subject: Subject) -> tuple[Found, ...]:
     """Everything that was found in a subject's files. Read once; the rules of the family share it."""
-    held = _last.get("subject")
-    if held is not None and held[0] is subject:
-        return held[1]
+    found: tuple[Found, ...] = subject.cached("code", lambda: _examine_all(subject))
+    return found
+
+
+def _examine_all(subject: Subject) -> tuple[Found, ...]:
     out: list[Found] = []
     allowed = _Allowance()
     for name in _candidates(subject):
@@ -279,9 +282,4 @@ def examine(subject: Subject) -> tuple[Found, ...]:
                 out += _examine(source, name, allowed)
         except (InspectorError, KeyError):
             continue  # what cannot be opened is reported by the rules on files
-    result = tuple(out)
-    _last["subject"] = (subject, result)
-    return result
-
-
-_last: dict[str, tuple[Any, tuple[Found, ...]]] = {}
+    return tuple(out)

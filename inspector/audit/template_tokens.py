@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from inspector.audit.subject import Subject
     from inspector.audit.templates import Analysed
 
+# No language model has fewer tokens: below, it is a toy or a cut, and what it lacks proves nothing.
+SMALLEST: Final = 1000
 MAX_VOCAB: Final = 1 << 20
 MAX_VOCAB_NBYTES: Final = 32 << 20
 # `<|im_start|>`, `<｜User｜>`: shapes that nobody writes for anything but a special token.
@@ -28,12 +30,12 @@ _ENDING: Final = re.compile(
 
 
 class Vocabulary(Record):
-    """What a file says of its tokens: which of `wanted` it has, and its end-of-sequence token."""
+    """Which of the wanted tokens a vocabulary has, and its markers. `is_whole`: large enough to be a real model's."""
 
     has: frozenset[str]
     eos: str
     bos: str
-    add_bos: bool
+    is_whole: bool
 
 
 def _gguf_vocabulary(subject: Subject, name: str, wanted: frozenset[str]) -> Vocabulary | None:
@@ -54,7 +56,8 @@ def _gguf_vocabulary(subject: Subject, name: str, wanted: frozenset[str]) -> Voc
     known = isinstance(tokens, tuple | LongArray) and len(_head(tokens)) > 0
     if not known or _too_long(tokens):
         return None
-    return Vocabulary(frozenset(has), names[0], names[1], meta.get("tokenizer.ggml.add_bos_token") is True)
+    length = tokens.length if isinstance(tokens, LongArray) else len(_head(tokens))
+    return Vocabulary(frozenset(has), names[0], names[1], length >= SMALLEST)
 
 
 def _head(tokens: Any) -> tuple[Any, ...]:
@@ -87,27 +90,42 @@ def _content(value: Any) -> str:
 
 
 def _folder_vocabulary(subject: Subject, wanted: frozenset[str]) -> Vocabulary | None:
-    """From tokenizer.json and tokenizer_config.json together."""
-    tokenizer, config = subject.json("tokenizer.json"), subject.json("tokenizer_config.json")
+    """From tokenizer.json, searched and not parsed, and tokenizer_config.json."""
+    config = subject.json("tokenizer_config.json")
     config = config if isinstance(config, dict) else {}
-    if not isinstance(tokenizer, dict):
+    raw = _raw_tokenizer(subject)
+    if not raw:
         return None
-    added = tokenizer.get("added_tokens")
-    names = {_content(t) for t in added} if isinstance(added, list) else set()
     decoder = config.get("added_tokens_decoder")
-    names |= {_content(t) for t in decoder.values()} if isinstance(decoder, dict) else set()
-    model = tokenizer.get("model")
-    vocab = model.get("vocab") if isinstance(model, dict) else None
-    if isinstance(vocab, dict):
-        names |= {w for w in wanted if w in vocab}
-    elif isinstance(vocab, list):  # unigram: pairs of piece and score
-        names |= {v[0] for v in vocab if isinstance(v, list) and v and v[0] in wanted}
-    else:
-        return None
+    names = {_content(t) for t in decoder.values()} if isinstance(decoder, dict) else set()
+    names |= {word for word in wanted if any(form in raw for form in _spellings(word))}
     return Vocabulary(
-        frozenset(names), _content(config.get("eos_token")), _content(config.get("bos_token")),
-        config.get("add_bos_token") is True,
-    )  # fmt: skip
+        frozenset(names),
+        _content(config.get("eos_token")),
+        _content(config.get("bos_token")),
+        raw.count(b":") >= SMALLEST,
+    )
+
+
+def _spellings(word: str) -> tuple[bytes, ...]:
+    """How JSON may write a word."""
+    import json
+
+    return json.dumps(word).encode(), json.dumps(word, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _raw_tokenizer(subject: Subject) -> bytes:
+    """The bytes of tokenizer.json; nothing where there is none, or one without a vocabulary."""
+    from inspector.errors import InspectorError
+
+    if not any(e.name == "tokenizer.json" and e.kind == "file" and e.size <= MAX_VOCAB_NBYTES for e in subject.entries):
+        return b""
+    try:
+        with subject.open_source("tokenizer.json") as source:
+            raw = source.read_at(0, source.size)
+    except InspectorError:
+        return b""
+    return raw if b'"vocab"' in raw else b""
 
 
 def _written(tree: Any) -> tuple[set[str], str]:
@@ -151,10 +169,6 @@ def _vocabulary(subject: Subject, found: Analysed, wanted: frozenset[str]) -> Vo
     return _folder_vocabulary(subject, wanted) if "/" not in found.template.file else None
 
 
-def _has_its_own(vocabulary: Vocabulary) -> bool:
-    return bool(_SPECIAL.search(vocabulary.eos) or _SPECIAL.search(vocabulary.bos) or vocabulary.has)
-
-
 def problems(subject: Subject) -> Iterator[Hit]:
     """Tokens that are not there, turns that never end, a beginning written twice. Doubtful cases are left alone."""
     parts = [(f, *_written(f.parsed.tree)) for f in analyse(subject)[:16] if f.parsed.tree is not None]
@@ -176,11 +190,14 @@ def _judge(found: Analysed, written: set[str], text: str, vocabulary: Vocabulary
     missing = sorted(written - vocabulary.has - {vocabulary.eos, vocabulary.bos})
     if missing:
         names = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 else "")
-        yield Hit(where, f"writes special tokens that the vocabulary does not have: {names}")
+        severity = "warning" if vocabulary.is_whole or vocabulary.has else "info"
+        yield Hit(where, f"writes special tokens that the vocabulary does not have: {names}", severity=severity)
     default = found.template.name == "default" or found.template.where.endswith(GGUF_KEY)
     speaks = "assistant" in text or "role" in text or "messages" in text
     if default and vocabulary.eos and speaks and not _ENDING.search(text) and vocabulary.eos not in text:
-        yield Hit(where, f"never ends a turn: neither {vocabulary.eos} nor any other special token is written")
+        severity = "warning" if vocabulary.is_whole else "info"
+        what = f"never ends a turn: neither {vocabulary.eos} nor any other special token is written"
+        yield Hit(where, what, severity=severity)
     bos = vocabulary.bos
     doubled = bos and (bos + bos) in found.template.text
     if doubled or re.search(

@@ -36,6 +36,9 @@ _JSON_NAMES: Final = (
     "preprocessor_config.json",
     "config.json",
     "generation_config.json",
+    "image_processor_config.json",
+    "video_preprocessor_config.json",
+    "chat_templates.json",
 )
 
 
@@ -178,15 +181,17 @@ class Analysed(Record):
 
 def analyse(subject: Subject) -> tuple[Analysed, ...]:
     """Every template parsed once, equal ones shared, within a limit on the whole."""
-    held = _last.get("subject")
-    if held is not None and held[0] is subject:
-        return held[1]
+    found: tuple[Analysed, ...] = subject.cached("templates", lambda: _analyse(collect(subject)))
+    return found
+
+
+def _analyse(templates: tuple[Template, ...]) -> tuple[Analysed, ...]:
     from inspector.audit.template_code import signs_of, signs_of_text
 
     done: dict[str, tuple[Parsed, tuple[Sign, ...]]] = {}
     left = MAX_ALL
     out = []
-    for template in collect(subject):
+    for template in templates:
         text = template.text
         if text not in done:
             if template.length > len(text) or len(text) > MAX_PARSED:
@@ -199,10 +204,4 @@ def analyse(subject: Subject) -> tuple[Analysed, ...]:
             signs = tuple(signs_of_text(text[: 1 << 20])) if parsed.tree is None else signs_of(parsed.tree)
             done[text] = parsed, signs
         out.append(Analysed(template, *done[text]))
-    result = tuple(out)
-    _last["subject"] = (subject, result)
-    return result
-
-
-# The rules of one family ask for the same trees one after the other: the last subject's are kept.
-_last: dict[str, tuple[Subject, tuple[Analysed, ...]]] = {}
+    return tuple(out)

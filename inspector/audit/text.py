@@ -40,8 +40,9 @@ def template_code(subject: Subject) -> Iterator[Hit]:
     """
     for found in analyse(subject):
         code = sorted((s for s in found.signs if s.kind == "code"), key=lambda s: s.severity != "error")
-        for sign in code[:MOST_SIGNS]:
-            yield Hit(_at(found, sign.line), sign.what, severity=sign.severity)
+        if code:
+            more = f" (and {len(code) - 1} more like it)" if len(code) > 1 else ""
+            yield Hit(_at(found, code[0].line), code[0].what + more, severity=code[0].severity)
 
 
 @rule("TX002", "template-hidden", severity="warning", hint="compare it with the template of the original model")
