@@ -264,6 +264,8 @@ def _other_pools(result: Estimate, placement: Placement, tp: int) -> list[str]:
     gpu, device = placement.gpus[0], result.devices[0].device
     held = {w: sum(x.nbytes for x in result.lines if x.device == device and x.what == w) for w in WHATS}
     reserve = sglang_reserve(gpu.capacity, ranks=tp)
+    if reserve >= gpu.capacity:  # SGLang would not start on so small a device
+        return []
     sglang = sglang_pool(gpu.capacity, held["weights"], token, reserve=reserve)
     tensorrt = tensorrt_pool(gpu.capacity, held["weights"] + held["compute"] + held["overhead"], token)
     return [
