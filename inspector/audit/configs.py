@@ -106,7 +106,7 @@ def _is_other(prefix: str) -> bool:
 
 def _counts(k: HfConfig, keys: tuple[str, ...]) -> set[int]:
     """Every count of layers that the config gives under any of these keys."""
-    found = {m.get(key) for m in (k.inner, k.outer) for key in keys}
+    found = [m.get(key) for m in (k.inner, k.outer) for key in keys]
     return {n for n in found if isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 31}
 
 

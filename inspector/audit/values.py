@@ -33,13 +33,13 @@ _NAN_BYTES: Final[Mapping[str, tuple[int, int]]] = {
     "F8_E4M3": (0x7F, 0x7F), "F8_E4M3FNUZ": (0xFF, 0x80), "F8_E5M2FNUZ": (0xFF, 0x80), "F8_E8M0": (0xFF, 0xFF),
 }  # fmt: skip
 # Where the scales of a block lie: (byte, type) each. ggml-common.h; what ggml_validate_row_data looks at (b11434).
+# NVFP4 has none here: every byte is a valid scale of its.
 _SCALES: Final[Mapping[str, tuple[tuple[int, str], ...]]] = {
     **dict.fromkeys(("Q4_0", "Q5_0", "Q8_0", "IQ4_NL", "IQ4_XS", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S",
                      "IQ1_S", "Q1_0", "Q2_0"), ((0, "F16"),)),
     **dict.fromkeys(("Q4_1", "Q5_1", "Q8_1", "Q4_K", "Q5_K"), ((0, "F16"), (2, "F16"))),
     "Q2_K": ((80, "F16"), (82, "F16")), "Q3_K": ((108, "F16"),), "Q6_K": ((208, "F16"),), "Q8_K": ((0, "F32"),),
     "TQ1_0": ((52, "F16"),), "TQ2_0": ((64, "F16"),), "MXFP4": ((0, "F8_E8M0"),),
-    "NVFP4": tuple((i, "F8_E4M3") for i in range(4)),
 }  # fmt: skip
 _WIDTHS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
 # Zero by design: the second half of a fresh adapter, and tables that are not weights.
