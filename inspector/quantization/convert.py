@@ -22,6 +22,7 @@ from inspector.quantization.convert_rules import (
     is_tower,
     n_extra_blocks,
     n_layers,
+    nested,
     renamed,
     rewrites,
     stack_name,
@@ -67,7 +68,8 @@ _KEYS: Final = (
 
 def gguf_arch(config: Mapping[str, Any]) -> str:
     """The GGUF architecture of a config.json. Raises UnsupportedArchitecture where the converter knows none."""
-    classes = [str(name) for name in config.get("architectures") or ()]
+    named = config.get("architectures")
+    classes = [str(name) for name in named] if isinstance(named, list | tuple) else []
     for name in classes:
         if name in GGUF_ARCH_OF_CLASS:
             return GGUF_ARCH_OF_CLASS[name]
@@ -85,7 +87,7 @@ def gguf_tensors_from_hf(
     `outtype`: F16, BF16 or F32, as in `--outtype`. Raises UnsupportedArchitecture.
     """
     arch = gguf_arch(config)
-    flat = {**config, **(config.get("text_config") or config.get("llm_config") or {})}
+    flat = {**config, **(nested(config, "text_config") or nested(config, "llm_config"))}
     stored = tuple(tensors)
     quantization = quantization_of((config, flat))
     source, packed_notes = unpacked(stored, quantization)
@@ -169,11 +171,14 @@ def _rewritten(
 
 def _made_of(arch: str, config: Mapping[str, Any], name: str, shape: Shape, notes: list[str]) -> list[Named]:
     try:
-        return rewrites(arch, config, name, shape)
+        made = rewrites(arch, config, name, shape)
     except (KeyError, IndexError, TypeError, ValueError, ZeroDivisionError):
-        # The config lacks what the rewrite needs, or the tensor has not the rank that the converter expects.
-        notes.append(f"no GGUF name for {name}: its shape {list(shape)} does not go with the config")
-        return []
+        made = None
+    if made is not None and all(type(dim) is int and dim >= 0 for _, dims in made for dim in dims):
+        return made
+    # The config lacks what the rewrite needs, or says it in words, or the tensor has not the rank that is expected.
+    notes.append(f"no GGUF name for {name}: its shape {list(shape)} does not go with the config")
+    return []
 
 
 def _without_expert(name: str) -> str | None:
@@ -201,9 +206,9 @@ def _gguf_keys(arch: str, config: Mapping[str, Any], n_blocks: int, n_extra: int
     keys: dict[str, Any] = {"general.architecture": arch, f"{arch}.block_count": n_blocks}
     if n_extra:
         keys[f"{arch}.nextn_predict_layers"] = n_extra
-    nested = {**config, **(config.get("attn_config") or {}), **(config.get("ffn_config") or {})}
+    flat = {**config, **nested(config, "attn_config"), **nested(config, "ffn_config")}
     for key, sources in _KEYS:
-        value = first(nested, *sources)
+        value = first(flat, *sources)
         if value is not None:
             keys[f"{arch}.{key}"] = value
     return keys

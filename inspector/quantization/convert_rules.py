@@ -59,13 +59,19 @@ def first(config: Mapping[str, Any], *names: str) -> Any:
     return next((config[name] for name in names if config.get(name) is not None), None)
 
 
+def nested(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A mapping inside the config; empty where there is none, or something else."""
+    found = config.get(name)
+    return found if isinstance(found, dict | MappingProxyType) else {}
+
+
 def n_layers(config: Mapping[str, Any]) -> int:
     """Layers that the config counts."""
     return _count(first(config, "num_hidden_layers", "n_layer", "n_layers", "num_layers"))
 
 
 def _count(value: Any) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if type(value) is int and value > 0 else 0
 
 
 # Architectures whose converter keeps the layers for multi-token prediction that the config counts; the rest drop them.
@@ -114,7 +120,7 @@ def _mtp_name(name: str, config: Mapping[str, Any]) -> str:
     """Qwen's `mtp.*` as the layers that follow the model's own (conversion/qwen.py)."""
     parts = name.removeprefix("model.").split(".", 3)
     if _is_mtp_layer(parts):
-        return f"model.layers.{n_layers(config) + int(parts[2])}.{parts[3]}"
+        return f"model.layers.{n_layers(config) + int(parts[2][:9])}.{parts[3]}"
     if len(parts) == 3 and parts[0] == "mtp" and parts[1] in _MTP_NAMES:
         return f"=blk.{n_layers(config)}.nextn.{_MTP_NAMES[parts[1]]}.{parts[2]}"
     return name
@@ -328,23 +334,27 @@ def stack_name(name: str) -> str:
 def rope_parameters(config: Mapping[str, Any]) -> Mapping[str, Any]:
     """The rotary settings, under the key of today or of before."""
     found = first(config, "rope_parameters", "rope_scaling") or {}
-    return found.get("full_attention") or found if isinstance(found, dict) else {}
+    if not isinstance(found, dict | MappingProxyType):
+        return {}
+    return nested(found, "full_attention") or found
 
 
 def extra_tensors(arch: str, config: Mapping[str, Any]) -> list[Named]:
     """Tables that the converter computes from the config: one factor for each rotary frequency."""
     rope = rope_parameters(config)
     kind = str(first(rope, "rope_type", "type") or "").lower()
-    heads, width = first(config, "num_attention_heads", "n_head"), first(config, "hidden_size", "n_embd")
-    head_dim = config.get("head_dim") or (width // heads if heads and width else 0)
+    heads = _count(first(config, "num_attention_heads", "n_head"))
+    width = _count(first(config, "hidden_size", "n_embd"))
+    head_dim = _count(config.get("head_dim")) or (width // heads if heads else 0)
     if kind == "llama3" and arch in _LLAMA3_ROPE:
         return [("rope_freqs.weight", (head_dim // 2,))]
-    if arch in {"phi3", "phimoe"} and rope.get("long_factor"):
-        n = len(rope["long_factor"])
+    factors = rope.get("long_factor")
+    if arch in {"phi3", "phimoe"} and isinstance(factors, list | tuple):
+        n = len(factors)
         return [("rope_factors_long.weight", (n,)), ("rope_factors_short.weight", (n,))]
     if arch == "gemma4" and kind == "proportional":
         # 512 is the config class's own default (transformers 5.24, Gemma4TextConfig).
-        return [("rope_freqs.weight", (int(config.get("global_head_dim") or 512) // 2,))]
+        return [("rope_freqs.weight", ((_count(config.get("global_head_dim")) or 512) // 2,))]
     return []
 
 
