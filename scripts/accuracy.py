@@ -16,6 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from typing import IO, Any, NamedTuple
 
 from inspector.checkpoint import Checkpoint
@@ -398,7 +399,6 @@ def print_engine(engine: str, samples: list[Sample]) -> None:
                 row += [percent(quantile(errors, 0.5)), percent(errors[-1])] if errors else ["", ""]
             rows.append(row)
         print_table(head, rows, set(range(1, len(head))))
-    print()
 
 
 def _exact_of(samples: list[Sample]) -> str:
@@ -408,28 +408,35 @@ def _exact_of(samples: list[Sample]) -> str:
     return f"{sum(s.exact for s in claimed):,} / {len(claimed):,}" if samples else ""
 
 
-def measure(engine: str) -> list[Sample]:
-    """All samples of an engine; a refusal where the engine gave a figure is a figure that is not claimed."""
-    samples: list[Sample] = []
-    for source in ENGINES[engine][1]:
-        try:
-            samples += source()
-        except InspectorError as error:
-            sys.exit(f"error: {source.__name__}: {error}")
-    return samples
+def measure(engine: str, source: Callable[[], Iterable[Sample]]) -> tuple[str, list[Sample]]:
+    """All samples of one source. A refusal where the engine gave a figure ends everything."""
+    try:
+        return engine, list(source())
+    except InspectorError as error:
+        raise SystemExit(f"error: {source.__name__}: {error}") from None
+
+
+def measure_all(engines: Iterable[str]) -> dict[str, list[Sample]]:
+    """Samples by engine, sources side by side in processes of their own."""
+    found: dict[str, list[Sample]] = {name: [] for name in engines}
+    jobs = [(name, source) for name in found for source in ENGINES[name][1]]
+    with ProcessPoolExecutor(max_workers=min(len(jobs), os.cpu_count() or 1)) as pool:
+        for engine, samples in pool.map(measure, *zip(*jobs, strict=True)):
+            found[engine] += samples
+    return found
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--summary", action="store_true", help="one table: a line a part of each engine")
+    parser.add_argument("--summary", action="store_true", help="only the first table: a line a part of each engine")
     parser.add_argument("--engine", choices=ENGINES, help="only this one")
     args = parser.parse_args()
-    measured = {name: measure(name) for name in ([args.engine] if args.engine else ENGINES)}
-    if args.summary:
-        print_summary(measured)
-        return 0
-    for engine, samples in measured.items():
-        print_engine(engine, samples)
+    measured = measure_all([args.engine] if args.engine else ENGINES)
+    print_summary(measured)
+    if not args.summary:
+        for engine, samples in measured.items():
+            print()
+            print_engine(engine, samples)
     return 0
 
 
