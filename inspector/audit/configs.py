@@ -195,12 +195,15 @@ def _head_faults(d: Described) -> Iterator[str]:
     if any(key in k.inner for key in ("kv_lora_rank", "block_configs", "global_head_dim", "swa_head_dim")):
         return  # heads of several sizes
     head_dim, n_heads, n_kv = k.head_dim, k.count("num_attention_heads"), k.count("num_key_value_heads")
+    sizes = {head_dim or 0}
+    if not k.has("head_dim") and n_heads:  # a class default: take an equal share of the width as well
+        sizes.add((k.count("hidden_size") or 0) // n_heads)
     for pattern, key, factors in _PROJECTIONS:
         n = n_heads if key == "num_attention_heads" else n_kv or n_heads
         if not n or not head_dim:
             continue
         rows = [t for name, t in d.tensors.items() if pattern.search(name) and not _is_other(name) and _is_plain(t)]
-        if rows and all(t.shape[0] not in {n * head_dim * f for f in factors} for t in rows):
+        if rows and all(t.shape[0] not in {n * size * f for size in sizes for f in factors} for t in rows):
             shown = rows[0]
             yield f"{n:,} heads of {head_dim:,} ({key}), {shown.name} has {shown.shape[0]:,} rows"
 
