@@ -113,6 +113,8 @@ class Sparse(Latent):
         lid = self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
         lid.k_idxs = self.input(I64, r.n_tokens, name="lid_k_idxs")
         lid.mask = self.mask(r.n_ctx_seq, half=True)
+        if self.idx_dim <= 0:
+            raise LookupError("attention.indexer.key_length")
         n = 64
         while self.idx_dim % (2 * n) == 0:
             n *= 2
