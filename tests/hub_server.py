@@ -179,12 +179,15 @@ class _Base(BaseHTTPRequestHandler):
         self.push(body)
 
     def push(self, body):
-        with self.hub.lock:  # before writing: a client that has read the answer may look at once
-            self.hub.body_bytes += len(body)
-        try:
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True
+        for start in range(0, len(body), 1 << 16):
+            piece = body[start : start + (1 << 16)]
+            with self.hub.lock:  # before writing: a client that has read the answer may look at once
+                self.hub.body_bytes += len(piece)
+            try:
+                self.wfile.write(piece)
+            except OSError:
+                self.close_connection = True
+                return
 
     def record(self):
         with self.hub.lock:

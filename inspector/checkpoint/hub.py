@@ -272,7 +272,14 @@ def _no_such_file(name: str, repo: Repo) -> NotFound:
     return NotFound(f"{repo.repo} has no file {name} at {repo.revision or 'main'}", hint=hint)
 
 
-def reopen(target: Target, checkpoint: Checkpoint, name: str, *, cache_folder: str | None = None) -> Source:
+def reopen(
+    target: Target,
+    checkpoint: Checkpoint,
+    name: str,
+    *,
+    cache_folder: str | None = None,
+    client: Client | None = None,
+) -> Source:
     """A file of a checkpoint that was opened from the Hub, its cache or an address, by the file's name there."""
     from inspector.sources.cache import find_snapshot
     from inspector.sources.http import Client
@@ -281,15 +288,17 @@ def reopen(target: Target, checkpoint: Checkpoint, name: str, *, cache_folder: s
     from inspector.sources.ranges import RangeSource
 
     if target.kind == "url":
-        return RangeSource(Client(), target.url, name=name)
-    folder = (target.file or "").rpartition("/")[0] if basename(target.file or "") == name else target.file or ""
+        return RangeSource(client or Client(), target.url, name=name)
+    folder = target.file or ""
+    if "." in basename(folder):  # a file was named: its folder
+        folder = folder.rpartition("/")[0]
     path = f"{folder}/{name}" if folder else name
     found = find_snapshot(cache_folder or _cache_folder(), target.repo, checkpoint.revision or target.revision)
     if found and os.path.lexists(local := os.path.join(found, path)):
         return LocalSource(local, name=name)
     size = next((f.size for f in checkpoint.files if f.name == name), None)
     repo = Repo(target.repo, target.revision, checkpoint.revision or "main", {path: RepoFile(path, size)})
-    return open_file(Client(), repo, path)
+    return open_file(client or Client(), repo, path)
 
 
 # --- files on any server -------------------------------------------------------------------------------------------

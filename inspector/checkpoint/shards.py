@@ -51,6 +51,28 @@ def index_shards(index: Any, name: str, gathering: Gathering) -> list[str] | Non
     return [shard for shard in shards if not unsafe_path(shard)]
 
 
+def _plain_name(name: str) -> str | None:
+    """A file's name without the variant in it, or None where there is none.
+
+    diffusers (utils/hub_utils.py, _add_variant) and transformers (utils/hub.py, add_variant): `model.fp16.safetensors`,
+    `model-00001-of-00002.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors`.
+    """
+    stem = name.rpartition(".")[0]
+    split = split_name(name)
+    if split:
+        base, dot, _ = split[0].rpartition(".")
+        return base + name[len(split[0]) :] if dot else None
+    base, dot, _ = stem.rpartition(".")
+    return base + name[len(stem) :] if dot else None
+
+
+def variants_of(entries: list[Entry]) -> list[Entry]:
+    """The files that are others of these in another type: theirs is the same name with a variant in it."""
+    names = {e.name for e in entries}
+    # split_name knows no `-00001-of-00002.fp16.safetensors`: its plain name is a shard's all the same
+    return [e for e in entries if _plain_name(e.name) in names]
+
+
 def _weights(entries: list[Entry]) -> list[Entry]:
     return sorted(entries, key=lambda e: e.name)
 
@@ -76,6 +98,9 @@ def open_safetensors_folder(weights: list[Entry], listing: Listing, gathering: G
     `model.safetensors` wins over an index that does not name it, as in transformers; then the index; then shard names;
     then, with a config.json, all files together (as vLLM loads them). Raises SeveralModels, FormatError, SourceError.
     """
+    variants = variants_of(weights)
+    gathering.set_aside("twin", variants)
+    weights = [e for e in weights if e not in variants]
     index_name = pick_index(gathering.documents)
     shards = index_shards(gathering.documents[index_name], index_name, gathering) if index_name else None
     whole = next((e for e in weights if e.name == "model.safetensors"), None)
