@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from inspector.audit.archives import Budget, Inflated, Member, locate, open_member, tar_members, unpacker, zip_members
+from inspector.audit.pickle_names import is_known_danger
 from inspector.audit.pickles import MAX_OPS, Global, scan_pickle
 from inspector.audit.subject import is_partial_name
 from inspector.errors import InspectorError
@@ -33,7 +34,7 @@ _TORCH_BIN: Final = re.compile(
 _NOT_WEIGHTS: Final = frozenset({"empty", "lfs", "html", "xml", "json-error", "error-text", "zeros"})
 _ARCHIVES: Final = frozenset({"7z", "rar", "zstd"})
 # The first instruction of pickles of protocol 0 and 1, which have no magic.
-_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGi\x85"
+_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBC\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
 _TEXT_NAMES: Final = (
     ".md", ".txt", ".py", ".json", ".jsonl", ".yml", ".yaml", ".html", ".csv", ".jinja", ".jinja2", ".gitattributes",
     ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".wav", ".mp3", ".mp4", ".parquet",
@@ -93,6 +94,8 @@ def _old_pickle(read_at: ReadAt, size: int, where: str, allowed: _Allowance) -> 
     """A pickle without a magic: only what runs to its end, or imports something by a plausible name, counts as one."""
     scan = scan_pickle(read_at, size, budget=min(allowed.ops, MAX_OPS))
     names = [g for g in scan.globals if all(p.isidentifier() and p.isascii() for p in g.path.split("."))]
+    if not where.lower().endswith(PICKLE_NAMES):  # a list of words may begin like one
+        names = [g for g in names if is_known_danger(g)]
     if (scan.n_pickles and scan.end + 64 >= size) or names:
         allowed.ops = max(0, allowed.ops - scan.n_ops)
         return Found(where, "pickle", tuple(names), scan.problem)

@@ -7,6 +7,7 @@ takes is allowed: torch/_weights_only_unpickler.py, 2.9.
 
 from __future__ import annotations
 
+import re
 import struct
 
 from inspector.record import Record
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 WINDOW: Final = 1 << 16
-MAX_OPS: Final = 600_000  # a checkpoint of 10,000 tensors has 300,000
+MAX_OPS: Final = 500_000  # a checkpoint of 10,000 tensors has 300,000
 MAX_TEXT: Final = 1024
 MAX_STACK: Final = 200_000
 MAX_GLOBALS: Final = 2_000
@@ -362,6 +363,27 @@ _STEPS: Final[dict[int, Callable[[Machine, int], None]]] = {
 }  # fmt: skip
 
 
+# Instructions that name a module of attacks: GLOBAL and INST by line, short strings for STACK_GLOBAL.
+_RAW: Final = re.compile(
+    rb"[ci](?P<line>(?:os|posix|nt|subprocess|builtins|__builtin__|sys|runpy|importlib|socket|pty|shutil|ctypes|_pickle|"
+    rb"pickle|webbrowser|code|torch\.hub)(?:\.\w+)*)\n(?P<attr>\w{1,60})\n|"
+    rb"\x8c.(?P<text>os|posix|nt|subprocess|builtins|runpy|importlib|socket|pty|shutil|ctypes|_pickle|webbrowser)\x94?"
+    rb"\x8c.(?P<name>\w{1,60})(?:\x94)?\x93",
+    re.DOTALL,
+)
+MAX_SEARCHED: Final = 16 << 20
+
+
+def _search(machine: Machine, read_at: Callable[[int, int], bytes], start: int) -> None:
+    """What cannot be followed instruction by instruction is searched for the names that attacks use."""
+    at = start
+    while at < start + MAX_SEARCHED and (raw := read_at(at, 1 << 20)):
+        for match in _RAW.finditer(raw):
+            module, name = match["line"] or match["text"], match["attr"] or match["name"]
+            machine.called(machine.note(_text(module), _text(name), at + match.start()))
+        at += max(len(raw) - 256, 1) if len(raw) == 1 << 20 else len(raw)
+
+
 def _plausible(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
@@ -387,6 +409,7 @@ def scan_pickle(read_at: Callable[[int, int], bytes], size: int, *, budget: int 
             cut = machine.left <= 0
             if n < needed or cut:
                 problem = words
+                _search(machine, read_at, reader.offset)
             else:  # raw numbers read as instructions: only what reads like a name is kept
                 new = {k: g for k, g in machine.found.items() if k not in before and _plausible(g.path)}
                 machine.found = {**before, **new}

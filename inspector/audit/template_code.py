@@ -485,23 +485,18 @@ def signs_of(tree: nodes.Node) -> tuple[Sign, ...]:
     return Walk(tree).run()
 
 
-_TAGS: Final = re.compile(r"\{\{.{0,2000}?\}\}|\{%.{0,2000}?%\}", re.DOTALL)
+_IN_TEXT: Final = re.compile(_DUNDER_INSIDE.pattern + r"|\|\s*attr\b|\.popen\(|\bsubprocess\.|\b__import__\b")
 
 
 def signs_of_text(text: str) -> Iterator[Sign]:
     """For templates that cannot be parsed: names of internals inside their tags."""
-    end = 0
-    for match in _TAGS.finditer(text):
-        tag = match.group()
-        found = _DUNDER_INSIDE.search(tag) or _ATTR.search(tag)
-        if found is not None:
+    n = 0
+    for tried, match in enumerate(_IN_TEXT.finditer(text)):
+        before = text[max(0, match.start() - 2000) : match.start()]
+        if max(before.rfind("{{"), before.rfind("{%")) > max(before.rfind("}}"), before.rfind("%}")):
             line = text.count("\n", 0, match.start()) + 1
-            yield Sign(
-                "code", "error", line, f"names {_short(found.group().strip())} (in a template that cannot be parsed)"
-            )
-            end += 1
-            if end >= 3:
-                return
-
-
-_ATTR: Final = re.compile(r"\|\s*attr\b|\bos\.popen\b|\.popen\(|\bsubprocess\.|\b__import__\b")
+            what = f"names {_short(match.group().strip())} (in a template that cannot be parsed)"
+            yield Sign("code", "error", line, what)
+            n += 1
+        if n >= 3 or tried > 200:
+            return

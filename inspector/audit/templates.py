@@ -25,21 +25,10 @@ if TYPE_CHECKING:
 GGUF_KEY: Final = "tokenizer.chat_template"
 # The largest honest templates have 30 KiB. Above MAX_PARSED a template is a finding and is searched as text only:
 # jinja2's parser takes up to 7 s a MiB. MAX_ALL is what one audit parses in all.
-MAX_PARSED: Final = 96 << 10
-MAX_ALL: Final = 160 << 10
-MAX_TEMPLATES: Final = 256
-# Template files that differ from these in name are not loaded by anyone.
-_JSON_NAMES: Final = (
-    "tokenizer_config.json",
-    "chat_template.json",
-    "processor_config.json",
-    "preprocessor_config.json",
-    "config.json",
-    "generation_config.json",
-    "image_processor_config.json",
-    "video_preprocessor_config.json",
-    "chat_templates.json",
-)
+MAX_PARSED: Final = 64 << 10
+MAX_ALL: Final = 128 << 10
+MAX_SEARCHED: Final = 2 << 20
+MAX_TEMPLATES: Final = 10_000
 
 
 class Template(Record):
@@ -110,7 +99,7 @@ def _from_document(document: Document) -> Iterator[Template]:
         extra = "additional_chat_templates/" in document.name
         name = base.rsplit(".", 1)[0] if extra or not base.startswith("chat_template") else "default"
         yield from _make(document.name, document.text, document.name, name=name, source="jinja")
-    elif base in _JSON_NAMES and isinstance(document.value, dict):
+    elif isinstance(document.value, dict):
         for key in ("chat_template", "chat_templates"):
             if key in document.value:
                 yield from _from_value(f"{document.name}: {key}", document.value[key], document.name)
@@ -189,19 +178,20 @@ def _analyse(templates: tuple[Template, ...]) -> tuple[Analysed, ...]:
     from inspector.audit.template_code import signs_of, signs_of_text
 
     done: dict[str, tuple[Parsed, tuple[Sign, ...]]] = {}
-    left = MAX_ALL
+    left, searched = MAX_ALL, MAX_SEARCHED
     out = []
     for template in templates:
         text = template.text
         if text not in done:
             if template.length > len(text) or len(text) > MAX_PARSED:
                 parsed = Parsed(None, "large", f"{template.length:,} characters")
-            elif len(text) > left:
+            elif len(text) + 200 > left:
                 parsed = Parsed(None, "skipped", "more templates than are looked into")
             else:
-                left -= len(text)
+                left -= len(text) + 200
                 parsed = parse(text)
-            signs = tuple(signs_of_text(text[: 1 << 20])) if parsed.tree is None else signs_of(parsed.tree)
+            signs = tuple(signs_of_text(text[:searched])) if parsed.tree is None else signs_of(parsed.tree)
+            searched -= 0 if parsed.tree else min(len(text), searched)
             done[text] = parsed, signs
         out.append(Analysed(template, *done[text]))
     return tuple(out)

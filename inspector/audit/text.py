@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from inspector.formats.modelfile import ModelFile
 
 MOST_SIGNS: Final = 5
+MAX_COMPARED: Final = 1 << 20
 
 
 def _at(found: Analysed, line: int) -> str:
@@ -54,7 +55,7 @@ def template_hidden(subject: Subject) -> Iterator[Hit]:
     another order than it runs. Joiners inside emoji and in scripts that need them are left alone.
     """
     for found in analyse(subject):
-        text = found.template.text
+        text = found.template.text[: 1 << 20]
         places = hidden_in(text)
         if places:
             line = text.count("\n", 0, places[0]) + 1
@@ -101,6 +102,8 @@ def template_differs(subject: Subject) -> Iterator[Hit]:
             continue
         # transformers takes the .jinja file where there are both
         other = beside.get("jinja") or beside["json"]
+        if t.length > MAX_COMPARED or other.template.length > MAX_COMPARED:
+            continue  # a finding of its own
         if _lines(t.text) != _lines(other.template.text):
             yield Hit(t.where, f"differs from the template in {other.template.where}")
 

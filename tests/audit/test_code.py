@@ -241,6 +241,19 @@ def test_a_broken_pickle_is_an_error(tmp_path, raw):
     assert codes(tmp_path) == {("CD003", "warning"), ("CD004", "error")}
 
 
+def test_joblib_arrays_are_searched_behind(tmp_path):
+    wrapped = b"\x80\x04cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}b" + b"\xff\x00" * 50
+    (tmp_path / "m.joblib").write_bytes(wrapped + b"u.")
+    assert codes(tmp_path) == {("CD003", "warning"), ("CD004", "warning")}
+    (tmp_path / "m.joblib").write_bytes(wrapped + EVIL["protocol 4 STACK_GLOBAL"][2:])
+    assert ("CD002", "error") in codes(tmp_path)
+
+
+def test_padding_does_not_hide_code(tmp_path):
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + b"N0" * 700_000 + EVIL_PKL[2:])
+    assert codes(tmp_path) == CODE | {("CD004", "error")}
+
+
 def test_code_before_the_break_is_still_found(tmp_path):
     (tmp_path / "x.pt").write_bytes(EVIL_PKL[:-1] + b"\xff\xff")
     assert codes(tmp_path) == CODE | {("CD004", "error")}
@@ -353,6 +366,7 @@ def test_honest_folders_are_silent(tmp_path):
         "openvino_model.bin": "\x00\x01" * 300,
         "onnx/model.onnx_data": "c" * 1000,
         "spiece.model": "(abc",
+        "labels": "cat\ndog\nbird\n",
         "Notice": "copyright\nby us\nand others",
     }.items():
         path = tmp_path / name
