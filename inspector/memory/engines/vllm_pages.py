@@ -199,6 +199,8 @@ def _hybrid_blocks(caches: Sequence[Cache], s: Setup, facts: ModelFacts) -> tupl
     mla = any(isinstance(c, LatentCache) for c in attention)
     first = attention[0]
     token = _latent_token(first, s, indexed=False) if isinstance(first, LatentCache) else _kv_token(first, s)
+    if not token:
+        raise WorkloadError("vLLM cannot page an attention cache whose tokens take no bytes")
     step = max(block, 128) if mla else block
     page = max(_state_page(c, s, facts) for c in states)
     block = max(block, step * _cdiv(page, step * token))

@@ -36,5 +36,5 @@ def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Ass
         return True
     try:
         return bool(flash_in_place(facts, effective, assignment))
-    except (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError, AssertionError):
+    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
         return True  # a graph that cannot be built says nothing of where its nodes would run

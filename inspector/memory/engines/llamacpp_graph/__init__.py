@@ -41,7 +41,7 @@ def compute_buffers(
             return _on_devices(facts, effective, assignment)
         graph, grade = build(Model(facts), run_of(effective))
         return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
-    except (LookupError, AttributeError, TypeError, ValueError, ZeroDivisionError, AssertionError):
+    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
         return None  # weights or keys that the graph needs are missing or malformed
 
 
