@@ -9,6 +9,7 @@ from inspector.errors import InspectorError, WorkloadError
 from inspector.memory.estimate import Workload
 from inspector.memory.fit_search import last_fit
 from inspector.memory.fit_spaces import Space, space_of
+from inspector.memory.placement import device_names
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT: Final = 32768  # asked for where nothing is asked and the model was trained for as much
 LEAST_CONTEXT: Final = 4096  # a context that nobody fixed gives way down to here
+_MACHINES: Final = ("Jetson", "GB10", "Ryzen")  # memory that comes with a computer around it, as Apple's does
 DEFAULT_FLOOR: Final = "Q4_K_M"
 
 
@@ -135,6 +137,14 @@ class Option(Record):
         return self.space.levels[self.level]
 
 
+def _weight_on_host(option: Option) -> int:
+    """What is not all on the devices is slow by its size: smaller is better, down to the smallest quant wanted."""
+    c = option.space.candidate
+    if option.level_name not in {"experts", "layers"}:
+        return 0
+    return -c.nbytes if c.above_floor is False else c.nbytes
+
+
 # name: (what is wanted, in words; how far an option is from it: smaller is better)
 CRITERIA: Final[Mapping[str, tuple[str, Callable[[Option], float]]]] = {
     "layers": ("no layers on the host", lambda o: o.level_name == "layers"),
@@ -142,10 +152,13 @@ CRITERIA: Final[Mapping[str, tuple[str, Callable[[Option], float]]]] = {
     "context": ("the context wanted", lambda o: not o.as_asked),
     "kv8": ("8 bits of cache", lambda o: o.space.kv_bits(o.kv) < 8),
     "host": ("nothing on the host", lambda o: o.level_name != "all"),
+    "lean": ("less on the host", _weight_on_host),
     "quant": ("larger quant", lambda o: -o.space.candidate.nbytes),
     "length": ("longer context", lambda o: 0 if o.as_asked else -o.kv),
     "kv": ("finer cache", lambda o: o.kv),
 }
+# criteria that an option meets or does not
+WISHES: Final = ("layers", "floor", "context", "kv8", "host", "kv")
 # what people may name in --prefer: the criteria that it brings to the front
 PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
     "offload": ("layers", "host"), "quant": ("quant",), "context": ("context",), "kv": ("kv",),
@@ -298,6 +311,7 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
     """
     if not candidates:
         raise InspectorError("nothing to choose from")
+    ask = ask.replace(gpus=tuple(g.replace(name=n) for g, n in zip(ask.gpus, device_names(ask.gpus), strict=True)))
     memo: dict[Any, Any] = {}
     spaces, refusals = [], []
     for candidate in candidates:
@@ -323,18 +337,35 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
 
 
 def _choose(options: list[Option], ask: Ask, best: Candidate, *, one_each: bool) -> list[Choice]:
-    chosen: list[Choice] = []
-    for option in options:
-        if len(chosen) >= ask.most:
-            break
-        if one_each and any(c.candidate is option.space.candidate for c in chosen):
-            continue
-        if _is_idle(option, chosen, ask):
-            continue
-        choice = _choice(option, ask, best)
-        if choice is not None and not _beaten(choice, chosen):
-            chosen.append(choice)
-    return chosen
+    """The best; then, for each wish that it does not fulfil, the best that does; then the next best, up to `most`."""
+    chosen: dict[int, Choice] = {}
+    tried: dict[int, Choice | None] = {}
+
+    def take(wanted: Callable[[Option], bool]) -> None:
+        for i, option in enumerate(options):
+            if i in chosen or not wanted(option) or _is_idle(option, chosen.values(), ask):
+                continue
+            if i not in tried:
+                tried[i] = _choice(option, ask, best)
+            choice = tried[i]
+            if choice is not None and not _beaten(choice, chosen.values()):
+                chosen[i] = choice
+                return
+
+    def is_new(option: Option) -> bool:
+        return not (one_each and any(c.candidate is option.space.candidate for c in chosen.values()))
+
+    take(lambda _: True)
+    first = options[min(chosen)] if chosen else None
+    for wish in WISHES if first else ():
+        far = CRITERIA[wish][1]
+        if len(chosen) < ask.most and all(far(options[i]) > 0 for i in chosen):
+            take(lambda option, far=far: far(option) <= 0)  # type: ignore[misc]
+    before = -1
+    while before < len(chosen) < ask.most and chosen:
+        before = len(chosen)
+        take(is_new)
+    return [chosen[i] for i in sorted(chosen)]
 
 
 def _least(spaces: Iterable[Space], ask: Ask) -> Lack:
@@ -356,7 +387,7 @@ def _smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
 
     if found is None:
         return None
-    rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple"]  # those come with a machine around them
+    rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
     rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve, gpu.capacity))
     alone = ask.replace(
         n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,

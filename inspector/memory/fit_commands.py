@@ -61,7 +61,8 @@ def _llama_settings(choice: Choice) -> list[str]:
     for flag, value in (("-np", w.n_seqs), ("-b", w.n_batch), ("-ub", w.n_ubatch)):
         words += [flag, str(value)] if value is not None else []
     words += {True: ["--kv-unified"], False: ["--no-kv-unified"], None: []}[w.kv_unified]
-    words += ["-fa", "on" if choice.estimate.effective["flash_attn"] else "off"]
+    if w.flash_attn is not None or choice.estimate.effective["flash_attn"]:  # else llama.cpp turns it off by itself
+        words += ["-fa", "off" if w.flash_attn is False else "on"]
     words += ["--swa-full"] if w.swa_full else []
     return words + ([] if p.kv_offload else ["--no-kv-offload"])
 

@@ -70,6 +70,8 @@ class LlamaSpace(Space):
         self.server = bool(self.arguments().get("server", True))
         self.names = device_names(ask.gpus)
         self.levels = self._levels()
+        if self.used(self.workload(CONTEXT_PAD, 0), Placement(gpus=ask.gpus)) is None:
+            raise WorkloadError(f"{candidate.label}: llama.cpp's compute buffers cannot be known for this model")
 
     def arguments(self) -> dict[str, Any]:
         """llama-server's defaults, unless said otherwise."""
@@ -110,7 +112,7 @@ class LlamaSpace(Space):
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         used = dict.fromkeys((HOST, *assignment.devices), 0)
         if compute:
-            sizes, parts = self._compute(sizes, placement, assignment)
+            parts = self._compute(sizes, placement, assignment)
             if parts is None:
                 return None
             for device, n in parts.items():
@@ -131,21 +133,22 @@ class LlamaSpace(Space):
         for device in assignment.block_devices():
             used[device] += s.every
 
-    def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> tuple[Sizes, Mapping[str, int] | None]:
-        """Compute buffers by device, made once for all quants; flash attention as llama.cpp resolves it."""
+    def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> Mapping[str, int] | None:
+        """Compute buffers by device, made once for all quants of a model."""
         where = (self.sums.shape, plain.blocks, plain.output, placement.n_cpu_moe, placement.kv_offload)
-        key = (*where, *sizes.as_effective().values())
-        found = self.memo.get(key)
-        if found is None:
+        settings = sizes.as_effective()
+        key = (*where, *settings.values())
+        if key not in self.memo:
             facts, assignment = self.candidate.facts, self._assign(placement)
-            flash_key = (*where, "flash", sizes.flash_attn_auto, sizes.kv_unified, sizes.type_k, sizes.type_v)
-            if flash_key not in self.memo:  # whatever the context
-                self.memo[flash_key] = flash_stays(facts, sizes.as_effective(), assignment)
-            if not self.memo[flash_key]:
-                sizes = sizes.replace(flash_attn=False, flash_attn_auto=False)
-            resolved = sizes.replace(flash_attn_auto=False)
-            parts = compute_parts(facts, resolved.as_effective(), assignment)
-            found = self.memo[key] = (sizes, None if parts is None else parts[0])
+            # whether flash attention stays on is asked once for all contexts
+            flash = (*where, sizes.flash_attn_auto, sizes.kv_unified, sizes.type_k, sizes.type_v)
+            if flash not in self.memo:
+                self.memo[flash] = flash_stays(facts, settings, assignment)
+            if self.memo[flash]:
+                settings["flash_attn_auto"] = False
+            parts = compute_parts(facts, settings, assignment)
+            self.memo[key] = None if parts is None else parts[0]
+        found: Mapping[str, int] | None = self.memo[key]
         return found
 
     def _assign(self, placement: Placement) -> Assignment:

@@ -111,6 +111,8 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
     elif found.lack is not None:
         lines += _lack_lines(found.lack)
     lines += ["", *_smallest(found)]
+    if commands and commands[0].memory is not None:
+        lines.append(f"  choice 1 line by line: {escape(commands[0].memory)}")
     for note in found.notes:
         lines += _wrapped(f"note: {escape(note)}", width)
     return lines
