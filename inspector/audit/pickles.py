@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 WINDOW: Final = 1 << 16
-MAX_OPS: Final = 500_000  # a checkpoint of 10,000 tensors has 300,000
+MAX_OPS: Final = 500_000  # PyTorch writes 32 a tensor
 MAX_TEXT: Final = 1024
 MAX_STACK: Final = 200_000
 MAX_GLOBALS: Final = 2_000
@@ -179,8 +179,9 @@ class Machine:
         known = isinstance(module, str) and isinstance(name, str)
         found = Global(module if known else "?", name if known else "?", offset)
         key = (found.module, found.name)
-        if len(self.found) < MAX_GLOBALS or key in self.found:
-            self.found.setdefault(key, found)
+        self.found.setdefault(key, found)
+        if len(self.found) > MAX_GLOBALS:
+            raise _Broken(f"more than {MAX_GLOBALS:,} different imports")
         return found
 
     def called(self, value: Any) -> None:
@@ -380,7 +381,8 @@ def _search(machine: Machine, read_at: Callable[[int, int], bytes], start: int) 
     while at < start + MAX_SEARCHED and (raw := read_at(at, 1 << 20)):
         for match in _RAW.finditer(raw):
             module, name = match["line"] or match["text"], match["attr"] or match["name"]
-            machine.called(machine.note(_text(module), _text(name), at + match.start()))
+            key = (_text(module), _text(name))
+            machine.found.setdefault(key, Global(*key, at + match.start(), called=True))
         at += max(len(raw) - 256, 1) if len(raw) == 1 << 20 else len(raw)
 
 
@@ -406,7 +408,7 @@ def scan_pickle(read_at: Callable[[int, int], bytes], size: int, *, budget: int 
         except (_End, _Broken) as error:
             words = str(error) if isinstance(error, _Broken) else "it breaks off within the pickle"
             needed = 5 if machine.magic else 1
-            cut = machine.left <= 0
+            cut = machine.left <= 0 or len(machine.found) > MAX_GLOBALS
             if n < needed or cut:
                 problem = words
                 _search(machine, read_at, reader.offset)

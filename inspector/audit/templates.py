@@ -26,7 +26,7 @@ GGUF_KEY: Final = "tokenizer.chat_template"
 # The largest honest templates have 30 KiB. Above MAX_PARSED a template is a finding and is searched as text only:
 # jinja2's parser takes up to 7 s a MiB. MAX_ALL is what one audit parses in all.
 MAX_PARSED: Final = 64 << 10
-MAX_ALL: Final = 128 << 10
+MAX_ALL: Final = 96 << 10
 MAX_SEARCHED: Final = 2 << 20
 MAX_TEMPLATES: Final = 10_000
 
