@@ -29,6 +29,7 @@ _NOT_TEXT: Final = (
 )  # fmt: skip
 # Marks of layers that predict further tokens (DeepSeek-V3, GLM-4.5, MiMo …): beyond num_hidden_layers by design.
 _AHEAD: Final = ("eh_proj", "enorm", "hnorm", "shared_head", "mtp", "nextn")
+_MOST_AHEAD: Final = 64
 _LAYER_KEYS: Final = (
     *ALIASES["num_hidden_layers"], "num_decoder_layers", "encoder_layers", "decoder_layers", "num_encoder_layers",
 )  # fmt: skip
@@ -41,11 +42,18 @@ _CAUSAL: Final = ("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")
 
 
 class Described(Record):
-    """A folder's weights beside the config.json that describes them."""
+    """A folder's weights beside the config.json that describes them.
+
+    `outer`: the tensors outside numbered blocks; `attention`: those of attention within them; `stacks`: which blocks
+    there are under each prefix.
+    """
 
     group: Group
     config: HfConfig
     tensors: Mapping[str, TensorInfo]
+    outer: Mapping[str, TensorInfo]
+    attention: Mapping[str, TensorInfo]
+    stacks: Mapping[str, set[int]]
 
     @property
     def name(self) -> str:
@@ -55,7 +63,7 @@ class Described(Record):
 
 def _described(subject: Subject) -> tuple[Described, ...]:
     return tuple(
-        Described(g, HfConfig(config), tensors)
+        Described(g, HfConfig(config), tensors, *_sorted(tensors))
         for g in groups(subject)
         if isinstance(config := subject.json(f"{g.prefix}config.json"), dict)
         and "_class_name" not in config  # a part of a diffusers pipeline: other keys
@@ -78,30 +86,34 @@ def described(subject: Subject) -> tuple[Described, ...]:
 # --- layers -------------------------------------------------------------------------------------------------------
 
 
-class _Stack:
-    """The numbered blocks under one prefix; those with a mark of prediction-ahead layers apart."""
-
-    def __init__(self) -> None:
-        self.found: set[int] = set()
-        self.ahead: set[int] = set()
-
-
-def _stacks(tensors: Mapping[str, TensorInfo]) -> dict[str, _Stack]:
-    stacks: dict[str, _Stack] = {}
-    for name in tensors:
-        match = _STACK.match(name)
-        if match is None or any(word in name for word in _NOT_TEXT[:11]) or _is_other(match.group(0)):
+def _sorted(
+    tensors: Mapping[str, TensorInfo],
+) -> tuple[dict[str, TensorInfo], dict[str, TensorInfo], dict[str, set[int]]]:
+    """What lies outside blocks, what is attention, and the blocks of the text model, in one pass over all names."""
+    outer: dict[str, TensorInfo] = {}
+    attention: dict[str, TensorInfo] = {}
+    stacks: dict[str, set[int]] = {}
+    match = _STACK.match
+    for name, tensor in tensors.items():
+        found = match(name)
+        if found is None:
+            outer[name] = tensor
             continue
-        stack = stacks.setdefault(name[: match.start(1)], _Stack())
-        number = int(match.group(1))
-        stack.found.add(number)
-        if any(mark in name[match.end() :] for mark in _AHEAD):
-            stack.ahead.add(number)
-    return stacks
+        stacks.setdefault(name[: found.start(1)], set()).add(int(found.group(1)))
+        if "att" in name:
+            attention[name] = tensor
+    return outer, attention, {prefix: numbers for prefix, numbers in stacks.items() if not _is_other(prefix)}
 
 
 def _is_other(prefix: str) -> bool:
     return any(word in prefix for word in _NOT_TEXT)
+
+
+def _ahead(d: Described, prefix: str, beyond: set[int]) -> set[int]:
+    """Which of the blocks beyond the count predict further tokens, by the names of their tensors."""
+    starts = tuple(f"{prefix}{i}." for i in sorted(beyond)[:_MOST_AHEAD])
+    named = [n for n in d.tensors if n.startswith(starts)] if starts else []
+    return {i for i in beyond for n in named if n.startswith(f"{prefix}{i}.") and any(mark in n for mark in _AHEAD)}
 
 
 def _counts(k: HfConfig, keys: tuple[str, ...]) -> set[int]:
@@ -110,15 +122,15 @@ def _counts(k: HfConfig, keys: tuple[str, ...]) -> set[int]:
     return {n for n in found if isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 31}
 
 
-def _layer_fault(stack: _Stack, stated: set[int], n_ahead: int, *, whole: bool) -> str:
+def _layer_fault(found: set[int], ahead: set[int], stated: set[int], n_ahead: int, *, whole: bool) -> str:
     n = max(stated)
-    beyond = sorted(i for i in stack.found - stack.ahead if i >= n + n_ahead)
+    beyond = [i for i in found - ahead if i >= n + n_ahead]
     if beyond:
         return f"num_hidden_layers is {n:,}, and there are layers up to {max(beyond):,}"
-    top = max(stack.found - stack.ahead or stack.found) + 1
-    if whole and top not in stated and not any(top == s + n_ahead or len(stack.found) == s for s in stated):
-        return f"num_hidden_layers is {n:,}, and there are tensors of {len(stack.found):,} layers only"
-    gaps = [i for i in range(top) if i not in stack.found] if top < 10_000 else []
+    top = max(found - ahead or found) + 1
+    if whole and top not in stated and not any(top == s + n_ahead or len(found) == s for s in stated):
+        return f"num_hidden_layers is {n:,}, and there are tensors of {len(found):,} layers only"
+    gaps = [i for i in range(top) if i not in found] if top < 10_000 else []
     if whole and gaps:
         return f"no tensors of layer {gaps[0]}" + (f" and {len(gaps) - 1:,} more" if len(gaps) > 1 else "")
     return ""
@@ -137,8 +149,10 @@ def config_layers(subject: Subject) -> Iterator[Hit]:
         if not stated or "block_configs" in d.config.inner:  # searched architectures leave blocks out
             continue
         n_ahead = max(_counts(d.config, _AHEAD_KEYS), default=0)
-        for stack in _stacks(d.tensors).values():
-            if fault := _layer_fault(stack, stated, min(n_ahead, 64), whole=d.group.is_whole):
+        whole = d.group.is_whole
+        for prefix, found in d.stacks.items():
+            ahead = _ahead(d, prefix, {i for i in found if i >= max(stated)})
+            if fault := _layer_fault(found, ahead, stated, min(n_ahead, _MOST_AHEAD), whole=whole):
                 yield Hit(d.name, fault)
 
 
@@ -152,8 +166,7 @@ def _is_plain(t: TensorInfo) -> bool:
 
 def _embedding(d: Described) -> TensorInfo | None:
     """The text embedding, or None where several could be it."""
-    found = [t for n, t in d.tensors.items() if _EMBEDDING.search(n) and not _is_other(n) and _is_plain(t)]
-    tops = [t for t in found if not _STACK.match(t.name)]
+    tops = [t for n, t in d.outer.items() if _EMBEDDING.search(n) and not _is_other(n) and _is_plain(t)]
     return tops[0] if len({t.shape for t in tops}) == 1 else None
 
 
@@ -202,7 +215,7 @@ def _head_faults(d: Described) -> Iterator[str]:
         n = n_heads if key == "num_attention_heads" else n_kv or n_heads
         if not n or not head_dim:
             continue
-        rows = [t for name, t in d.tensors.items() if pattern.search(name) and not _is_other(name) and _is_plain(t)]
+        rows = [t for name, t in d.attention.items() if pattern.search(name) and not _is_other(name) and _is_plain(t)]
         if rows and all(t.shape[0] not in {n * size * f for size in sizes for f in factors} for t in rows):
             shown = rows[0]
             yield f"{n:,} heads of {head_dim:,} ({key}), {shown.name} has {shown.shape[0]:,} rows"
@@ -217,7 +230,7 @@ def config_heads(subject: Subject) -> Iterator[Hit]:
     """
     for d in described(subject):
         hidden, n = d.config.count("hidden_size"), d.config.count("num_attention_heads")
-        if hidden and n and hidden % n and not d.config.has("head_dim") and _STACK.match(next(iter(d.tensors), "")):
+        if hidden and n and hidden % n and not d.config.has("head_dim") and d.attention:
             yield Hit(d.name, f"hidden_size {hidden:,} cannot be shared among {n:,} heads (num_attention_heads)")
             continue
         for fault in _head_faults(d):
@@ -254,7 +267,7 @@ def missing_head(subject: Subject) -> Iterator[Hit]:
     Why it matters: the head stays at random values: the model answers noise. Tied embeddings need none.
     """
     for d in described(subject):
-        if not d.group.is_whole or _has_head(d.tensors) or not _says_untied(d.config) or not _wants_head(d.config):
+        if not d.group.is_whole or _has_head(d.outer) or not _says_untied(d.config) or not _wants_head(d.config):
             continue
         if _embedding(d) is not None and f"{d.group.prefix}modules.json" not in subject.documents:
             yield Hit(d.name, "tie_word_embeddings is false, and there is no lm_head")

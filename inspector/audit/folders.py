@@ -49,7 +49,7 @@ def index_not_json(subject: Subject) -> Iterator[Hit]:
         if document.error:
             yield Hit(name, document.error)
         elif weight_map(document.value) is None:
-            yield Hit(name, "weight_map is not an object of file names")
+            yield Hit(name, "weight_map is not an object of file names, or names more than any model has")
 
 
 @rule("FD002", "index-path", severity="error", hint="do not load this folder; get it from its source again")
@@ -235,7 +235,7 @@ def document_not_json(subject: Subject) -> Iterator[Hit]:
         if name.endswith(INDEX_SUFFIX) or not name.endswith(".json"):
             continue
         if document.unexamined:
-            yield Hit(name, f"not examined: {document.error}", severity="warning")
+            yield Hit(name, f"not examined: {document.error.removeprefix('not examined: ')}")
         elif document.error:
             yield Hit(name, document.error)
         elif name.rpartition("/")[2] == "config.json" and not isinstance(document.value, dict):

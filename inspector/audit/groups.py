@@ -15,13 +15,14 @@ if TYPE_CHECKING:
 
 SUFFIX = ".safetensors"
 INDEX_SUFFIX = ".index.json"
+MAX_SHARDS = 10_000  # different files of one index; the largest models have some hundreds
 
 
 class Group(Record):
     """One folder's weights: `files` by name within it, `indexes` likewise; `prefix` is "" or "folder/".
 
     `names`: everything that lies there, read or not. `owners`: tensor → file, of the files that the index names (all,
-    where there is none); `twice`: tensors that two of them hold, with both.
+    where there is none); `twice`: tensors that two of them hold, with both. `named`: all files that any index names.
     """
 
     prefix: str
@@ -32,11 +33,7 @@ class Group(Record):
     owners: Mapping[str, str]
     twice: tuple[tuple[str, str, str], ...]
     members: frozenset[str]
-
-    @property
-    def named(self) -> frozenset[str]:
-        """All files that any index names."""
-        return frozenset(shard for m in self.maps.values() for shard in m.values())
+    named: frozenset[str]
 
     @property
     def is_whole(self) -> bool:
@@ -63,9 +60,10 @@ def sound(file: AuditedFile) -> bool:
 def weight_map(value: Any) -> Mapping[str, str] | None:
     """The tensors and files of an index, or None where it is not an index."""
     found = value.get("weight_map") if isinstance(value, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(v, str) for v in found.values()):
+    if not isinstance(found, dict):
         return None
-    return found
+    shards = {v if isinstance(v, str) else None for v in found.values()}
+    return None if None in shards or len(shards) > MAX_SHARDS else found
 
 
 def _members(files: Mapping[str, AuditedFile], maps: Mapping[str, Mapping[str, str]]) -> frozenset[str]:
@@ -86,10 +84,11 @@ def _owners(
     twice: list[tuple[str, str, str]] = []
     for name in sorted(members):
         file = files.get(name)
-        for t in file.model.tensors if file is not None and file.model is not None else ():
-            other = owners.setdefault(t.name, name)
-            if other != name:
-                twice.append((t.name, other, name))
+        own = [t.name for t in file.model.tensors] if file is not None and file.model is not None else []
+        if owners and not owners.keys().isdisjoint(own):
+            twice += [(n, owners[n], name) for n in dict.fromkeys(own) if n in owners]
+            own = [n for n in own if n not in owners]
+        owners.update(dict.fromkeys(own, name))
     return owners, twice
 
 
@@ -103,7 +102,8 @@ def _group(subject: Subject, prefix: str, names: frozenset[str], files: Mapping[
     maps = {name: m for name, d in indexes.items() if (m := weight_map(d.value)) is not None}
     members = _members(files, maps)
     owners, twice = _owners(files, members)
-    return Group(prefix, files, names, indexes, maps, owners, tuple(twice), members)
+    named = frozenset(shard for m in maps.values() for shard in m.values())
+    return Group(prefix, files, names, indexes, maps, owners, tuple(twice), members, named)
 
 
 def _folder_of(name: str) -> str:

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 
 MAX_ENTRIES: Final = 20_000
 MAX_DEPTH: Final = 4
-# Documents are decoded whole, at up to four bytes a character; all of one folder together are held at once.
-MAX_DOCUMENT: Final = 16 << 20
-MAX_DOCUMENTS: Final = 64 << 20
+# Documents are decoded whole, at up to four bytes a character; all of one folder together are held at once. The
+# largest honest ones: 1.2 MB (tokenizer_config.json of Gemma), 20 MB (the index of 200,000 tensors).
+MAX_DOCUMENT: Final = 8 << 20
+MAX_INDEX: Final = 32 << 20
+MAX_DOCUMENTS: Final = 16 << 20
 MAX_N_DOCUMENTS: Final = 500
-# Headers of all files together: some 400,000 tensors. The largest models have 20 MiB of them.
+# Headers of all files together. The largest models have 210,000 tensors in 25 MiB of headers.
 MAX_HEADERS: Final = 48 << 20
+MAX_TENSORS: Final = 300_000
 MODEL_SUFFIXES: Final = (".gguf", ".safetensors")
 _HEX: Final = frozenset("0123456789abcdef")
 PARTIAL_SUFFIXES: Final = (".incomplete", ".part", ".aria2", ".crdownload", ".download")
@@ -227,20 +230,21 @@ def _read_model(entry: Entry) -> AuditedFile:
 
 def read_models(entries: Iterable[Entry]) -> tuple[AuditedFile, ...]:
     """The headers of all weight files, until they take more than an audit may hold."""
-    files, total = [], 0
+    files, total, n_tensors = [], 0, 0
     for entry in entries:
-        if total > MAX_HEADERS:
-            words = f"not examined: the headers before it take {total:,} bytes"
+        if total > MAX_HEADERS or n_tensors > MAX_TENSORS:
+            words = f"not examined: the files before it have {total:,} bytes of headers, {n_tensors:,} tensors"
             files.append(AuditedFile(entry.name, entry.path, entry.size, None, None, words, "limit"))
             continue
         files.append(file := _read_model(entry))
-        total += file.model.header_bytes if file.model is not None else 0
+        if file.model is not None:
+            total, n_tensors = total + file.model.header_bytes, n_tensors + len(file.model.tensors)
     return tuple(files)
 
 
 def read_document(source: Source, *, name: str) -> Document:
     """A JSON document as transformers reads it, within bounds; a template as text."""
-    if source.size > MAX_DOCUMENT:
+    if source.size > (MAX_INDEX if name.endswith(INDEX_SUFFIX) else MAX_DOCUMENT):
         words = f"{source.size:,} bytes: more than a document should have"
         return Document(name, source.size, None, words, unexamined=True)
     raw = source.read_at(0, source.size)
@@ -267,9 +271,10 @@ def read_documents(entries: Iterable[Entry]) -> dict[str, Document]:
     documents: dict[str, Document] = {}
     total = 0
     for entry in entries:
-        total += entry.size
+        weight = entry.size // 2 if entry.name.endswith(INDEX_SUFFIX) else entry.size
+        total += weight
         if total > MAX_DOCUMENTS or len(documents) >= MAX_N_DOCUMENTS:
-            total -= entry.size
+            total -= weight
             words = "not examined: too many documents, or too large ones, before it"
             documents[entry.name] = Document(entry.name, entry.size, None, words, unexamined=True)
         else:

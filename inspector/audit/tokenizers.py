@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from inspector.audit.subject import Subject
 
 MAX_TOKENIZER: Final = 64 << 20
+MAX_TOKENS: Final = 1_000_000  # the largest vocabularies have some 300,000
 _STRING: Final = rb'"(?:[^"\\]|\\.)*+"' if hasattr(re, "NOFLAG") else rb'"(?:[^"\\]|\\.)*"'
 _ENTRY: Final = re.compile(rb"\s*" + _STRING + rb"\s*:\s*(\d{1,18})\s*,?", re.DOTALL)
 _VOCAB: Final = re.compile(rb'"vocab"\s*:\s*([{\[])')
@@ -20,8 +21,9 @@ _PIECE: Final = re.compile(rb"\s*\[\s*" + _STRING + rb"\s*,\s*-?[\d.eE+-]+\s*\]\
 
 
 def _largest_of_map(raw: bytes, at: int) -> int:
-    largest = -1
-    while found := _ENTRY.match(raw, at):
+    largest, n = -1, 0
+    while n < MAX_TOKENS and (found := _ENTRY.match(raw, at)):
+        n += 1
         largest = max(largest, int(found.group(1)))
         at = found.end()
     return largest
@@ -29,7 +31,7 @@ def _largest_of_map(raw: bytes, at: int) -> int:
 
 def _largest_of_list(raw: bytes, at: int) -> int:
     n = 0
-    while found := _PIECE.match(raw, at):
+    while n < MAX_TOKENS and (found := _PIECE.match(raw, at)):
         n += 1
         at = found.end()
     return n - 1

@@ -252,7 +252,7 @@ def test_a_config_of_200_mb_is_not_read(tmp_path):
     folder = llama_folder(tmp_path)
     with open(folder / "config.json", "wb") as file:
         file.truncate(200 << 20)
-    assert ("FD010", "warning") in found(folder)
+    assert ("FD010", "error") in found(folder)
 
 
 def test_a_config_of_infinities_is_read_as_transformers_reads_it(tmp_path):
