@@ -66,12 +66,12 @@ def quantize_size(
       inspector quantize-size ./Qwen3-8B/ --to nf4 --lora-rank 16
     """
     from inspector.facts import read_facts
-    from inspector.memory.quantize_size import adapter_nbytes, quantized_size
+    from inspector.memory.quantize_size import adapter_nbytes, quantized_sizes
     from inspector.report import quantize_size as report
 
     names = _targets(to)
     facts = read_facts(open_target(target))
-    results = [quantized_size(facts, name, **options) for name in names]
+    results = quantized_sizes(facts, names, **options)
     adapter = adapter_nbytes(facts, lora_rank) if lora_rank else None
     if as_json:
         outcome.write_json(report.quantize_json(target, results, adapter))

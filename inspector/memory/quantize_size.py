@@ -13,7 +13,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -95,8 +95,8 @@ def as_gguf(facts: ModelFacts) -> tuple[Quantizable, tuple[str, ...], str]:
     return converted, (*notes, *converted.notes), converted.grade
 
 
-def _mix(facts: ModelFacts, to: str, options: Mapping[str, Any]) -> QuantizedSize:
-    model, notes, grade = as_gguf(facts)
+def _mix(converted: tuple[Quantizable, tuple[str, ...], str], to: str, options: Mapping[str, Any]) -> QuantizedSize:
+    model, notes, grade = converted
     mix = predict_mix(model, to, **options)
     if mix.refused:
         return QuantizedSize(mix.to, None, mix.n_params, grade, notes=(*notes, *mix.notes), refused=mix.refused)
@@ -126,8 +126,8 @@ def matrices(facts: ModelFacts) -> tuple[tuple[Matrix, ...], int, int, tuple[str
     return tuple(chosen), kept_nbytes, kept_params, notes
 
 
-def _layout(facts: ModelFacts, to: str) -> QuantizedSize:
-    chosen, kept_nbytes, kept_params, notes = matrices(facts)
+def _layout(split: tuple[tuple[Matrix, ...], int, int, tuple[str, ...]], to: str) -> QuantizedSize:
+    chosen, kept_nbytes, kept_params, notes = split
     found = predict_layout(to, chosen, kept_nbytes=kept_nbytes, kept_params=kept_params)
     said = (*notes, *found.notes, "embeddings, head, router and norms stay at 16 bits")
     if found.skipped:
@@ -141,9 +141,21 @@ def quantized_size(facts: ModelFacts, to: str, **options: Any) -> QuantizedSize:
     `options`: imatrix, pure, output_tensor_type, token_embedding_type, tensor_types, leave_output, allow_requantize.
     Raises WorkloadError for an unknown type, FactsError where tensors are not known.
     """
-    if to.lower() in SCHEMES and to.upper() not in QUANT_TARGETS:
-        return _layout(facts, to)
-    return _mix(facts, to, options)
+    return quantized_sizes(facts, (to,), **options)[0]
+
+
+def quantized_sizes(facts: ModelFacts, names: Iterable[str], **options: Any) -> list[QuantizedSize]:
+    """`quantized_size` for several types; the model's tensors are worked out once (they may be a hundred thousand)."""
+    converted = split = None
+    results = []
+    for to in names:
+        if to.lower() in SCHEMES and to.upper() not in QUANT_TARGETS:
+            split = split or matrices(facts)
+            results.append(_layout(split, to))
+        else:
+            converted = converted or as_gguf(facts)
+            results.append(_mix(converted, to, options))
+    return results
 
 
 def adapter_nbytes(facts: ModelFacts, rank: int) -> int:

@@ -212,7 +212,7 @@ def _hqq(x: _Layer) -> tuple[str, int | None]:
     per_byte = {8: 1, 6: 1, 5: 1, 4: 2, 2: 4, 1: 8}
     if bits == 3:
         return "hqq", nbytes // 4 * 10
-    return "hqq", nbytes * per_byte[bits] if bits in per_byte else None
+    return "hqq", nbytes * per_byte[bits] if isinstance(bits, int) and bits in per_byte else None
 
 
 def _quanto(x: _Layer) -> tuple[str, int | None]:
@@ -308,7 +308,7 @@ def unpack(tensors: Iterable[TensorInfo], config: Mapping[str, Any]) -> tuple[Lo
 
 
 def _present_aux(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """The endings of scales and the like that occur at all: in a plain checkpoint none do, and nobody looks for them."""
+    """The endings of scales and the like that occur at all: in a plain checkpoint none do."""
     every = tuple({e for aux in _AUX.values() for e in aux})
     odd = [name for name in names if name.endswith(every)]
     return {ending: tuple(e for e in aux if any(n.endswith(e) for n in odd)) for ending, aux in _AUX.items()}
@@ -345,7 +345,7 @@ def _packed_row(x: _Layer) -> LogicalTensor:
         scheme, n = _RULES[ending](x)
         name = packed.name if ending == ".weight" else x.stem if ending == "_blocks" else x.stem + ".weight"
         stored = (packed.name, *(x.stem + e for e in x.beside))
-    if x.config.get("quant_method") in _UNCOUNTED and x.dtype in _CODES:
+    if str(x.config.get("quant_method")) in _UNCOUNTED and x.dtype in _CODES:
         n = None
     nbytes = (packed.nbytes or 0) + sum(t.nbytes or 0 for t in x.beside.values())
     return LogicalTensor(name, scheme, n, nbytes, stored)

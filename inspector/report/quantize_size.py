@@ -38,7 +38,7 @@ def quantize_lines(target: str, results: Sequence[QuantizedSize], *, width: int,
     rows = [("type", "size", "bytes", "bits/weight", "saved", "grade", "quality")]
     for r in results:
         if r.nbytes is None:
-            rows.append((r.to, "refused", "", "", "", "", r.refused or ""))
+            rows.append((r.to, "refused", "", "", "", "", escape(r.refused or "")))
             continue
         saved = f"{r.reduction * 100:.1f}%" if r.reduction is not None else ""
         bits = f"{r.bits_per_weight:.2f}" if r.bits_per_weight is not None else ""
