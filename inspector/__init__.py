@@ -10,11 +10,14 @@ Names are loaded when they are first used: importing the package costs next to n
 
 from __future__ import annotations
 
+from inspector.version import __version__
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspector.audit.api import audit as audit
     from inspector.checkpoint import Checkpoint as Checkpoint
     from inspector.checkpoint import open_checkpoint as inspect  # noqa: F401
+    from inspector.diff import diff as diff
     from inspector.errors import FactsError as FactsError
     from inspector.errors import FormatError as FormatError
     from inspector.errors import InspectorError as InspectorError
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Placement as Placement
     from inspector.memory.estimate import Workload as Workload
 
-__version__ = "0.1.0"
 
 # name: (module, name in it)
 _PUBLIC = {

@@ -1,4 +1,4 @@
-"""Two checkpoints → what changed: metadata, config, facts, and tensors added, removed, renamed, reshaped, requantised."""
+"""Two checkpoints → what changed: metadata, config, facts, tensors added, removed, renamed, reshaped, requantised."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Client:
         from huggingface_hub import constants
         from huggingface_hub.utils import get_session, get_token  # type: ignore[attr-defined,unused-ignore]
 
-        from inspector import __version__
+        from inspector.version import __version__
 
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
         self.timeout = float(constants.HF_HUB_DOWNLOAD_TIMEOUT or 10)
