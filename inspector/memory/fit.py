@@ -393,11 +393,11 @@ def _smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
         n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,
         workload=found.workload,
     )  # fmt: skip
-    memo: dict[Any, Any] = {}
-    candidate, n_ctx = found.candidate, found.n_ctx
+    n_ctx = found.n_ctx
+    space = space_of(found.candidate, alone.replace(gpus=(rows[0].replace(name="alone"),)), {})
 
     def holds(gpu: Gpu) -> bool:
-        space = space_of(candidate, alone.replace(gpus=(gpu.replace(name="alone"),)), memo)
+        space.ask = alone.replace(gpus=(gpu.replace(name="alone"),))
         return space.attempt(n_ctx, 0, "all").excess <= 0
 
     low, high = 0, len(rows)

@@ -65,7 +65,6 @@ class LlamaSpace(Space):
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         self.sums = Sums(candidate, self.n_layers)
         self.memo = memo
-        self._caches: dict[Any, Any] = {}
         super().__init__(candidate, ask)
         self.server = bool(self.arguments().get("server", True))
         self.names = device_names(ask.gpus)
@@ -160,14 +159,15 @@ class LlamaSpace(Space):
         rule = (rf"blk\.({layers}){EXPERTS}", HOST)
         return assign(placement.replace(n_cpu_moe=0, overrides=(rule,)), self.n_layers)
 
-    def _cache_sums(self, sizes: Sizes) -> dict[int, int]:
-        """Bytes of caches by layer."""
-        found = self._caches.get(sizes)
-        if found is None:
-            found = {}
+    def _cache_sums(self, sizes: Sizes) -> Mapping[int, int]:
+        """Bytes of caches by layer, the same for all quants of a model."""
+        key = (self.sums.shape, *sizes.as_effective().values())
+        if ("caches", key) not in self.memo:
+            made: dict[int, int] = {}
             for block in cache_blocks(self.candidate.facts, sizes):
-                found[block.layer] = found.get(block.layer, 0) + block.nbytes
-            self._caches[sizes] = found
+                made[block.layer] = made.get(block.layer, 0) + block.nbytes
+            self.memo["caches", key] = made
+        found: Mapping[int, int] = self.memo["caches", key]
         return found
 
     def _output(self, workload: Workload, sizes: Sizes) -> int:

@@ -1,0 +1,284 @@
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+
+import pytest
+from jsonschema import validate
+
+from inspector.cli.group import run_command_line
+from inspector.units import GIB
+
+INT, TEXT = {"type": "integer"}, {"type": "string"}
+MAYBE_TEXT, MAYBE_INT = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
+GPU = {
+    "type": "object",
+    "required": ["name", "capacity", "reserve"],
+    "properties": {"name": TEXT, "capacity": INT, "reserve": INT},
+}
+CHOICE = {
+    "type": "object",
+    "required": [
+        "candidate", "n_ctx", "kv_dtype_k", "kv_dtype_v", "level", "n_gpu_layers", "n_cpu_moe", "tensor_split",
+        "tensor_parallel", "effective", "lines", "devices", "total_nbytes", "grade", "gave_way", "largest_ctx",
+        "largest_ctx_is_trained", "command", "quantize_command", "memory_command", "notes",
+    ],
+    "properties": {
+        "candidate": {
+            "type": "object",
+            "properties": {"label": TEXT, "path": TEXT, "nbytes": INT, "hypothetical": {"type": "boolean"}},
+            "required": ["label", "path", "nbytes", "hypothetical"],
+        },
+        "n_ctx": INT, "total_nbytes": INT, "largest_ctx": INT, "n_gpu_layers": MAYBE_INT, "command": MAYBE_TEXT,
+        "grade": {"enum": ["exact", "derived", "modelled"]},
+        "gave_way": {"type": "array", "items": TEXT},
+    },
+}  # fmt: skip
+SCHEMA = {
+    "type": "object",
+    "required": [
+        "schema", "target", "engine", "gpus", "fits", "n_candidates", "n_ctx_asked", "order", "choices", "lack",
+        "smallest_gpu", "notes",
+    ],
+    "properties": {
+        "schema": {"const": "inspector.fit/1"},
+        "fits": {"type": "boolean"},
+        "gpus": {"type": "array", "items": GPU},
+        "choices": {"type": "array", "items": CHOICE},
+        "smallest_gpu": {"oneOf": [GPU, {"type": "null"}]},
+    },
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(capsys):
+    """`run(*words) -> (exit code, stdout, stderr)`, in this process."""
+
+    def call(*words):
+        code = run_command_line([str(w) for w in words])
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return call
+
+
+@pytest.fixture
+def ask(run):
+    """`ask(*words) -> (exit code, the JSON answer)`."""
+
+    def call(*words):
+        code, out, err = run("fit", *words, "--json")
+        assert not err, err
+        answer = json.loads(out)
+        validate(answer, SCHEMA)
+        return code, answer
+
+    return call
+
+
+def total_by_memory(run, words) -> int:
+    code, out, err = run(*words, "--json")
+    assert code in (0, 1), err
+    return json.loads(out)["total_nbytes"]
+
+
+CASES = [
+    ("llama-3.2-1b", ["--gpu", "rtx3060"]),
+    ("llama-3.1-70b", ["--gpu", "2xrtx3090"]),
+    ("llama-3.1-70b", ["--gpu", "rtx3090", "--gpu", "rtx3060"]),
+    ("llama-3-8b", ["--gpu", "6GiB", "-c", "10000", "-np", "2"]),
+    ("llama-3-8b", ["--gpu", "8GiB", "--kv", "q8_0", "-np", "3", "--kv-unified", "-ub", "256", "-b", "1024"]),
+    ("llama-3-8b", ["--gpu", "6GiB", "--no-kv-offload"]),
+    ("llama-3-8b", ["--gpu", "8GiB", "-fa", "off"]),
+    ("llama-3-8b", ["--gpu", "8GiB", "-ctk", "q8_0", "-ctv", "f16"]),
+    ("qwen3-30b-a3b", ["--gpu", "rtx3060"]),
+    ("gpt-oss-20b", ["--gpu", "rtx3060", "--swa-full"]),
+    ("falcon-h1-7b", ["--gpu", "2x3GiB", "--no-kv-offload"]),
+    ("mamba-2.8b", ["--gpu", "8GiB"]),
+]
+
+
+@pytest.mark.parametrize(("name", "words"), CASES, ids=lambda x: x if isinstance(x, str) else " ".join(x))
+def test_every_command_line_read_back_by_memory_gives_the_same_total(sparse_model, run, ask, name, words):
+    path = sparse_model(name)
+    code, answer = ask(path, *words)
+    assert code == 0
+    gpus = [w for i, w in enumerate(words) if "--gpu" in (w, words[i - 1])]
+    for choice in answer["choices"]:
+        server = shlex.split(choice["command"])
+        assert server[:3] == ["llama-server", "-m", str(path)]
+        read_back = ["memory", path, "--server", "--outputs", "last", *server[3:], *gpus]
+        assert total_by_memory(run, read_back) == choice["total_nbytes"], choice["command"]
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+        assert choice["total_nbytes"] == sum(line["nbytes"] for line in choice["lines"])
+
+
+@pytest.fixture(scope="session")
+def config_folder(tmp_path_factory):
+    """A small Llama checkpoint: config.json, and weights whose header is real and whose data is a hole."""
+    folder = tmp_path_factory.mktemp("hf")
+    config = {
+        "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 2048, "intermediate_size": 8192,
+        "num_hidden_layers": 2, "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 64,
+        "vocab_size": 32000, "max_position_embeddings": 131072, "torch_dtype": "bfloat16",
+        "tie_word_embeddings": True,
+    }  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(config))
+    d, f, kv = 2048, 8192, 512
+    shapes = {"model.embed_tokens.weight": [32000, d], "model.norm.weight": [d]}
+    for i in range(2):
+        layer = f"model.layers.{i}."
+        shapes |= {f"{layer}{n}.weight": [d] for n in ("input_layernorm", "post_attention_layernorm")}
+        shapes |= {f"{layer}self_attn.{n}_proj.weight": [d, d] for n in "qo"}
+        shapes |= {f"{layer}self_attn.{n}_proj.weight": [kv, d] for n in "kv"}
+        shapes |= {f"{layer}mlp.{n}_proj.weight": [f, d] for n in ("gate", "up")}
+        shapes[f"{layer}mlp.down_proj.weight"] = [d, f]
+    at, header = 0, {}
+    for name, shape in shapes.items():
+        nbytes = 2 * shape[0] * (shape[1] if len(shape) > 1 else 1)
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + nbytes]}
+        at += nbytes
+    raw = json.dumps(header).encode()
+    with open(folder / "model.safetensors", "wb") as file:
+        file.write(len(raw).to_bytes(8, "little") + raw)
+        file.truncate(8 + len(raw) + at)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--gpu", "rtx3060"],
+        ["--gpu", "2xrtx3060", "-np", "16", "--longest"],
+        ["--gpu", "4GiB", "--gpu-memory-utilization", "0.9", "--kv", "fp8"],
+        ["--gpu", "rtx3060", "--gpu", "rtx3060"],
+    ],
+    ids=" ".join,
+)
+def test_vllm_serve_read_back_by_memory_gives_the_same_total(config_folder, run, ask, words):
+    code, answer = ask(config_folder, *words)
+    assert code == 0
+    for choice in answer["choices"]:
+        serve = shlex.split(choice["command"])
+        assert serve[:3] == ["vllm", "serve", str(config_folder)]
+        gpus = [x for w in words if "rtx" in w or "GiB" in w for x in ("--gpu", w)]
+        read_back = ["memory", config_folder, "--engine", "vllm", *serve[3:], *gpus]
+        assert total_by_memory(run, read_back) == choice["total_nbytes"], choice["command"]
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
+@pytest.mark.parametrize("engine", ["textbook", "transformers"])
+def test_other_engines_have_a_memory_command_with_the_same_total(config_folder, run, ask, engine):
+    code, answer = ask(config_folder, "--gpu", "rtx3060", "-e", engine, "-np", "2")
+    assert code == 0
+    for choice in answer["choices"]:
+        assert choice["command"] is None
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
+@pytest.fixture
+def quants(tmp_path, sparse_model):
+    """A folder, with a space in its name, of two quants of one model: two names for one header."""
+    folder = tmp_path / "my quants"
+    folder.mkdir()
+    for name in ("Llama-Q4_K_M.gguf", "Llama-Q5_K_M.gguf"):
+        shutil.copyfile(sparse_model("llama-3.2-1b"), folder / name)
+        os.truncate(folder / name, os.path.getsize(sparse_model("llama-3.2-1b")))
+    return folder
+
+
+def test_a_folder_of_quants_is_a_choice_among_them(quants, ask):
+    code, answer = ask(quants, "--gpu", "rtx3060")
+    assert code == 0
+    assert answer["n_candidates"] == 2
+    paths = [shlex.split(c["command"])[2] for c in answer["choices"]]
+    assert sorted(paths) == sorted(str(p) for p in quants.iterdir())
+
+
+def test_a_file_of_the_folder_that_cannot_be_read_is_left_out_and_named(quants, ask):
+    (quants / "Llama-Q8_0.gguf").write_bytes(b"GGUF" + bytes(4))
+    code, answer = ask(quants, "--gpu", "rtx3060")
+    assert code == 0
+    assert any("Llama-Q8_0.gguf is left out" in note for note in answer["notes"])
+
+
+def test_text_says_what_gave_way_what_is_left_and_what_to_type(sparse_model, run):
+    path = sparse_model("llama-3.1-70b")
+    code, out, _ = run("fit", path, "--gpu", "2xrtx3090")
+    assert code == 0
+    assert "gave way: cache q8_0 instead of f16" in out
+    assert f"llama-server -m {path} -c 32768 -ngl 81 -ts 41,40 -ctk q8_0 -ctv q8_0 -fa on" in out
+    assert "in this order: no layers on the host > Q4_K_M or finer" in out
+    assert "smallest GPU that holds all of choice 1: RTX A6000" in out
+
+
+def test_quants_that_could_be_made_come_with_the_command_that_makes_them(sparse_model, ask):
+    path = sparse_model("llama-3.1-70b")
+    code, answer = ask(path, "--gpu", "rtx3090", "--hypothetical", "--no-offload", "--gpu", "rtx3060")
+    assert code == 0
+    made = [c for c in answer["choices"] if c["candidate"]["hypothetical"]]
+    assert made
+    for choice in made:
+        words = shlex.split(choice["quantize_command"])
+        assert words[:3] == ["llama-quantize", "--allow-requantize", str(path)]
+        assert words[3:] == [choice["candidate"]["path"], choice["candidate"]["label"]]
+        assert choice["memory_command"] is None
+
+
+def test_nothing_fits_is_exit_code_one_and_says_what_is_missing(sparse_model, run, ask):
+    path = sparse_model("llama-3.1-70b")
+    code, answer = ask(path, "--gpu", "rtx3060", "--no-offload")
+    assert code == 1
+    assert answer["fits"] is False
+    (missing,) = answer["lack"]["missing"]
+    assert missing["device"] == "RTX 3060"
+    assert missing["nbytes"] > 20 * GIB
+    code, out, _ = run("fit", path, "--gpu", "rtx3060", "--no-offload")
+    assert code == 1
+    assert "NOTHING FITS" in out
+    assert "GiB missing" in out
+
+
+def test_host_memory_that_is_too_small_is_missing_too(sparse_model, ask):
+    code, answer = ask(sparse_model("llama-3.1-70b"), "--gpu", "rtx3060", "--host", "8GiB")
+    assert code == 1
+    assert {m["device"] for m in answer["lack"]["missing"]} <= {"host", "RTX 3060"}
+    code, answer = ask(sparse_model("llama-3.1-70b"), "--gpu", "rtx3060", "--host", "64GiB")
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "Missing option '--gpu'"),
+        (["--gpu", "nosuchcard"], "no GPU called 'nosuchcard'"),
+        (["--gpu", "24G"], "24G"),
+        (["--gpu", "rtx3060", "--prefer", "speed"], "no preference 'speed'"),
+        (["--gpu", "rtx3060", "--min-quant", "Q9_X"], "Q9_X"),
+        (["--gpu", "rtx3060", "--min-quant", "F32"], "nothing here is F32 or finer"),
+        (["--gpu", "rtx3060", "--kv", "q9"], "q9"),
+        (["--gpu", "rtx3060", "--engine", "ollama"], "unknown engine"),
+        (["--gpu", "rtx3060", "--quant", "Q4_K_M"], "--quant is for textbook"),
+        (["--gpu", "rtx3060", "--block-size", "16"], "--block-size is for vllm"),
+        (["--gpu", "rtx3060", "-fa", "off", "--kv", "q4_0"], "requires flash attention"),
+        (["--gpu", "rtx3060", "-ts", "1,1"], "a split in 2 for 1 devices"),
+    ],
+    ids=lambda x: x if isinstance(x, str) else None,
+)
+def test_what_cannot_be_asked_is_exit_code_two_and_one_line(sparse_model, run, words, says):
+    code, out, err = run("fit", sparse_model("llama-3-8b"), *words)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert err.startswith("error: ")
+    assert err.count("\n") <= 2
+
+
+def test_a_file_cut_short_is_exit_code_two(tmp_path, sparse_model, run):
+    path = tmp_path / "cut.gguf"
+    shutil.copyfile(sparse_model("llama-3.2-1b"), path)
+    os.truncate(path, os.path.getsize(path) // 2)
+    code, _, err = run("fit", path, "--gpu", "rtx3060")
+    assert code == 2
+    assert err
