@@ -65,8 +65,9 @@ class Arena:
                     sizes[i - 1] += sizes.pop(i)
                     del offsets[i]
                 return
-            if offset < at:
-                insert = i + 1
+        # empty blocks can leave the list out of order, so this is not the same as the last smaller one
+        while insert < len(offsets) and offsets[insert] < at:
+            insert += 1
         offsets.insert(insert, at)
         sizes.insert(insert, size)
 
