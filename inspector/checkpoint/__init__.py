@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from inspector.errors import InspectorError
+from inspector.errors import FormatError, InspectorError
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -173,7 +173,12 @@ def _open_file(path: str, *, target: str, strict: bool) -> Checkpoint:
     from inspector.sources.local import LocalSource
 
     with LocalSource(path) as source:
-        file = read(source, strict=strict)
+        try:
+            file = read(source, strict=strict)
+        except FormatError as error:
+            from inspector.checkpoint.gather import named
+
+            raise named(error, source.name) from None
     if file.format == "gguf" and split_name(source.name) is None:
         return Checkpoint(target, "gguf", (file,), {})
     from inspector.checkpoint.folder import open_among_siblings

@@ -64,6 +64,10 @@ class Gathering:
         """What `work` makes of each, in order."""
         return map(work, items)
 
+    def explain(self, error: InspectorError) -> InspectorError:
+        """The same failure with what is known here about it."""
+        return error
+
     def fault(self, defect: Defect) -> None:
         """Record what is wrong, or raise it (FormatError) when strict and fatal."""
         if self.strict and defect.fatal:
@@ -97,8 +101,10 @@ class Gathering:
         )
 
 
-def _named(error: FormatError, name: str) -> FormatError:
-    """The same failure, saying in which file."""
+def named(error: FormatError, name: str) -> FormatError:
+    """The same failure, saying in which file, once."""
+    if error.what.startswith(f"{name}:"):
+        return error
     words = f"{name}: {error.what}"
     try:
         return type(error)(words, error.offset, hint=error.hint)
@@ -121,7 +127,7 @@ def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | Defect:
             return read(source, strict=gathering.strict)
     except FormatError as error:
         if gathering.strict:
-            raise _named(error, entry.name) from None
+            raise named(error, entry.name) from None
         return Defect("file-unreadable", error.what, error.offset, entry.name)
     except InspectorError as error:
         if gathering.strict:

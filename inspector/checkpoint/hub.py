@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from inspector.checkpoint import Checkpoint, SeveralModels, _open_path, split_name
+from inspector.checkpoint import Checkpoint, _open_path, split_name
 from inspector.checkpoint.documents import INDEX_SUFFIX
 from inspector.checkpoint.folder import open_config, open_joined, open_listing
 from inspector.checkpoint.gather import Gathering, check_document_size, open_entries
@@ -92,6 +92,20 @@ class RemoteGathering(Gathering):
 
         check_document_size(entry.nbytes, most)
         return read_file(self.client, self.repo, self.folder + entry.name)
+
+    def explain(self, error: InspectorError) -> InspectorError:
+        if not isinstance(error, AccessDenied) or not (self.repo.gated or "gated" in error.what):
+            return error
+        models = tuple(
+            (f.name, f.size or 0, quant_label(f.name)) for f in self.repo.files.values() if role_of(f.name) == "weights"
+        )
+        page = f"{self.client.endpoint}/{self.repo.repo}"
+        return GatedModel(
+            error.what if error.what.startswith(self.repo.repo) else f"{self.repo.repo}: {error.what}",
+            models,
+            revision=self.repo.sha,
+            hint=f"accept the terms at {page}, then log in: hf auth login (or set HF_TOKEN)",
+        )
 
     def each(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """All at once; of many shards the middle one first, which tells how long the others' headers will be."""
@@ -209,22 +223,8 @@ def open_repo(client: Client, repo: Repo, target: Target, *, strict: bool = True
             return _open_named(target.file, target.quant, listing, gathering)
         gathering.load(listing, target.quant)
         return open_listing(listing, gathering, target.quant)
-    except SeveralModels:
-        raise
     except AccessDenied as error:
-        raise _gated(error, repo, listing, client) from None
-
-
-def _gated(error: AccessDenied, repo: Repo, listing: Listing, client: Client) -> InspectorError:
-    models = tuple(
-        (e.name, e.nbytes, quant_label(e.name)) for e in listing.entries.values() if role_of(e.name) == "weights"
-    )
-    if not repo.gated and "gated" not in error.what:
-        return error
-    page = f"{client.endpoint}/{repo.repo}"
-    what = error.what if error.what.startswith(repo.repo) else f"{repo.repo}: {error.what}"
-    hint = f"accept the terms at {page}, then log in: hf auth login (or set HF_TOKEN)"
-    return GatedModel(what, models, revision=repo.sha, hint=hint)
+        raise gathering.explain(error) from None
 
 
 def _open_named(name: str, quant: str | None, listing: Listing, gathering: RemoteGathering) -> Checkpoint:

@@ -63,7 +63,7 @@ def open_each(models: list[Model], gathering: Gathering) -> list[Checkpoint | In
         try:
             return open_model(model, gathering.child(model.name))
         except InspectorError as error:
-            return error
+            return gathering.explain(error)
 
     return list(gathering.each(open_one, models))
 

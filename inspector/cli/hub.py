@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspector.checkpoint import Checkpoint
 from inspector.cli import outcome
 from inspector.cli.progress import progress_line
-from inspector.errors import InspectorError
+from inspector.errors import AccessDenied, InspectorError
 from inspector.report import repo as report
 
 TYPE_CHECKING = False
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from inspector.checkpoint import SeveralModels
-    from inspector.checkpoint.hub import GatedModel
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Estimate, Placement, Workload
 
@@ -52,7 +51,7 @@ def _row(
 
     name, nbytes, quant = listed
     if not isinstance(found, Checkpoint):
-        return report.ModelRow(name, quant, (name,), nbytes, error=str(found))
+        return report.ModelRow(name, quant, (name,), nbytes, error=str(found).removeprefix(f"{name}: "))
     row = report.ModelRow(name, quant, tuple(f.name for f in found.files), nbytes, missing_nbytes=found.missing_nbytes)
     try:
         facts = read_facts(found)
@@ -75,6 +74,9 @@ def show_several(several: SeveralModels, target: str, *, ask: MemoryQuestion | N
         if say:
             say(f"{target}: reading {len(several.models)} headers")
         opened = several.open_each()
+    refused = [found for found in opened if isinstance(found, AccessDenied)]
+    if len(refused) == len(opened) > 0:
+        return show_sizes(several.models, target, refused[0], as_json=as_json)
     rows = [_row(listed, found, ask) for listed, found in zip(several.models, opened, strict=True)]
     first = next((found for found in opened if isinstance(found, Checkpoint)), None)
     notes = [several.hint] if several.hint else []
@@ -129,13 +131,23 @@ def memory_question(
     return MemoryQuestion(run, placement, gpus)
 
 
-def show_gated(error: GatedModel, target: str, *, as_json: bool) -> int:
-    """Prints what the public listing says of a gated repository; exit code 2, with what to accept and where."""
+def show_refused(error: AccessDenied, target: str, *, as_json: bool) -> int:
+    """Prints the sizes that a gated repository's public listing gives. Raises `error` where it is none."""
+    from inspector.checkpoint.hub import GatedModel
+
+    if not isinstance(error, GatedModel):
+        raise error
+    return show_sizes(error.models, target, error, as_json=as_json)
+
+
+def show_sizes(models: Sequence[tuple[str, int, str]], target: str, error: AccessDenied, *, as_json: bool) -> int:
+    """Prints what a listing says of files that may not be read, what to accept and where; exit code 2."""
     if as_json:
-        rows = [report.ModelRow(name, quant, (name,), n, error="gated") for name, n, quant in error.models]
-        outcome.write_json(report.repo_json(target, rows, revision=error.revision, notes=[str(error)]))
-    elif error.models:
-        outcome.write(report.sizes_lines(target, error.models, width=outcome.width()))
+        rows = [report.ModelRow(name, quant, (name,), n, error="access denied") for name, n, quant in models]
+        revision = getattr(error, "revision", None)
+        outcome.write_json(report.repo_json(target, rows, revision=revision, notes=[str(error)]))
+    elif models:
+        outcome.write(report.sizes_lines(target, models, width=outcome.width()))
     outcome.complain(str(error), hint=error.hint)
     return outcome.FAILED
 

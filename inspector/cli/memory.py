@@ -18,6 +18,7 @@ from inspector.cli.options import (
     workload_options,
 )
 from inspector.cli.plain import incomplete
+from inspector.errors import AccessDenied
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -210,6 +211,10 @@ def memory(
         checkpoint = open_target(target)
     except SeveralModels as several:
         return _several(several, target, engine=engine, as_json=as_json, params=params)
+    except AccessDenied as error:
+        from inspector.cli.hub import show_refused
+
+        return show_refused(error, target, as_json=as_json)
     facts = read_facts(checkpoint)
     name = engine_name(engine) if engine else default_engine(checkpoint.format)
     workload, placement = build_workload(params), build_placement(params)

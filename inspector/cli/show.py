@@ -31,10 +31,7 @@ def show(target: str, *, as_json: bool) -> int:
 
         return show_several(several, target, as_json=as_json)
     except AccessDenied as error:
-        from inspector.checkpoint.hub import GatedModel
-        from inspector.cli.hub import show_gated
+        from inspector.cli.hub import show_refused
 
-        if not isinstance(error, GatedModel):
-            raise
-        return show_gated(error, target, as_json=as_json)
+        return show_refused(error, target, as_json=as_json)
     return show_checkpoint(checkpoint, as_json=as_json)

@@ -127,7 +127,7 @@ class Client:
             target = redirect_target(response, url)
             if target is None:
                 return response
-            response.close()
+            finish(response)
             url = target
         raise Unreachable(f"{urlsplit(url).hostname}: more than {MAX_REDIRECTS} redirects")
 
@@ -135,6 +135,20 @@ class Client:
         """Tell whoever listens what is being read."""
         if self.progress is not None:
             self.progress(words)
+
+
+def finish(response: Any) -> None:
+    """Reads what little is left of an answer that is of no more use: its connection can then be used again."""
+    length = response.headers.get("content-length", "")
+    try:
+        if length.isascii() and length.isdigit() and len(length) < 6:
+            for _ in response.iter_raw():
+                pass
+    except Exception as error:
+        if not isinstance(transport_error(error), Retry):
+            raise
+    finally:
+        response.close()
 
 
 def paced(chunks: Iterable[bytes], seconds: float) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ from inspector.sources.http import (
     Patience,
     Retry,
     check_status,
+    finish,
     origin,
     paced,
     redirect_target,
@@ -232,7 +233,7 @@ class RangeSource(Source):
             except BaseException:
                 response.close()
                 raise
-            response.close()
+            finish(response)
             if origin(target) != origin(self._client.endpoint):
                 self._signed = target
             url = target
