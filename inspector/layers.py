@@ -106,7 +106,8 @@ class Layer(Record):
 
     `kind`: full, sliding, chunked, latent, recurrent, hybrid, shared (reads another layer's cache), none
     (nothing kept: an MLP or an encoder block), unknown. `caches`: what it stores. `decided_by`: the key that said so.
-    `ffn`: dense, moe or none. Head sizes and counts are known even where a layer stores nothing.
+    `ffn`: dense, moe or none. Head sizes, counts and `window` (how many
+    tokens attention sees, None for all) are known even where a layer stores nothing.
     """
 
     index: int
@@ -119,3 +120,4 @@ class Layer(Record):
     ffn: str = "dense"
     head_dim_k: int | None = None
     head_dim_v: int | None = None
+    window: int | None = None

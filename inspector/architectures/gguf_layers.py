@@ -247,6 +247,7 @@ class _Builder:
             ffn="moe" if i in self.moe else ("dense" if n.d_ff[i] else "none"),
             head_dim_k=n.k_swa if sliding else n.k_full,
             head_dim_v=n.v_swa if sliding else n.v_full,
+            window=self.window if sliding else None,
         )
 
     def router(self, i: int) -> Layer:

@@ -211,12 +211,15 @@ def _decoder_layers(k: HfConfig, row: Row) -> Iterable[Layer]:
     for i, type_ in enumerate(kinds):
         kept = _layer_caches(k, row, type_, i) * copies[i]
         ffn = "moe" if moe[i] else "dense"
+        window = next((w for c in kept if (w := getattr(c, "window", None))), None)
         if i >= first_shared:
-            yield Layer(i, "shared", (), f"{k.prefix}num_kv_shared_layers", k.n_heads, k.n_kv_heads, ffn=ffn)
+            why = f"{k.prefix}num_kv_shared_layers"
+            yield Layer(i, "shared", (), why, k.n_heads, k.n_kv_heads, ffn=ffn, window=window)
             continue
         heads = next((c.n_kv_heads for c in kept if isinstance(c, KVCache)), None)
         attends = bool(kept) and type_ in _ATTENTIVE
-        yield Layer(i, _kind(type_, kept), kept, decided, k.n_heads if attends else None, heads, ffn=ffn)
+        n_heads = k.n_heads if attends else None
+        yield Layer(i, _kind(type_, kept), kept, decided, n_heads, heads, ffn=ffn, window=window)
 
 
 def _seq2seq_layers(k: HfConfig, row: Row) -> Iterable[Layer]:
