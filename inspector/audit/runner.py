@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.audit.registry import Finding, Hit, rank, rules
+from inspector.audit.subject import paused_gc
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -73,6 +74,15 @@ def run(
     `progress` is told how far the long checks are. `guard`: a rule that breaks becomes a finding instead of raising.
     """
     subject = subject.replace(progress=progress)
+    with paused_gc():
+        findings = _findings(subject, ignore, deep=deep, hashes=hashes, guard=guard)
+    worst = max((rank(f.severity) for f in findings), default=0)
+    verdict = ("pass", "warn", "fail")[worst]
+    return AuditReport(subject.target, verdict, tuple(findings), len(subject.files), sum(f.size for f in subject.files))
+
+
+def _findings(subject: Subject, ignore: Collection[str], *, deep: bool, hashes: bool, guard: bool) -> list[Finding]:
+    """What all rules that are wanted find, worst first."""
     wanted = {"", *(("values",) if deep else ()), *(("hash",) if hashes else ())}
     skipped = {word.lower() for word in ignore}
     findings: list[Finding] = []
@@ -81,6 +91,4 @@ def run(
             continue
         findings += _run_rule(r, subject, guard=guard)
     findings.sort(key=lambda f: -rank(f.severity))
-    worst = max((rank(f.severity) for f in findings), default=0)
-    verdict = ("pass", "warn", "fail")[worst]
-    return AuditReport(subject.target, verdict, tuple(findings), len(subject.files), sum(f.size for f in subject.files))
+    return findings

@@ -149,6 +149,22 @@ class Subject(Record):
         return names
 
 
+class paused_gc:  # noqa: N801 - reads as a statement
+    """Without Python's search for cycles, which would walk hundreds of thousands of tensors over and over."""
+
+    def __enter__(self) -> None:
+        import gc
+
+        self.was_on = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        import gc
+
+        if self.was_on:
+            gc.enable()
+
+
 def _inside(real: str, folders: tuple[str, ...]) -> bool:
     return any(real == folder or real.startswith(folder.rstrip(os.sep) + os.sep) for folder in folders)
 
@@ -370,10 +386,15 @@ def gather_file(target: str, path: str) -> Subject:
 
 def gather(target: str) -> Subject:
     """The subject of a local target. Raises NotFound and other SourceErrors where there is nothing to look at."""
-    from inspector.sources.cache import find_snapshot_in, is_repo_folder
-
     if not os.path.lexists(target):
         LocalSource(target).close()  # raises in the usual words
+    with paused_gc():
+        return _gather_path(target)
+
+
+def _gather_path(target: str) -> Subject:
+    from inspector.sources.cache import find_snapshot_in, is_repo_folder
+
     if not os.path.isdir(target):
         return gather_file(target, target)
     root = target
