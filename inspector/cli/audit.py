@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -34,10 +35,30 @@ def _progress() -> Callable[[str], None] | None:
     return say
 
 
-def _gather(target: str) -> Subject:
+def _gather(text: str, *, values: bool) -> Subject:
+    """What to audit, on this machine, in the Hub's cache, or on the Hub. `values`: more than headers will be read."""
     from inspector.audit.subject import gather
+    from inspector.checkpoint import read_target
 
-    return gather(target)
+    target = read_target(text)
+    if target.kind == "local":
+        return gather(text)
+    if target.kind == "url":
+        raise InspectorError(f"{text}: audited are files, folders and repositories", hint="download it first")
+    from inspector.sources.cache import find_snapshot, hub_cache_folder
+
+    found = find_snapshot(hub_cache_folder(os.environ), target.repo, target.revision)
+    path = os.path.join(found, target.file) if found and target.file else found
+    if path and os.path.lexists(path) and not target.quant:
+        return gather(path)
+    if values:
+        raise InspectorError(f"{text}: --deep and --hash read whole files", hint=f"hf download {target.repo}")
+    from inspector.audit.remote import audit_subject
+    from inspector.cli.progress import progress_line
+    from inspector.sources.http import Client
+
+    with progress_line() as say:
+        return audit_subject(Client(progress=say), target)
 
 
 def _check_codes(words: tuple[str, ...]) -> None:
@@ -82,7 +103,15 @@ def audit(
     failed = False
     for target in targets:
         try:
-            reports.append(run(_gather(target), ignore=ignore, deep=deep, hashes=hashes, progress=_progress()))
+            reports.append(
+                run(
+                    _gather(target, values=deep or hashes),
+                    ignore=ignore,
+                    deep=deep,
+                    hashes=hashes,
+                    progress=_progress(),
+                )
+            )
         except InspectorError as error:
             failed = True
             outcome.complain(str(error), hint=error.hint)
