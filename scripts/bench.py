@@ -1,6 +1,7 @@
 """What `inspector` costs, as ratios measured side by side in one run: each round runs every command once.
 
     bench.py [--rounds N] [--with-peers] [--only TEXT] [--quick]
+    bench.py hub [--delay SECONDS] [--hf-mem PYTHON]    requests, bytes and seconds over the network (bench_hub.py)
 
 A wheel is built and installed into a clean virtual environment (build/bench), so pip has byte-compiled it. CPU is user
 and system time of the whole process from wait4; memory is its peak resident set. Both come from a small launcher,
@@ -246,6 +247,10 @@ def readers(*, quick: bool) -> list[str]:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["hub"]:
+        from bench_hub import main as bench_hub
+
+        return bench_hub(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="counted rounds (default 15)")
     parser.add_argument("--with-peers", action="store_true", help="install other tools from PyPI and measure them too")

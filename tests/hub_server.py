@@ -178,7 +178,12 @@ class _Base(BaseHTTPRequestHandler):
         self.end_headers()
         self.push(body)
 
+    def do_HEAD(self):
+        self.do_GET()
+
     def push(self, body):
+        if self.command == "HEAD":
+            return
         for start in range(0, len(body), 1 << 16):
             piece = body[start : start + (1 << 16)]
             with self.hub.lock:  # before writing: a client that has read the answer may look at once
