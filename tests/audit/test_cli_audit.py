@@ -184,3 +184,13 @@ def test_no_hostile_document_costs_two_seconds_or_300_mb(tmp_path, name):
     assert got == (0 if name == "tokenizer.json" else 1)
     assert cpu < 2
     assert mb < 300
+
+
+def test_every_attack_that_the_page_lists_has_its_test(root):
+    import re
+
+    text = (root / "docs" / "attacks.md").read_text("utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)`", text)
+    assert len(named) > 20
+    for module, name in named:
+        assert f"def {name}(" in (root / "tests" / "audit" / module).read_text("utf-8"), name

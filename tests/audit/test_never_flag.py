@@ -239,7 +239,7 @@ def test_a_diffusers_pipeline(tmp_path):
     files = {
         "model_index.json": {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]},
         "transformer/config.json": unet,
-        "transformer/diffusion_pytorch_model.safetensors": st_bytes({"transformer_blocks.5.attn.to_q.weight": ("BF16", (4, 4))}),
+        "transformer/diffusion_pytorch_model.safetensors": st_bytes({"blocks.5.to_q.weight": ("BF16", (4, 4))}),
         "vae/config.json": {"_class_name": "AutoencoderKL"},
         "vae/diffusion_pytorch_model.safetensors": st_bytes({"decoder.conv_in.weight": ("BF16", (4, 4, 3, 3))}),
         "scheduler/scheduler_config.json": {"_class_name": "FlowMatch"},

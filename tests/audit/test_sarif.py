@@ -78,7 +78,7 @@ HOSTILE = "x\x1b[31m\u202eevil\u2066\x00\x07\n\u200b"
     lambda p: write(p, {"a b#?%.safetensors": b"", "ü/model.safetensors": st_bytes()[:-1]}),
     lambda p: sharded(p, weight_map={HOSTILE: "/etc/passwd", "a": HOSTILE}),
     lambda p: llama_folder(p, {HOSTILE: ("F32", (2,)), "model.layers.0.x": ("BF16", (1,))}),
-    lambda p: llama_folder(p),
+    llama_folder,
 ])  # fmt: skip
 def test_every_log_is_valid_and_plain(tmp_path, make):
     log = sarif([audit(make(tmp_path))], rules(), version="1.0")
