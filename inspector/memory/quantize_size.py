@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 COMMON: Final = ("Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
 # Projections that the other families quantise; embeddings, head, router and norms stay as they are.
 _QUANTIZED_ROLES: Final = frozenset({"attention", "mlp", "expert", "recurrent"})
+_EXPERTS: Final = frozenset({"expert"})
+# gpt-oss: modules_to_not_convert of its config names all but the experts
+_EXPERTS_ONLY: Final = frozenset({"mxfp4"})
 _KEPT_NBYTES: Final = 2  # bfloat16 or float16: what checkpoints of these families keep the rest in
 
 
@@ -109,14 +112,30 @@ def _mix(converted: tuple[Quantizable, tuple[str, ...], str], to: str, options: 
     return QuantizedSize(mix.to, mix.nbytes, mix.n_params, weakest, tensors, said, quality=quality)
 
 
-def matrices(facts: ModelFacts) -> tuple[tuple[Matrix, ...], int, int, tuple[str, ...]]:
-    """The projections that the other families quantise, then bytes and parameters of all that stays as it is."""
+def _is_projection(t: TensorInfo, roles: frozenset[str]) -> bool:
+    """A matrix inside a block, or a stack of experts' matrices, whose name may lack ".weight" (gpt-oss, Llama 4)."""
+    if layer_of(t.name) is None or role_of(t.name) not in roles or not t.shape or t.shape[-1] <= 16:
+        return False
+    stacked = len(t.shape) == 3 and t.name.endswith("_proj")
+    return stacked or (t.name.endswith(".weight") and len(t.shape) in (2, 3))
+
+
+def matrices(
+    facts: ModelFacts, roles: frozenset[str] = _QUANTIZED_ROLES
+) -> tuple[tuple[Matrix, ...], int, int, tuple[str, ...]]:
+    """The projections that the other families quantise, then bytes and parameters of all that stays as it is.
+
+    Raises FactsError for a checkpoint whose weights are packed already.
+    """
+    if facts.format != "gguf" and facts.quantization is not None and facts.tensors:
+        raise FactsError(
+            f"these weights are quantised already ({facts.quantization})", hint="give the checkpoint it was made from"
+        )
     tensors, notes = unconverted_tensors(facts)
     chosen: list[Matrix] = []
     kept_nbytes = kept_params = 0
     for t in tensors:
-        linear = t.name.endswith(".weight") and len(t.shape) in (2, 3) and layer_of(t.name) is not None
-        if linear and role_of(t.name) in _QUANTIZED_ROLES and t.shape[-1] > 16:
+        if _is_projection(t, roles):
             count = t.shape[0] if len(t.shape) == 3 else 1
             n, k = t.shape[-2:]
             chosen.append(Matrix(t.name, n, k, n * k * _KEPT_NBYTES, count))
@@ -126,10 +145,13 @@ def matrices(facts: ModelFacts) -> tuple[tuple[Matrix, ...], int, int, tuple[str
     return tuple(chosen), kept_nbytes, kept_params, notes
 
 
-def _layout(split: tuple[tuple[Matrix, ...], int, int, tuple[str, ...]], to: str) -> QuantizedSize:
+def _layout(
+    split: tuple[tuple[Matrix, ...], int, int, tuple[str, ...]], to: str, *, experts_only: bool = False
+) -> QuantizedSize:
     chosen, kept_nbytes, kept_params, notes = split
     found = predict_layout(to, chosen, kept_nbytes=kept_nbytes, kept_params=kept_params)
-    said = (*notes, *found.notes, "embeddings, head, router and norms stay at 16 bits")
+    kept = "attention, embeddings" if experts_only else "embeddings"
+    said = (*notes, *found.notes, f"{kept}, head, router and norms stay at 16 bits")
     if found.skipped:
         said += (f"{len(found.skipped)} weights do not fill groups and stay as they are: {found.skipped[0]}, …",)
     return QuantizedSize(found.scheme, found.nbytes, found.n_params, found.grade, notes=said)
@@ -151,7 +173,8 @@ def quantized_sizes(facts: ModelFacts, names: Iterable[str], **options: Any) -> 
     for to in names:
         if to.lower() in SCHEMES and to.upper() not in QUANT_TARGETS:
             split = split or matrices(facts)
-            results.append(_layout(split, to))
+            experts = to.lower() in _EXPERTS_ONLY and any(role_of(m.name) == "expert" for m in split[0])
+            results.append(_layout(matrices(facts, _EXPERTS) if experts else split, to, experts_only=experts))
         else:
             converted = converted or as_gguf(facts)
             results.append(_mix(converted, to, options))

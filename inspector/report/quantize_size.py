@@ -40,7 +40,7 @@ def quantize_lines(target: str, results: Sequence[QuantizedSize], *, width: int,
         if r.nbytes is None:
             rows.append((r.to, "refused", "", "", "", "", escape(r.refused or "")))
             continue
-        saved = f"{r.reduction * 100:.1f}%" if r.reduction is not None else ""
+        saved = f"{r.reduction * 100:.1f}%".replace("-0.0%", "0.0%") if r.reduction is not None else ""
         bits = f"{r.bits_per_weight:.2f}" if r.bits_per_weight is not None else ""
         rows.append((r.to, format_nbytes(r.nbytes), f"{r.nbytes:,}", bits, saved, r.grade, r.quality))
     lines = [escape(target), "", *table(rows, align="<>>>><<")]
