@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from inspector.architectures.hf_config import HfConfig
 
 # Kimi K2 has 70,000; a config that asks for more than this is not answered tensor by tensor.
-MAX_TENSORS: Final = 100_000
+MAX_TENSORS: Final = 80_000
 
 _SANDWICH: Final = (
     "input_layernorm",

@@ -173,12 +173,13 @@ def _link_entry(name: str, path: str, allowed: tuple[str, ...]) -> Entry:
     """A symbolic link: a file when it stays inside, else a finding. The target is resolved and never opened here."""
     try:
         mode = os.stat(path).st_mode
+        real = os.path.realpath(path)
     except OSError as error:
         import errno
 
         kind = "link-loop" if error.errno == errno.ELOOP else "link-broken"
         return Entry(name, path, kind, note=_readlink(path))
-    if not _inside(os.path.realpath(path), allowed):
+    if not _inside(real, allowed):
         return Entry(name, path, "link-out", note=_readlink(path))
     if stat.S_ISDIR(mode):
         return Entry(name, path, "folder-link")

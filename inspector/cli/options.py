@@ -55,8 +55,8 @@ def _floats(text: str) -> tuple[float, ...]:
         parts = tuple(float(p) for p in text.replace("/", ",").split(","))
     except ValueError:
         raise InspectorError(f"{text!r} is not a list of numbers like 3,1") from None
-    if any(not p >= 0 or p == float("inf") for p in parts) or not sum(parts):
-        raise InspectorError(f"{text!r}: shares cannot be negative or all zero")
+    if any(not 0 <= p < 1e30 for p in parts) or not sum(parts):  # llama.cpp adds them up in single precision
+        raise InspectorError(f"{text!r}: shares cannot be negative, all zero or beyond counting")
     return parts
 
 

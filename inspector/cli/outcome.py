@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -13,9 +14,11 @@ from inspector.errors import InspectorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from typing import TextIO
 
 OK, NO, FAILED = 0, 1, 2
 _DEFAULT_WIDTH = 100
+_LONGEST_MESSAGE = 1000
 _BOLD, _RED, _GREEN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 
@@ -34,7 +37,7 @@ def use_color() -> bool:
     """Colour only on a terminal, and not against the user's word (`NO_COLOR`, `--no-color`, TERM=dumb)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
 
 
 def _paint(line: str) -> str:
@@ -44,20 +47,36 @@ def _paint(line: str) -> str:
     return line
 
 
+def _silence(stream: TextIO) -> None:
+    """Give a stream that failed somewhere to go: Python flushes once more at exit, and would complain again."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError, AttributeError):  # noqa: SIM105 - contextlib costs a cold start
+        pass
+
+
 def write(lines: Iterable[str]) -> None:
-    """The answer, on stdout, in one go. A reader that stops reading (`| head`) is no error."""
+    """The answer, on stdout, in one go. A reader that stops reading (`| head`) is no error.
+
+    Raises InspectorError where there is no stdout, or it takes no more (a full disk).
+    """
     text = list(lines)
     if use_color():
         text = [f"{_BOLD}{line}{_RESET}" if i == 0 else _paint(line) for i, line in enumerate(text)]
+    if sys.stdout is None:  # >&-
+        raise InspectorError("standard output is closed")
     try:
-        reconfigure = getattr(sys.stdout, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
         sys.stdout.write("\n".join(text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python flushes stdout once more at exit: give it somewhere to go.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence(sys.stdout)
+    except OSError as error:
+        raise _not_written(error) from None
+
+
+def _not_written(error: OSError) -> InspectorError:
+    _silence(sys.stdout)
+    return InspectorError(f"standard output: {(error.strerror or 'cannot be written').lower()}")
 
 
 def write_json(value: object) -> None:
@@ -73,16 +92,24 @@ def complain(message: str, *, hint: str | None = None) -> None:
     """One line on stderr, and a hint when there is something to do."""
     from inspector.report.escape import escape
 
+    if sys.stderr is None:  # 2>&-
+        return
+    if len(message) > _LONGEST_MESSAGE:  # an argument of a thousand letters need not be told in full
+        message = message[:_LONGEST_MESSAGE] + "…"
     text = f"error: {escape(message)}\n" + (f"hint: {escape(hint)}\n" if hint else "")
     try:
         sys.stderr.write(text)
         sys.stderr.flush()
-    except (BrokenPipeError, UnicodeEncodeError):
-        pass
+    except OSError:
+        _silence(sys.stderr)
 
 
 def guarded(run: Callable[[], int]) -> int:
     """Runs a command; a known error becomes one line and exit code 2. Anything else is a bug and shows itself."""
+    for stream in (sys.stdout, sys.stderr):  # what the encoding has no sign for (LC_ALL=C) is spelled out
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
     try:
         return run()
     except InspectorError as error:
@@ -91,4 +118,10 @@ def guarded(run: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
+        _silence(sys.stdout)
         return OK
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        complain(str(_not_written(error)))  # click's own help, on a full disk
+        return FAILED

@@ -34,7 +34,7 @@ def diff_json(found: Diff, caches: tuple[int | None, int | None]) -> dict[str, A
 
 def _form(value: Any) -> str:
     if isinstance(value, dict) and "dtype" in value:
-        return f"{value['dtype']} {' × '.join(map(str, value['shape'])) or 'scalar'}"
+        return f"{escape(value['dtype'])} {' × '.join(map(str, value['shape'])) or 'scalar'}"
     return value_text(value, width=48)
 
 
@@ -54,7 +54,7 @@ def _requantised(changes: list[Change]) -> list[str]:
         for i, n in enumerate((1, c.before["nbytes"] or 0, c.after["nbytes"] or 0)):
             entry[i] += n
     rows = [
-        ("~", f"{n:,} tensors", f"{a} → {b}", f"{format_nbytes(x)} → {format_nbytes(y)}")
+        ("~", f"{n:,} tensors", f"{escape(a)} → {escape(b)}", f"{format_nbytes(x)} → {format_nbytes(y)}")
         for (a, b), (n, x, y) in sorted(pairs.items())
     ]
     return table(rows, align="<><>", indent="    ")
