@@ -93,13 +93,15 @@ def _sorted(
     outer: dict[str, TensorInfo] = {}
     attention: dict[str, TensorInfo] = {}
     stacks: dict[str, set[int]] = {}
-    match = _STACK.match
+    match, block = _STACK.match, ""
     for name, tensor in tensors.items():
-        found = match(name)
-        if found is None:
-            outer[name] = tensor
-            continue
-        stacks.setdefault(name[: found.start(1)], set()).add(int(found.group(1)))
+        if not block or not name.startswith(block):  # mostly it is in the same block as the one before
+            found = match(name)
+            if found is None:
+                outer[name] = tensor
+                continue
+            block = found.group(0)
+            stacks.setdefault(name[: found.start(1)], set()).add(int(found.group(1)))
         if "att" in name:
             attention[name] = tensor
     return outer, attention, {prefix: numbers for prefix, numbers in stacks.items() if not _is_other(prefix)}
