@@ -85,7 +85,12 @@ def gpus(*, name: str | None, as_json: bool) -> int:
 @click.command()
 @json_option
 def engines(*, as_json: bool) -> int:
-    """Engines whose memory is computed, and the releases their rules were read from."""
+    """Engines whose memory is computed, and the releases their rules were read from.
+
+    \b
+    Example:
+      inspector engines
+    """
     from inspector.memory.engines import ENGINES
 
     if as_json:

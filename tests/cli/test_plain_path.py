@@ -83,7 +83,7 @@ def test_lines_keep_to_the_terminal(columns, files, sparse_model, run_inspector)
         code, out, _ = run_inspector(args, env={"COLUMNS": str(columns)}, cwd=model.parent)
         assert code == 0
         # columns of figures are never cut: they may need what a very narrow terminal has not
-        limit = max(columns, 80) if args[0] == "memory" else max(columns, 60)
+        limit = max(columns, 80)
         too_wide = [line for line in out.splitlines()[1:] if len(line) > limit]
         assert too_wide == []
 
