@@ -332,8 +332,14 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
         smallest_gpu=_smallest_gpu(choices[0] if choices else lack, ask),
-        notes=tuple(dict.fromkeys(f"{e}" for e in refusals)),
+        notes=(*dict.fromkeys(f"{e}" for e in refusals), *_beyond(best.facts, ask)),
     )
+
+
+def _beyond(facts: ModelFacts, ask: Ask) -> Iterable[str]:
+    trained = facts.n_ctx_train
+    if ask.n_ctx is not None and trained is not None and ask.n_ctx > trained:
+        yield f"{ask.n_ctx:,} tokens are more than the {trained:,} that the model was trained for"
 
 
 def _choose(options: list[Option], ask: Ask, best: Candidate, *, one_each: bool) -> list[Choice]:

@@ -95,7 +95,7 @@ def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) ->
 
 def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *, width: int) -> list[str]:
     """Choices, best first, each with its command line; or by how much nothing fits."""
-    gpus = join((f"{g.name} {format_nbytes(g.capacity)}" for g in ask.gpus), " + ")
+    gpus = join((_device(g) for g in ask.gpus), " + ")
     several = f", {found.n_candidates} candidates" if found.n_candidates > 1 else ""
     asked = f"{found.n_ctx_asked:,} tokens" if found.n_ctx_asked else "a context"
     lines = [
@@ -106,6 +106,7 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
     ]
     if found.choices:
         lines += _table(found.choices)
+        lines += _footnote(commands)
         for i, (choice, words) in enumerate(zip(found.choices, commands, strict=True), 1):
             lines += ["", *_detail(i, choice, words, width)]
     elif found.lack is not None:
@@ -116,6 +117,11 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
     for note in found.notes:
         lines += _wrapped(f"note: {escape(note)}", width)
     return lines
+
+
+def _device(gpu: Gpu) -> str:
+    size = format_nbytes(gpu.capacity)
+    return size if gpu.name == size else f"{gpu.name} {size}"
 
 
 def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
@@ -131,10 +137,15 @@ def _table(choices: Sequence[Choice]) -> list[str]:
              f"{c.largest_ctx:,}", escape(c.kv), LEVELS[c.level], format_nbytes(c.candidate.nbytes),
              format_nbytes(c.estimate.total_nbytes), left)
         )  # fmt: skip
-    lines = table(rows, align="<<>><<>><")
-    if any(c.candidate.hypothetical for c in choices):
-        lines.append("  * not there yet: as llama-quantize would make it")
-    return lines
+    return table(rows, align="<<>><<>><")
+
+
+def _footnote(commands: Sequence[Commands]) -> Iterable[str]:
+    made = [c.quantize for c in commands if c.quantize is not None]
+    if any("--allow-requantize" in command for command in made):
+        yield "  * not there yet: as llama-quantize would make it of this file; of the original weights it is better"
+    elif made:
+        yield "  * not there yet: as llama-quantize would make it"
 
 
 def _detail(i: int, choice: Choice, commands: Commands, width: int) -> Iterable[str]:
