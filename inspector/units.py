@@ -39,8 +39,6 @@ def _scaled(digits: str, unit: int, *, text: str) -> int:
     if not (whole + fraction).isascii() or not (whole + fraction).isdigit() or len(whole + fraction) > 40:
         raise InspectorError(f"not a number: {text!r}")
     scaled: int = int(whole + fraction) * unit // 10 ** len(fraction)
-    if scaled >> 63:
-        raise InspectorError(f"{text!r} does not fit 64 bits")
     return scaled
 
 

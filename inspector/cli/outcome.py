@@ -51,8 +51,8 @@ def _silence(stream: TextIO) -> None:
     """Give a stream that failed somewhere to go: Python flushes once more at exit, and would complain again."""
     try:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError, AttributeError):  # noqa: SIM105 - contextlib costs a cold start
-        pass
+    except (OSError, ValueError, AttributeError):
+        return  # no file behind it: nothing is flushed either
 
 
 def write(lines: Iterable[str]) -> None:

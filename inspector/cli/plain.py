@@ -114,6 +114,6 @@ def plain_command(argv: list[str]) -> Callable[[], int] | None:
     if not rest:
         return lambda: memory_target(target, None)
     digits = rest[1] if len(rest) == 2 and rest[0] in {"-c", "--ctx-size"} else ""
-    if digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31:
+    if len(digits) <= 10 and digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31:
         return lambda: memory_target(target, int(digits))
     return None

@@ -120,13 +120,19 @@ def _split_count(text: str) -> tuple[int, str]:
 def _sized(text: str) -> Gpu | None:
     """A bare size as a device: no context is reserved, the size is all there is to use."""
     compact = text.replace(" ", "")
-    if not compact[:1].isdigit() or not compact.rstrip("bBiIkKmMgGtT").replace(".", "").replace(",", "").isdigit():
+    if (
+        not compact.isascii()
+        or not compact[:1].isdigit()
+        or not compact.rstrip("bBiIkKmMgGtT").replace(".", "").replace(",", "").isdigit()
+    ):
         return None
     if compact.isdigit() and int(compact[:20]) < MIB:
         return None  # `4090` is a name, 25769803776 is a size
     nbytes = parse_nbytes(text)
     if nbytes <= 0:
         raise InspectorError(f"a GPU of {text!r} holds nothing")
+    if nbytes >> 63:
+        raise InspectorError(f"a GPU of {text!r}: more than 64 bits can address")
     return Gpu(name=format_nbytes(nbytes), capacity=nbytes, note="a size given by hand")
 
 
