@@ -335,7 +335,7 @@ def _moe_layers(names: Collection[str]) -> frozenset[int]:
     for name in names:
         if "_exps" in name and name.startswith("blk."):
             number = name[4 : name.find(".", 4)]
-            if number.isdigit() and len(number) < 6:
+            if number.isdecimal() and len(number) < 6:
                 found.add(int(number))
     return frozenset(found)
 

@@ -76,7 +76,7 @@ def _nemotron_h(k: HfConfig, n: int) -> Sequence[bool]:
 def _step3(k: HfConfig, n: int) -> Sequence[bool]:
     listed = k.get("moe_layers_enum")
     words = listed.split(",") if isinstance(listed, str) else [str(v) for v in listed or range(3, n)]
-    moe = frozenset(int(w) for w in words if w.strip().isdigit())
+    moe = frozenset(int(w) for w in words if w.strip().isdecimal() and len(w) < 10)
     return tuple(i in moe for i in range(n))
 
 

@@ -100,7 +100,7 @@ def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
     parts = name.split(".")
     for marker in ("blk", "posnet", "convnext"):
         at = parts.index(marker) + 1 if marker in parts else len(parts)
-        if at < len(parts) and parts[at].isdigit() and len(parts[at]) < 6:
+        if at < len(parts) and parts[at].isdecimal() and len(parts[at]) < 6:
             return int(parts[at])
     if stem in _INPUT_NAMES:
         return INPUT
