@@ -6,50 +6,10 @@ import shlex
 import shutil
 
 import pytest
-from jsonschema import validate
+from schemas import check
 
 from inspector.cli.group import run_command_line
 from inspector.units import GIB
-
-INT, TEXT = {"type": "integer"}, {"type": "string"}
-MAYBE_TEXT, MAYBE_INT = {"type": ["string", "null"]}, {"type": ["integer", "null"]}
-GPU = {
-    "type": "object",
-    "required": ["name", "capacity", "reserve"],
-    "properties": {"name": TEXT, "capacity": INT, "reserve": INT},
-}
-CHOICE = {
-    "type": "object",
-    "required": [
-        "candidate", "n_ctx", "kv_dtype_k", "kv_dtype_v", "level", "n_gpu_layers", "n_cpu_moe", "tensor_split",
-        "tensor_parallel", "effective", "lines", "devices", "total_nbytes", "grade", "gave_way", "largest_ctx",
-        "largest_ctx_is_trained", "command", "quantize_command", "memory_command", "notes",
-    ],
-    "properties": {
-        "candidate": {
-            "type": "object",
-            "properties": {"label": TEXT, "path": TEXT, "nbytes": INT, "hypothetical": {"type": "boolean"}},
-            "required": ["label", "path", "nbytes", "hypothetical"],
-        },
-        "n_ctx": INT, "total_nbytes": INT, "largest_ctx": INT, "n_gpu_layers": MAYBE_INT, "command": MAYBE_TEXT,
-        "grade": {"enum": ["exact", "derived", "modelled"]},
-        "gave_way": {"type": "array", "items": TEXT},
-    },
-}  # fmt: skip
-SCHEMA = {
-    "type": "object",
-    "required": [
-        "schema", "target", "engine", "gpus", "fits", "n_candidates", "n_ctx_asked", "order", "choices", "lack",
-        "smallest_gpu", "notes",
-    ],
-    "properties": {
-        "schema": {"const": "inspector.fit/1"},
-        "fits": {"type": "boolean"},
-        "gpus": {"type": "array", "items": GPU},
-        "choices": {"type": "array", "items": CHOICE},
-        "smallest_gpu": {"oneOf": [GPU, {"type": "null"}]},
-    },
-}  # fmt: skip
 
 
 @pytest.fixture
@@ -71,9 +31,7 @@ def ask(run):
     def call(*words):
         code, out, err = run("fit", *words, "--json")
         assert not err, err
-        answer = json.loads(out)
-        validate(answer, SCHEMA)
-        return code, answer
+        return code, check(json.loads(out))
 
     return call
 
