@@ -8,6 +8,7 @@ from __future__ import annotations
 from inspector.errors import InspectorError, WorkloadError
 from inspector.memory.estimate import Workload
 from inspector.memory.fit_search import last_fit
+from inspector.memory.fit_smallest import smallest_gpu
 from inspector.memory.fit_spaces import Space, space_of
 from inspector.memory.placement import device_names
 from inspector.record import Record
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT: Final = 32768  # asked for where nothing is asked and the model was trained for as much
 LEAST_CONTEXT: Final = 4096  # a context that nobody fixed gives way down to here
-_MACHINES: Final = ("Jetson", "GB10", "Ryzen")  # memory that comes with a computer around it, as Apple's does
 DEFAULT_FLOOR: Final = "Q4_K_M"
 
 
@@ -331,7 +331,7 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         n_candidates=len(candidates),
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
-        smallest_gpu=_smallest_gpu(choices[0] if choices else lack, ask),
+        smallest_gpu=smallest_gpu(choices[0] if choices else lack, ask),
         notes=(*dict.fromkeys(f"{e}" for e in refusals), *_beyond(best.facts, ask)),
     )
 
@@ -385,29 +385,3 @@ def _least(spaces: Iterable[Space], ask: Ask) -> Lack:
             missing = space.lacking(n_ctx, kv, level)
             found.append(Lack(space.candidate, n_ctx, space.kvs[kv], level, missing, space.workload(n_ctx, kv)))
     return min(found, key=lambda lack: sum(lack.missing.values()))
-
-
-def _smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
-    """The registry's smallest device that holds everything of this choice, alone; None where none does."""
-    from inspector.memory.gpus import GPUS
-
-    if found is None:
-        return None
-    rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
-    rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve, gpu.capacity))
-    alone = ask.replace(
-        n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,
-        workload=found.workload,
-    )  # fmt: skip
-    n_ctx = found.n_ctx
-    space = space_of(found.candidate, alone.replace(gpus=(rows[0].replace(name="alone"),)), {})
-
-    def holds(gpu: Gpu) -> bool:
-        space.ask = alone.replace(gpus=(gpu.replace(name="alone"),))
-        return space.attempt(n_ctx, 0, "all").excess <= 0
-
-    low, high = 0, len(rows)
-    while low < high:  # the larger device holds what the smaller does
-        middle = (low + high) // 2
-        low, high = (low, middle) if holds(rows[middle]) else (middle + 1, high)
-    return rows[low] if low < len(rows) else None
