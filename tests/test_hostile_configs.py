@@ -99,7 +99,8 @@ def test_an_estimate_of_everything_at_its_largest_is_an_exact_integer(fuzz, tiny
 @pytest.mark.parametrize(
     "change",
     [
-        {"architectures": 1.5}, {"architectures": "x"}, {"text_config": 7}, {"attn_config": 1}, {"num_attention_heads": [1]},
+        {"architectures": 1.5}, {"architectures": "x"}, {"text_config": 7}, {"attn_config": 1},
+        {"num_attention_heads": [1]},
         {"head_dim": "x"}, {"rope_scaling": [1]}, {"quantization_config": {"quant_method": ["gptq"]}},
         {"num_hidden_layers": 10**30}, {"num_hidden_layers": -1}, {"vocab_size": None}, {"hidden_size": 1 << 63},
         {"layer_types": [None]}, {"sliding_window": {}}, {"num_key_value_heads": 0}, {"max_position_embeddings": "x"},
