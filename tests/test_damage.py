@@ -41,7 +41,7 @@ def test_damage_of_every_kind_yields_an_answer_or_one_line(corpus):
 
 @pytest.mark.slow
 def test_damage_of_every_kind_through_every_command(corpus):
-    assert broken_in(corpus, range(1000, 1200), None) == {}
+    assert broken_in(corpus, range(1000, 1060), None) == {}
 
 
 @pytest.mark.parametrize("name", ["nested-arrays.gguf", "beyond-upstream.gguf", "no-metadata.safetensors"])
