@@ -88,7 +88,7 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
         n_streams=1 if unified else n_seqs,
         n_batch=n_batch,
         n_ubatch=min(n_batch, n_ubatch or n_batch),
-        n_outputs_max=_outputs(facts, workload, n_batch=n_batch, n_seqs=n_seqs),
+        n_outputs_max=_outputs(facts, _served(workload) if server else workload, n_batch=n_batch, n_seqs=n_seqs),
         kv_unified=unified,
         swa_full=workload.swa_full,
         flash_attn=_flash_attention(facts, workload),
@@ -147,6 +147,12 @@ def _batches(workload: Workload) -> tuple[int, int]:
     if not 1 <= n_batch <= MAX_CTX or not 0 <= n_ubatch <= MAX_CTX:
         raise WorkloadError(f"batches of {n_batch:,} and {n_ubatch:,} tokens are no sizes")
     return n_batch, n_ubatch
+
+
+def _served(workload: Workload) -> Workload:
+    """llama-server wants the last row of each sequence only, unless all rows were asked for by name."""
+    asked = (workload.options or {}).get("outputs_asked")
+    return workload if asked else workload.replace(outputs="last")
 
 
 def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_seqs: int) -> int:
