@@ -265,7 +265,7 @@ class Gguf:
         for i, t in enumerate(tensors):  # where each belongs, as far as 64 bits go
             tensors[i] = gb.Tensor(t.name, t.dims, t.type, offset & (1 << 64) - 1)
             offset += -(-t.nbytes // 32) * 32
-        raw = gb.build(kv, tensors, data=b"")
+        raw: bytes = gb.build(kv, tensors, data=b"")
         self.full_size = min(len(raw) + offset, 1 << 42)
         return raw
 
@@ -498,7 +498,8 @@ def campaign(*, seconds: float, seed: int, jobs: int, keep: Path, batch: int = 2
     commands("", "", "")
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         run_case(corpus, seed)  # imports everything before the limits are set
-    end, at, n_cases, children = time.monotonic() + seconds, seed * 10_000_000, 0, set()
+    children: set[Any] = set()
+    end, at, n_cases = time.monotonic() + seconds, seed * 10_000_000, 0
     reading, writing = os.pipe()
     while time.monotonic() < end or children:
         while len(children) < jobs and time.monotonic() < end:

@@ -87,7 +87,7 @@ def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None)
         found = held.get(device)
         if not found:
             continue
-        how = f"{len(found):,} tensors, each padded to 32 B"
+        how = f"{len(found):,} tensor{'s' if len(found) > 1 else ''}, each padded to 32 B"
         twice = next((w.name for w in found if w.copy), "")
         how += f"; {twice} also as the output" if twice else ""
         if device == HOST and moved:
