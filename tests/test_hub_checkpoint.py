@@ -161,6 +161,17 @@ def test_several_models_are_listed_and_opened_on_demand(tmp_path):
     assert remote[0].revision == SHA
 
 
+def test_models_of_one_content_are_read_once():
+    one = small_gguf()
+    with HubServer({"m.Q4_0.gguf": one, "copy/m.Q8_0.gguf": one}) as hub:
+        with pytest.raises(SeveralModels) as caught:
+            opened(hub)
+        first, second = caught.value.open_each()
+        assert hub.n_requests == 3  # the listing, one file's address, one range
+    assert first.files[0].tensors == second.files[0].tensors
+    assert {c.files[0].name for c in (first, second)} == {"m.Q4_0.gguf", "copy/m.Q8_0.gguf"}
+
+
 def test_a_file_that_is_not_there_has_near_matches():
     with HubServer(QUANTS) as hub, pytest.raises(NotFound, match=r"no file m\.Q4_1\.gguf") as caught:
         opened(hub, "org/model/m.Q4_1.gguf")

@@ -74,6 +74,10 @@ class Gathering:
             raise FormatError(f"{defect.where}: {defect.what}" if defect.where else defect.what, defect.offset)
         self.defects.append(defect)
 
+    def read_once(self, entry: Entry, read_header: Callable[[], ModelFile]) -> ModelFile:  # noqa: ARG002
+        """A file's header; a remote gathering reads files of one content once."""
+        return read_header()
+
     def set_aside(self, role: str, entries: Iterable[Entry]) -> None:
         """Note files that lie beside the model."""
         self.companions += [Companion(role, e.name, e.nbytes) for e in entries]
@@ -118,13 +122,17 @@ def check_document_size(nbytes: int, most: int) -> None:
         raise FormatError(f"{nbytes:,} bytes: documents of more than {most:,} are not read")
 
 
+def _read_header(entry: Entry, gathering: Gathering) -> ModelFile:
+    with gathering.open(entry) as source:
+        return read(source, strict=gathering.strict)
+
+
 def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | Defect:
     """A file's header, or why there is none (raised, when strict)."""
     if entry.problem:
         return defect_of(entry)
     try:
-        with gathering.open(entry) as source:
-            return read(source, strict=gathering.strict)
+        return gathering.read_once(entry, lambda: _read_header(entry, gathering))
     except FormatError as error:
         if gathering.strict:
             raise named(error, entry.name) from None

@@ -6,6 +6,7 @@ The Hub's cache is asked first. Then one listing, pinned to its commit; then hea
 from __future__ import annotations
 
 import os
+import threading
 
 from inspector.checkpoint import Checkpoint, _open_path, split_name
 from inspector.checkpoint.documents import INDEX_SUFFIX
@@ -53,6 +54,26 @@ class GatedModel(AccessDenied):
         self.revision = revision
 
 
+class _Headers:
+    """Headers by content: files that the listing gives one sha256 are the same file under two names, and read once.
+
+    Nothing less proves that two headers are the same: equal names and sizes do not.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._locks: dict[str, threading.Lock] = {}
+        self._found: dict[str, ModelFile] = {}
+
+    def get(self, sha256: str, read_header: Callable[[], ModelFile]) -> ModelFile:
+        with self._lock:
+            lock = self._locks.setdefault(sha256, threading.Lock())
+        with lock:
+            if sha256 not in self._found:
+                self._found[sha256] = read_header()
+            return self._found[sha256]
+
+
 class RemoteGathering(Gathering):
     """Reads from a repository. `first`: bytes of a shard's first range once another shard's header is known."""
 
@@ -63,11 +84,18 @@ class RemoteGathering(Gathering):
         self.folder = folder
         self.revision = repo.sha
         self.first: int | None = None
+        self._headers = _Headers()
 
     def child(self, name: str, *, folder: bool = False) -> Gathering:
         target = f"{self.target}/{name}" if name else self.target
         inner = f"{self.folder}{name}/" if folder and name else self.folder
-        return RemoteGathering(target, strict=self.strict, client=self.client, repo=self.repo, folder=inner)
+        child = RemoteGathering(target, strict=self.strict, client=self.client, repo=self.repo, folder=inner)
+        child._headers = self._headers
+        return child
+
+    def read_once(self, entry: Entry, read_header: Callable[[], ModelFile]) -> ModelFile:
+        found = self._headers.get(entry.sha256, read_header) if entry.sha256 else read_header()
+        return found if found.name == entry.name else found.replace(name=entry.name)
 
     def load(self, listing: Listing, quant: str | None = None) -> None:
         from inspector.checkpoint.documents import read_documents
