@@ -83,7 +83,7 @@ class LlamaSpace(Space):
         effective(self.candidate.facts, self._workload(CONTEXT_PAD, kv), server=True)
         unknown = _unknown(self.candidate.facts)
         if unknown:
-            raise WorkloadError(f"{self.candidate.label}: {', '.join(unknown)} cannot be known")
+            raise WorkloadError(f"{self.candidate.label}: not known: {', '.join(unknown)}")
 
     def _levels(self) -> tuple[str, ...]:
         ask, moe = self.ask, any(self.sums.experts)

@@ -79,7 +79,7 @@ class Space:
         """Raises WorkloadError where the engine refuses this cache type."""
         result = estimate(self.candidate.facts, self._workload(256, kv), engine=self.engine, **self.arguments())
         if result.unknown:
-            raise WorkloadError(f"{self.candidate.label}: {'; '.join(result.unknown)} cannot be known")
+            raise WorkloadError(f"{self.candidate.label}: not known: {'; '.join(result.unknown)}")
 
     def _workload(self, n_ctx: int, kv: str) -> Workload:
         k, _, v = kv.partition("/")

@@ -61,7 +61,7 @@ def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Se
         "grade": estimate.grade,
         "fits": estimate.fits,
         "unknown": list(estimate.unknown),
-        "notes": [*estimate.notes, *notes],
+        "notes": list(dict.fromkeys([*estimate.notes, *notes])),
     }
 
 
@@ -141,7 +141,7 @@ def memory_lines(
         lines += ["", *_device_lines(estimate)]
     for item in estimate.unknown:
         lines.append(f"  unknown: {escape(item)} (not in the total)")
-    for note in [*estimate.notes, *notes, *facts.notes]:
+    for note in dict.fromkeys([*estimate.notes, *notes, *facts.notes]):
         lines += ["  " + x for x in wrap("note: " + escape(note), width=width - 2, indent="      ")]
     return lines
 

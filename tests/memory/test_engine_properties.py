@@ -68,3 +68,17 @@ def test_more_tokens_and_more_sequences_never_shrink_a_cache(kept, n_ctx, more, 
         return
     assert cache_nbytes(less) <= cache_nbytes(longer)
     assert cache_nbytes(less) <= cache_nbytes(wider)
+
+
+def test_layers_of_an_unknown_kind_are_bounded_by_plain_attention():
+    from inspector.facts import ModelFacts
+    from inspector.layers import Layer, UnknownCache
+    from inspector.memory.engines import estimate as by_engine
+    from inspector.memory.estimate import Workload
+
+    layers = tuple(Layer(i, "unknown", (UnknownCache("new"),)) for i in range(4))
+    facts = ModelFacts("new", "config", 1000, None, 4, 64, None, 4, 2, 16, 16, 320, 512, layers, {})
+    result = by_engine(facts, Workload(n_ctx=1024, n_seqs=2), engine="textbook")
+    assert result.unknown == ("cache of 4 layers (0 to 3)",)
+    # 4 layers × 1,024 tokens × 2 sequences × 2 KV heads × (16 + 16) × 2 B = 1 MiB
+    assert any("at most 1.00 MiB as plain attention" in note for note in result.notes)

@@ -340,7 +340,7 @@ def test_vllm_splits_over_all_gpus_or_over_as_many_as_divide_the_heads():
 
 def test_what_cannot_be_known_is_refused_not_guessed():
     facts = hf_facts(n_params=None)
-    with pytest.raises(WorkloadError, match="cannot be known"):
+    with pytest.raises(WorkloadError, match="not known"):
         fit([Candidate("?", facts, "dir", 0)], Ask(gpus=parse_gpu("h100"), engine="vllm"))
 
 

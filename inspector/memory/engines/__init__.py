@@ -49,6 +49,23 @@ def engine_name(name: str) -> str:
     return key
 
 
+def _bound(facts: ModelFacts, workload: Workload, result: Estimate) -> tuple[str, ...]:
+    """What layers of an unknown kind would keep as plain attention over every token: the most that attention keeps."""
+    from inspector.layers import UnknownCache
+    from inspector.units import format_nbytes
+
+    n = sum(isinstance(c, UnknownCache) for layer in facts.layers for c in layer.caches)
+    n_ctx = result.effective.get("n_ctx") or result.effective.get("max_model_len")
+    if facts.n_kv_heads and facts.head_dim_k and facts.head_dim_v:
+        width = facts.n_kv_heads * (facts.head_dim_k + facts.head_dim_v)
+    else:  # keys and values of all heads together are as wide as the model, where heads are not stated
+        width = 2 * (facts.d_model or 0)
+    nbytes = n * (n_ctx or 0) * (workload.n_seqs or 1) * width * 2
+    if not nbytes:
+        return ()
+    return (f"the {n} layers of unknown kind would keep at most {format_nbytes(nbytes)} as plain attention in f16",)
+
+
 def estimate(
     facts: ModelFacts, workload: Workload, *, engine: str, placement: Placement | None = None, **options: Any
 ) -> Estimate:
@@ -64,5 +81,6 @@ def estimate(
         options["placement"] = placement
     result: Estimate = import_module(row.module).estimate(facts, workload, **options)
     if result.unknown:  # what is not known may be what does not fit
-        return result.replace(devices=tuple(d.replace(fits=d.fits and None) for d in result.devices))
+        devices = tuple(d.replace(fits=d.fits and None) for d in result.devices)
+        return result.replace(devices=devices, notes=(*result.notes, *_bound(facts, workload, result)))
     return result

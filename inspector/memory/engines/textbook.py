@@ -133,7 +133,10 @@ def _layer_lines(
         lines.append(Line("kv_cache", total.kv_nbytes * n_seqs, grade, how))
     if total.state_nbytes:
         lines.append(Line("recurrent_state", total.state_nbytes * n_seqs, grade, f"{n_seqs} seq, F32 ({mix})"))
-    unknown = tuple(f"cache of layer {i}" for i in total.unknown_layers)
+    missing = total.unknown_layers
+    unknown = tuple(f"cache of layer {i}" for i in missing)
+    if len(missing) > 1:
+        unknown = (f"cache of {len(missing)} layers ({missing[0]} to {missing[-1]})",)
     return lines, unknown
 
 
