@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.audit.registry import Hit, rule
+from inspector.audit.registry import Hit, reader_defects, rule
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,13 +13,7 @@ if TYPE_CHECKING:
 
 def _defects(subject: Subject, *codes: str) -> Iterator[Hit]:
     """The reader's own defects of these kinds, in all gguf files, with their places."""
-    for file in subject.of_format("gguf"):
-        assert file.model is not None
-        for d in file.model.defects:
-            if d.code in codes:
-                at = f" (at byte {d.offset:,})" if d.offset is not None else ""
-                where = f"{file.name}: {d.where}" if d.where else file.name
-                yield Hit(where, d.what + at)
+    return reader_defects(subject, "gguf", codes)
 
 
 @rule("GG001", "gguf-version", severity="error", hint="convert the model again with a current converter")

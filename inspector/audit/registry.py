@@ -113,3 +113,14 @@ def rank(severity: str) -> int:
 def as_dict(value: Any) -> dict[str, Any]:
     """A document that should be an object, or an empty one."""
     return value if isinstance(value, dict) else {}
+
+
+def reader_defects(subject: Subject, format_name: str, codes: Iterable[str]) -> Iterator[Hit]:
+    """The reader's own defects of these kinds, in all files of one format, with their places."""
+    for file in subject.of_format(format_name):
+        assert file.model is not None
+        for d in file.model.defects:
+            if d.code in codes:
+                at = f" (at byte {d.offset:,})" if d.offset is not None else ""
+                where = f"{file.name}: {d.where}" if d.where else file.name
+                yield Hit(where, d.what + at)
