@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint, SeveralModels
-    from inspector.memory.fit import Ask, Candidate, Choice
+    from inspector.memory.fit.choose import Ask, Candidate, Choice
     from inspector.report.fit import Commands
 
 _MOST_CANDIDATES: Final = 200
@@ -79,8 +79,8 @@ def _label(checkpoint: Checkpoint, dtype: str | None) -> str:
 
 def _candidate(checkpoint: Checkpoint, path: str, hub: str) -> Candidate:
     from inspector.facts import read_facts
-    from inspector.memory.fit import Candidate
-    from inspector.memory.fit_candidates import weights_nbytes
+    from inspector.memory.fit.candidates import weights_nbytes
+    from inspector.memory.fit.choose import Candidate
 
     facts = read_facts(checkpoint)
     label = _label(checkpoint, facts.quantization or facts.dtype)
@@ -146,8 +146,8 @@ def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.fit import Ask
-    from inspector.memory.gpus import parse_gpu
+    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.fit.choose import Ask
 
     gpus = tuple(g for name in params.pop("gpus") for g in parse_gpu(name))
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
@@ -167,7 +167,7 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
 
 def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...]) -> Commands:
     from inspector.dtypes import DTYPES
-    from inspector.memory import fit_commands
+    from inspector.memory.fit import commands as fit_commands
     from inspector.report.fit import Commands
 
     requantize = base.label not in DTYPES or DTYPES[base.label].is_block_quantized
@@ -197,9 +197,9 @@ def fit(
       inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
     """
     from inspector.memory.engines import default_engine, engine_name
-    from inspector.memory.fit import fit as search
-    from inspector.memory.fit_candidates import hypothetical as makeable
-    from inspector.memory.fit_candidates import judged
+    from inspector.memory.fit.candidates import hypothetical as makeable
+    from inspector.memory.fit.candidates import judged
+    from inspector.memory.fit.choose import fit as search
     from inspector.report import fit as report
 
     candidates, notes, code = _gather(target)

@@ -121,8 +121,8 @@ def memory_question(
     workload: Workload, placement: Placement, names: Sequence[str], *, engine: str, arguments: Mapping[str, object]
 ) -> MemoryQuestion:
     """What to compute for each model: the same workload, on each of the GPUs (as they were typed) in turn."""
+    from inspector.memory.devices.gpus import detect_gpus, parse_gpu
     from inspector.memory.engines import estimate
-    from inspector.memory.gpus import detect_gpus, parse_gpu
 
     def run(facts: ModelFacts, where: Placement) -> Estimate:
         return estimate(facts, workload, engine=engine, placement=where, **arguments)

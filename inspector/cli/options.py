@@ -185,7 +185,7 @@ def build_placement(params: dict[str, Any]) -> Placement:
     names = params.pop("gpus")
     gpus: tuple[Any, ...] = ()
     if names:
-        from inspector.memory.gpus import detect_gpus, parse_gpu
+        from inspector.memory.devices.gpus import detect_gpus, parse_gpu
 
         gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
     return Placement(

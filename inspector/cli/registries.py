@@ -69,7 +69,7 @@ def gpus(*, name: str | None, as_json: bool) -> int:
       inspector gpus
       inspector gpus 4090
     """
-    from inspector.memory.gpus import gpu_rows
+    from inspector.memory.devices.gpus import gpu_rows
     from inspector.units import format_nbytes
 
     rows = [r for r in gpu_rows() if name is None or name.lower() in r["name"].lower()]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from inspector.memory.devices.placement import HOST, assign, device_totals
 from inspector.memory.estimate import Line
-from inspector.memory.placement import HOST, assign, device_totals
 from inspector.units import pad
 
 TYPE_CHECKING = False

@@ -10,14 +10,14 @@ from inspector.checkpoint import open_checkpoint
 from inspector.errors import InspectorError, WorkloadError
 from inspector.facts import ModelFacts, read_facts
 from inspector.layers import KVCache, Layer
+from inspector.memory.devices.gpus import GPUS, parse_gpu
 from inspector.memory.engines import estimate, vllm
 from inspector.memory.estimate import Gpu, Placement, Workload
-from inspector.memory.fit import LEAST_CONTEXT, Ask, Candidate, fit, order_of
-from inspector.memory.fit_candidates import hypothetical, judged, weights_nbytes, with_mix
-from inspector.memory.fit_llamacpp import LlamaSpace
-from inspector.memory.fit_search import HOPELESS, last_fit
-from inspector.memory.fit_spaces import space_of
-from inspector.memory.gpus import GPUS, parse_gpu
+from inspector.memory.fit.candidates import hypothetical, judged, weights_nbytes, with_mix
+from inspector.memory.fit.choose import LEAST_CONTEXT, Ask, Candidate, fit, order_of
+from inspector.memory.fit.llamacpp import LlamaSpace
+from inspector.memory.fit.search import HOPELESS, last_fit
+from inspector.memory.fit.spaces import space_of
 from inspector.quantization.mix import predict_mix
 from inspector.units import GIB, MIB
 

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from inspector.errors import InspectorError
-from inspector.memory import gpus
-from inspector.memory.gpus import GPUS, find_gpu, normalise, parse_gpu, parse_smi
+from inspector.memory.devices import gpus
+from inspector.memory.devices.gpus import GPUS, find_gpu, normalise, parse_gpu, parse_smi
 from inspector.units import GIB, MIB
 
 

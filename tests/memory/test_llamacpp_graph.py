@@ -15,16 +15,16 @@ import pytest
 from inspector.checkpoint import Checkpoint
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
+from inspector.memory.devices.placement import assign
+from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
+from inspector.memory.engines.llamacpp.graph.alloc import Arena, measure
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNVERIFIED
+from inspector.memory.engines.llamacpp.graph.ops import Ops
+from inspector.memory.engines.llamacpp.graph.periods import representative
+from inspector.memory.engines.llamacpp.graph.sched import sizes
+from inspector.memory.engines.llamacpp.graph.tensor import F32
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.engines.llamacpp_graph import HOST, Model, build, compute_buffers, run_of
-from inspector.memory.engines.llamacpp_graph.alloc import Arena, measure
-from inspector.memory.engines.llamacpp_graph.archs import ARCHS, UNVERIFIED
-from inspector.memory.engines.llamacpp_graph.ops import Ops
-from inspector.memory.engines.llamacpp_graph.periods import representative
-from inspector.memory.engines.llamacpp_graph.sched import sizes
-from inspector.memory.engines.llamacpp_graph.tensor import F32
 from inspector.memory.estimate import Gpu, Placement, Workload
-from inspector.memory.placement import assign
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 

@@ -12,9 +12,9 @@ from inspector.checkpoint import Checkpoint
 from inspector.errors import WorkloadError
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
+from inspector.memory.devices.placement import assign, device_names, device_totals
 from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
-from inspector.memory.placement import assign, device_names, device_totals
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from inspector.errors import WorkloadError
-from inspector.memory.engines.serving import sglang_pool, sglang_reserve, tensorrt_pool
+from inspector.memory.engines.shared.serving import sglang_pool, sglang_reserve, tensorrt_pool
 from inspector.units import GIB, MIB
 
 

@@ -12,7 +12,7 @@ from inspector.facts.hf import read_facts_hf
 from inspector.formats.modelfile import TensorInfo
 from inspector.layers import IndexCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
 from inspector.memory.engines import vllm
-from inspector.memory.engines.vllm_pages import Setup, plan
+from inspector.memory.engines.vllm.pages import Setup, plan
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.units import GIB
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from inspector.layers import UnknownCache
+from inspector.memory.devices.placement import HOST, assign, device_totals
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
 from inspector.memory.estimate import Estimate, Line, Placement
-from inspector.memory.placement import HOST, assign, device_totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
+    from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.caches import Block
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Workload
-    from inspector.memory.placement import Assignment
 
 _LABELS: Final = {
     "kv": "all tokens",

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.facts import ModelFacts
-    from inspector.memory.placement import Assignment
+    from inspector.memory.devices.placement import Assignment
 
 
 def compute_parts(
@@ -16,7 +16,7 @@ def compute_parts(
 ) -> tuple[Mapping[str, int], str] | None:
     """Bytes of compute buffers by device and their grade, or None where the graph is not known."""
     try:
-        from inspector.memory.engines.llamacpp_graph import compute_buffers
+        from inspector.memory.engines.llamacpp.graph import compute_buffers
     except ImportError:
         return None
     result: tuple[Mapping[str, int], str] | None = compute_buffers(facts, effective, assignment)
@@ -31,7 +31,7 @@ def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Ass
     if not effective["flash_attn_auto"] or not assignment.devices:
         return True
     try:
-        from inspector.memory.engines.llamacpp_graph import flash_in_place
+        from inspector.memory.engines.llamacpp.graph import flash_in_place
     except ImportError:
         return True
     try:

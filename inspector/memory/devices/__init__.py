@@ -1,0 +1,1 @@
+"""Devices: the GPUs people own, and which layer goes to which."""

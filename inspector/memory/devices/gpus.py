@@ -1,0 +1,245 @@
+"""The GPUs people own: what their driver reports, what they are called, and how a name is read.
+
+Totals are `nvidia-smi`'s "memory.total" where one is known (`reported`), else the vendor's nominal size. CUDA itself
+reports a little less (`cuMemGetInfo`, the "total capacity" of PyTorch's out-of-memory messages): `cuda_mib`, where
+known; the difference is part of what a device reserves.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.errors import InspectorError
+from inspector.memory.devices.gpu_table import ROWS
+from inspector.memory.estimate import Gpu
+from inspector.record import Record
+from inspector.units import GIB, MIB, format_nbytes, parse_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+# CUDA context of one process on one GPU: 426 MiB on an RTX 6000 Ada (torch 2.10, CUDA 13.0); 300-400 MB since lazy
+# loading (CUDA 11.7); more than 1 GB before. The middle of what is reported, not a measurement of ours.
+CUDA_CONTEXT: Final = 450 * MIB
+CUDA_CONTEXT_BAND: Final = (300 * MIB, 700 * MIB)
+MAX_GPUS: Final = 1024
+
+
+class GpuModel(Record):
+    """One row of the registry: total in MiB, as the driver says it (`reported`) or the vendor does."""
+
+    name: str
+    vendor: str
+    total_mib: int
+    source: str
+    reported: bool = True
+    cuda_mib: int | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def capacity(self) -> int:
+        """Total memory in bytes."""
+        return self.total_mib * MIB
+
+    @property
+    def reserve(self) -> int:
+        """Bytes that no model can use: what CUDA hides from programs, and a process's own context."""
+        return (self.total_mib - (self.cuda_mib or self.total_mib)) * MIB + CUDA_CONTEXT
+
+    def as_gpu(self, label: str = "") -> Gpu:
+        """This model as a device to place things on."""
+        note = self.source if self.reported else f"{self.source}; the driver's own figure is not known here"
+        return Gpu(name=self.name + label, capacity=self.capacity, reserve=self.reserve, note=note)
+
+
+GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})
+
+
+_NOISE: Final = ("nvidia", "geforce", "amd", "radeon", "intel", "apple", "instinct", "graphics", "tesla", "quadro")
+
+
+def normalise(text: str) -> str:
+    """A name without vendor words, spaces, dashes and case: `NVIDIA GeForce RTX 4090` and `rtx4090` are one.
+
+    Sizes keep their digits only (`80 GB`, `80gib` and `80g` are `80gb`); a leading `rtx`, `gtx` or `rx` is kept.
+    """
+    name = text.lower()
+    for word in _NOISE:
+        name = name.replace(word, " ")
+    name = "".join(ch for ch in name if ch.isalnum())
+    return name.replace("gib", "gb").replace("laptopgpu", "laptop")
+
+
+def _index() -> dict[str, str]:
+    """Every spelling of every row. A name without its `rtx`/`gtx`/`rx` (`4090`) works where it is not ambiguous."""
+    names: dict[str, str] = {}
+    short: dict[str, set[str]] = {}
+    for name, row in GPUS.items():
+        for spelling in (name, *row.aliases):
+            key = normalise(spelling)
+            names[key] = name
+            for prefix in ("rtx", "gtx", "rx"):
+                if key.startswith(prefix):
+                    short.setdefault(key[len(prefix) :], set()).add(name)
+    for key, owners in short.items():
+        if len(owners) == 1 and (len(key) == 4 or not key.isdigit()):
+            names.setdefault(key, next(iter(owners)))
+    return names
+
+
+def find_gpu(text: str) -> GpuModel:
+    """The registry's row for a name. Raises InspectorError, with the nearest names as a hint."""
+    from difflib import get_close_matches
+
+    names = _index()
+    key = normalise(text)
+    if key in names:
+        return GPUS[names[key]]
+    starts = [names[n] for n in names if key and n.startswith(key)]
+    near = list(dict.fromkeys(starts + [names[n] for n in get_close_matches(key[:64], names, n=6, cutoff=0.6)]))[:4]
+    raise InspectorError(
+        f"no GPU called {text!r} is known here",
+        hint=(f"did you mean {', '.join(near)}? " if near else "") + "a size works too: 24GiB",
+    )
+
+
+def _split_count(text: str) -> tuple[int, str]:
+    """`2xrtx3090`, `2 x RTX 3090`, `2*24GiB` → (2, rest)."""
+    stripped = text.strip()
+    if normalise(stripped) in _index():
+        return 1, stripped  # 7900xtx is a card, not 7,900 of them
+    digits = stripped[: len(stripped) - len(stripped.lstrip("0123456789"))]
+    rest = stripped[len(digits) :].lstrip()
+    if digits and rest[:1].lower() in {"x", "*", "×"} and rest[1:].strip():
+        return int(digits[:6]), rest[1:].strip()
+    return 1, stripped
+
+
+def _sized(text: str) -> Gpu | None:
+    """A bare size as a device: no context is reserved, the size is all there is to use."""
+    compact = text.replace(" ", "")
+    if (
+        not compact.isascii()
+        or not compact[:1].isdigit()
+        or not compact.rstrip("bBiIkKmMgGtT").replace(".", "").replace(",", "").isdigit()
+    ):
+        return None
+    if compact.isdigit() and int(compact[:20]) < MIB:
+        return None  # `4090` is a name, 25769803776 is a size
+    nbytes = parse_nbytes(text)
+    if nbytes <= 0:
+        raise InspectorError(f"a GPU of {text!r} holds nothing")
+    if nbytes >> 63:
+        raise InspectorError(f"a GPU of {text!r}: more than 64 bits can address")
+    return Gpu(name=format_nbytes(nbytes), capacity=nbytes, note="a size given by hand")
+
+
+def parse_gpu(text: str) -> tuple[Gpu, ...]:
+    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24GB`) or `auto`.
+
+    Bytes. Raises InspectorError: an unknown name with near matches, a size such as `24G` that could mean two things.
+    """
+    if text.strip().lower() == "auto":
+        return detect_gpus()
+    count, what = _split_count(text)
+    if not 1 <= count <= MAX_GPUS:
+        raise InspectorError(f"{text!r}: {count} GPUs", hint=f"1 to {MAX_GPUS}")
+    gpu = _sized(what)
+    if gpu is None:
+        model = find_gpu(what)
+        gpu = model.as_gpu()
+    if count == 1:
+        return (gpu,)
+    return tuple(gpu.replace(name=f"{gpu.name} #{i}") for i in range(count))
+
+
+def detect_gpus() -> tuple[Gpu, ...]:
+    """The GPUs of this machine with the memory that is free now, through NVML or `nvidia-smi`.
+
+    Raises InspectorError when neither answers.
+    """
+    found = _from_nvml() or _from_smi()
+    if not found:
+        raise InspectorError(
+            "no GPU was found on this machine", hint="name one (--gpu rtx4090) or give a size (--gpu 24GiB)"
+        )
+    return tuple(
+        Gpu(
+            name=f"{name} #{i}" if len(found) > 1 else name,
+            capacity=free,
+            reserve=CUDA_CONTEXT,
+            note=f"{format_nbytes(free)} free now of {format_nbytes(total)}",
+        )
+        for i, (name, total, free) in enumerate(found)
+    )
+
+
+def _from_nvml() -> list[tuple[str, int, int]]:
+    try:
+        import pynvml
+    except ImportError:
+        return []
+    try:
+        pynvml.nvmlInit()
+        found = []
+        for i in range(min(pynvml.nvmlDeviceGetCount(), MAX_GPUS)):
+            handle: Any = pynvml.nvmlDeviceGetHandleByIndex(i)
+            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            name = pynvml.nvmlDeviceGetName(handle)
+            text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+            found.append((text, int(memory.total), int(memory.free)))
+        pynvml.nvmlShutdown()
+    except Exception:
+        return []  # no driver, or one without memory figures: nvidia-smi may still know
+    return found
+
+
+def parse_smi(text: str) -> list[tuple[str, int, int]]:
+    """`nvidia-smi --query-gpu=name,memory.total,memory.free --format=csv,noheader,nounits` → (name, total, free).
+
+    Bytes. Lines that are not three fields with two whole numbers of MiB are passed over.
+    """
+    found = []
+    for line in text.splitlines()[:MAX_GPUS]:
+        fields = [field.strip() for field in line.rsplit(",", 2)]
+        if len(fields) == 3 and all(f.isascii() and f.isdigit() and len(f) < 12 for f in fields[1:]):
+            found.append((fields[0], int(fields[1]) * MIB, int(fields[2]) * MIB))
+    return found
+
+
+def _from_smi() -> list[tuple[str, int, int]]:
+    import subprocess
+
+    query = ["nvidia-smi", "--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    return parse_smi(done.stdout)
+
+
+def apple_working_set(unified: int) -> int:
+    """Bytes of unified memory that Metal lets one process wire down by default (recommendedMaxWorkingSetSize).
+
+    Two thirds up to 36 GiB, three quarters above: what `llama.cpp` prints on machines of each size; macOS does not
+    document it, and `sysctl iogpu.wired_limit_mb` moves it.
+    """
+    return unified * 2 // 3 if unified <= 36 * GIB else unified * 3 // 4
+
+
+def gpu_rows() -> list[dict[str, Any]]:
+    """The registry as plain rows, sizes in bytes."""
+    return [
+        {
+            "name": row.name,
+            "vendor": row.vendor,
+            "nbytes": row.capacity,
+            "reserve_nbytes": row.reserve,
+            "reported": row.reported,
+            "source": row.source,
+            "aliases": list(row.aliases),
+        }
+        for row in GPUS.values()
+    ]

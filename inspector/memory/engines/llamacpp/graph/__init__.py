@@ -1,0 +1,122 @@
+"""Compute buffers of llama.cpp, predicted by building its worst-case graph and replaying its allocator.
+
+Source: llama.cpp b11434: src/llama-graph.cpp, src/models/*.cpp, src/llama-context.cpp, ggml/src/ggml-alloc.c,
+ggml/src/ggml-backend.cpp. Measured: one CPU back end, and devices through the RPC back end.
+"""
+
+from __future__ import annotations
+
+from inspector.dtypes import DTYPES
+from inspector.memory.engines.llamacpp.graph.alloc import measure
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
+from inspector.memory.engines.llamacpp.graph.model import Model
+from inspector.memory.engines.llamacpp.graph.run import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+    from inspector.memory.engines.llamacpp.graph.tensor import Elem
+
+HOST: Final = "host"
+ALIGN: Final = 32  # TENSOR_ALIGNMENT of the CPU back end, which also serves the RPC devices measured
+
+
+def compute_buffers(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment | None = None
+) -> tuple[Mapping[str, int], str] | None:
+    """Bytes of compute buffers by device, and their grade; None where nothing is known of the graph.
+
+    `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
+    swa_full, offload_kqv, type_k and type_v (names of element types). "derived": the architecture's graph was compared
+    with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
+    is on only because its device can run it, and goes off where a layer's would land on another device.
+    """
+    try:
+        if assignment is not None and assignment.devices:
+            return _on_devices(facts, effective, assignment)
+        graph, grade = build(Model(facts), run_of(effective))
+        return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
+    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
+        return None  # weights or keys that the graph needs are missing or malformed
+
+
+def _on_devices(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
+) -> tuple[Mapping[str, int], str]:
+    from inspector.memory.engines.llamacpp.graph.sched import sizes
+
+    model, run = Model(facts), run_of(effective)
+    _place(facts, model, run, assignment)
+    n_backends = len(assignment.devices) + 1
+    if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
+        run.flash = False
+    graph, grade = build(model, run)
+    pipeline = n_backends > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
+    found = sizes(graph.leafs, graph.nodes, [ALIGN] * n_backends, pipeline=pipeline)
+    return dict(zip((*assignment.devices, HOST), found, strict=True)), grade
+
+
+def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
+    """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
+    from inspector.memory.engines.llamacpp.graph.sched import place
+
+    model, run = Model(facts), run_of(effective)
+    _place(facts, model, run, assignment)
+    run.probe()
+    graph, _ = build(model, run)
+    place(graph.leafs, graph.nodes, len(assignment.devices) + 1)
+    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
+
+
+def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:
+    """The worst-case graph and its grade; layers that repeat are left out unless `whole`.
+
+    Raises LookupError where a weight is missing.
+    """
+    from importlib import import_module
+
+    if model.arch in UNKNOWN:
+        raise LookupError(model.arch)
+    row = ARCHS.get(model.arch)
+    module, name, options = row or ("decoder", "Decoder", {})
+    graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
+    graph.o = options
+    if not whole:
+        graph.leave_out_repetitions()
+    graph.build(options)
+    return graph, "derived" if row and model.arch not in UNVERIFIED else "modelled"
+
+
+def _elem(value: Any) -> Elem:
+    dtype = value if hasattr(value, "block_elems") else DTYPES[str(value).upper()]
+    return (dtype.block_elems, dtype.block_bytes, dtype.name.lower())
+
+
+def run_of(effective: Mapping[str, Any]) -> Run:
+    """The batch that llama.cpp reserves for, from the sizes it runs with."""
+    return Run(effective, _elem(effective.get("type_k", "f16")), _elem(effective.get("type_v", "f16")))
+
+
+def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
+    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    from inspector.memory.engines.llamacpp.weights import weights
+
+    number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
+    host = number[HOST]
+    run.host_buf = host
+    run.layer_buf = [number[d] for d in assignment.blocks]
+    run.full_offload = assignment.n_offloaded > len(assignment.blocks)
+    run.offload_kqv = run.offload_kqv and assignment.kv_offload
+    where = {w.name: number[assignment.weight_device(w.name, w.layer)] for w in weights(facts) if not w.copy}
+    where["output.weight"] = number[assignment.weight_device("output.weight", "output")]
+
+    def weight_buf(block: str, name: str) -> int:
+        full = f"blk.{block}.{name}" if block else name
+        return where.get(full, run.layer_buf[int(block)] if block else host)
+
+    model.weight_buf = weight_buf

@@ -1,0 +1,114 @@
+"""Models without a cache: encoders, embedders and diffusion decoders attend over the batch alone."""
+
+from __future__ import annotations
+
+from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.tensor import Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+
+class BatchDecoder(Decoder):
+    """A decoder's layers over this batch alone; encoders end with their embeddings."""
+
+    def inputs(self) -> Any:
+        self.full_mask, self.swa_mask = self.batch_masks()
+
+    def attend(
+        self,
+        il: int,
+        q: Tensor,
+        k: Tensor | None,
+        v: Tensor | None,
+        *,
+        wo: str | None = "attn_output",
+        sinks: Tensor | None = None,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        assert sinks is None
+        assert k is not None
+        assert v is not None
+        return self.attend_batch(il, q, k, v, self.swa_mask if self.m.swa[il] else self.full_mask, wo=wo, bias=bias)
+
+    def logits(self, x: Tensor, **more: bool) -> None:
+        if not self.o.get("encoder"):
+            super().logits(x, **more)
+            return
+        x.is_output = True
+        self.expand(x)
+
+
+class Bert(BatchDecoder):
+    """BERT and its relatives: norms after the sub-layers."""
+
+    def build(self, o: Mapping[str, Any]) -> None:
+        self.o = o
+        m = self.m
+        x = self.embed()
+        if o.get("pos", True):
+            self.pos = self.positions()
+        types = self.top("token_types.weight")
+        if types is not None:
+            x = self.add(x, self.view(types, (m.n_embd,)))
+        if o.get("pos_embd"):
+            table = self.top("position_embd.weight")
+            assert table is not None
+            x = self.add(self.get_rows(table, self.pos), x)
+        x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer", 0)
+        self.inputs()
+        self.output_ids()
+        for il in self.layer_ids:
+            x = self.layer(x, il)
+        x.is_output = True
+        self.expand(x)
+
+    def flat_norm(self, t: Tensor, il: int, name: str) -> Tensor:
+        if self.wo(il, name) is None:
+            return t
+        flat = self.reshape(t, t.ne[0] * t.ne[1], t.ne[2])
+        return self.reshape(self.normed(flat, il, name, "layer"), *t.ne[:3])
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.has_experts(il))
+
+    def has_experts(self, il: int) -> bool:
+        every = int(self.m.key("moe_every_n_layers", 0)) if self.m.arch == "nomic-bert-moe" else 0
+        return bool(every) and il % every == 1
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        q, k, v = self.qkv(x, il)
+        q, k = self.flat_norm(q, il, "attn_q_norm"), self.flat_norm(k, il, "attn_k_norm")
+        if self.o.get("rotary"):
+            q, k = self.rope(q, self.pos), self.rope(k, self.pos)
+        cur = self.attend(il, q, k, v)
+        cur, x = self.rows_out(il, cur, x)
+        cur = self.normed(self.add(cur, x), il, "attn_output_norm", "layer")
+        if self.wo(il, "attn_norm_2") is not None:
+            cur = self.normed(self.add(cur, x), il, "attn_norm_2", "layer")
+        out = self.feed(cur, il)
+        return self.normed(self.add(out, cur), il, "layer_output_norm", "layer")
+
+    def feed(self, x: Tensor, il: int) -> Tensor:
+        if self.has_experts(il):
+            return self.moe(x, il, act="gelu", norm_w=False)
+        return self.ffn(x, il, self.o.get("ffn", "silu"))
+
+
+class NeoBert(BatchDecoder):
+    """Rotary encoder; its final norm is the encoder's."""
+
+    def top(self, name: str) -> Tensor | None:
+        return super().top("enc.output_norm.weight" if name == "output_norm.weight" else name)
+
+
+class JinaBert2(Bert):
+    """ALiBi instead of positions; up projections that hold their gate in newer files."""
+
+    def feed(self, x: Tensor, il: int) -> Tensor:
+        up = self.w(il, "ffn_up")
+        both = self.wo(il, "ffn_gate") is None and up.ne[1] != int(self.m.scalar("feed_forward_length", 0))
+        return self.ffn(x, il, "glu" if both else "gelu")

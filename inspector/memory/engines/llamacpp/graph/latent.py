@@ -1,0 +1,247 @@
+"""Multi-head latent attention, with and without a sparse indexer, and its mix with delta nets.
+
+Source: src/models/deepseek2.cpp, deepseek32.cpp, glm-dsa.cpp, kimi-linear.cpp, minicpm3.cpp, plm.cpp (b11434).
+"""
+
+from __future__ import annotations
+
+from inspector.memory.engines.llamacpp.graph.attention import Cache, row_view
+from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import external
+from inspector.memory.engines.llamacpp.graph.recurrent import Recurrent
+from inspector.memory.engines.llamacpp.graph.tensor import F32, I64, Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+# Where glm-dsa files have no indexer types (layers that rank keys anew), by context length: glm-dsa.cpp.
+GLM_LONG_CONTEXT = 1048576
+
+
+class Latent(Decoder):
+    """DeepSeek-V2 and what follows it: cached latents where the file is laid out for them, plain heads otherwise."""
+
+    def build(self, o: Mapping[str, Any]) -> None:
+        m = self.m
+        self.d_k = int(m.key("attention.key_length_mla", 0) or m.head_k_full)
+        self.d_v = int(m.key("attention.value_length_mla", 0) or m.head_v_full)
+        self.rank = int(m.key("attention.kv_lora_rank", 0))
+        super().build({**o, "attn_scale": bool(m.key("attention.temperature_scale"))})
+
+    def queries(self, x: Tensor, il: int) -> Tensor:
+        if self.wo(il, "attn_q_a") is None:
+            return self.lin(x, il, "attn_q")
+        x = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
+        return self.lin(x, il, "attn_q_b")
+
+    def compressed(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
+        """The latent and the shared rotary key, both windows of one product."""
+        n, both = self.r.n_tokens, self.lin(x, il, "attn_kv_a_mqa")
+        return self.view(both, (self.rank, n), (both.nb[1],)), self.view(
+            both, (self.m.n_rot, 1, n), (both.nb[1], both.nb[1])
+        )
+
+    def positioned(self, t: Tensor) -> Tensor:
+        return self.rope(t, self.pos) if self.rotates(0) else t
+
+    def absorbed(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries moved into the latent space; keys are latents with rotary parts; values are latents."""
+        n, heads, nope = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot
+        row = 4 * self.d_k
+        q_nope = self.view(q, (nope, heads, n), (row, row * heads))
+        q_pe = self.positioned(self.view(q, (self.m.n_rot, heads, n), (row, row * heads)))
+        k_pe = self.positioned(k_pe)
+        kv = self.normed(kv, il, "attn_kv_a_norm")
+        q_nope = self.mm(self.w(il, "attn_k_b"), self.permute(q_nope, 0, 2, 1, 3))
+        q = self.concat(self.permute(q_nope, 0, 2, 1, 3), q_pe, 0)
+        kv = self.reshape(kv, self.rank, 1, n)
+        return q, self.concat(kv, k_pe, 0), kv
+
+    def expanded(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Plain heads: keys and values unpacked from the latent."""
+        n, heads, nope = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot
+        k_pe = self.positioned(k_pe)
+        kv = self.lin(self.normed(kv, il, "attn_kv_a_norm"), il, "attn_kv_b")
+        each = 4 * (nope + self.d_v)
+        k_nope = self.view(kv, (nope, heads, n), (each, each * heads))
+        v = self.cont(self.view(kv, (self.d_v, heads, n), (each, each * heads)))
+        q = self.positioned(self.reshape(q, self.d_k, heads, n))
+        return q, self.concat(k_nope, self.repeat(k_pe, self.m.n_rot, heads, n), 0), v
+
+    def attention(self, x: Tensor, il: int) -> Tensor:
+        q = self.queries(x, il)
+        q = self.reshape(q, self.d_k, self.m.n_head(il), self.r.n_tokens)
+        kv, k_pe = self.compressed(x, il)
+        if not self.m.is_mla:
+            q, k, v = self.expanded(q, kv, k_pe, il)
+            if self.attn_scale is not None:
+                q = self.mul(q, self.attn_scale)
+            return self.attend(il, q, k, v)
+        q, k, v = self.absorbed(q, kv, k_pe, il)
+        if self.attn_scale is not None:
+            q = self.mul(q, self.attn_scale)
+        return self.attend_latent(il, q, k, v, v_mla=self.w(il, "attn_v_b"))
+
+
+class MiniCpm3(Latent):
+    """Latent projections with plain heads; embeddings, residuals and logits scaled."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        cur, x = self.rows_out(il, self.attention(self.normed(x, il, "attn_norm"), il), x)
+        ffn_in = self.add(self.scale(cur), x)
+        out = self.scale(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il))
+        return self.add(out, ffn_in)
+
+    def logits(self, x: Tensor, **_: bool) -> None:
+        x.is_output = True
+        x = self.mm(self.lm_head(), self.scale(x))
+        x.is_output = True
+        self.expand(x)
+
+
+class Sparse(Latent):
+    """An indexer ranks the keys, and attention sees the best of them only (DSA)."""
+
+    def inputs(self) -> Cache:
+        m, r = self.m, self.r
+        base = self.base = self.cache(r.n_ctx_seq, [], rot=False)
+        self.idx_dim = int(m.key("attention.indexer.key_length", 0))
+        self.idx_heads = int(m.key("attention.indexer.head_count", 0))
+        self.idx_top = int(m.key("attention.indexer.top_k", 0))
+        lid = self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
+        lid.k_idxs = self.input(I64, r.n_tokens, name="lid_k_idxs")
+        lid.mask = self.mask(r.n_ctx_seq, half=True)
+        if self.idx_dim <= 0:
+            raise LookupError("attention.indexer.key_length")
+        n = 64
+        while self.idx_dim % (2 * n) == 0:
+            n *= 2
+        lid.k_rot = self.input(F32, n, n, name="lid_k_rot")
+        self.best: Tensor | None = None
+        return base
+
+    def kind(self, il: int) -> None:
+        """Each layer holds a leaf of its own from the start: none can be left out."""
+
+    def ranks(self, il: int) -> bool:
+        """Whether this layer ranks keys itself."""
+        types = self.m.key("attention.indexer.types")
+        if isinstance(types, (list, tuple)):
+            return bool(types[il])
+        return self.m.weight(il, "indexer.attn_k.weight") is not None
+
+    def ranked(self, x: Tensor, latent_q: Tensor, il: int) -> Tensor:
+        r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
+        assert lid.k_rot is not None
+        q = self.reshape(self.lin(latent_q, il, "indexer.attn_q_b"), d, heads, n)
+        q = self.rope(q, self.pos)
+        k = self.normed(self.lin(x, il, "indexer.attn_k"), il, "indexer.k_norm", "layer")
+        k = self.rope(self.reshape(k, d, 1, n), self.pos)
+        q, k = self.mm(lid.k_rot, q), self.mm(lid.k_rot, k)
+        t = lid.k.get(il)
+        if t is None:
+            t = lid.k[il] = external(lid.elem_k, (d, lid.cells, r.n_stream))
+            t.buf = r.layer_buf[il] if r.layer_buf and r.offload_kqv else r.host_buf
+        self.store_k(lid, il, k)
+        w = self.lin(x, il, "indexer.proj")
+        row = row_view(t.elem, d)
+        k = self.view(t, (d, 1, lid.cells, r.n_stream), (row, row, row * lid.cells))
+        s = r.n_stream
+        q = self.view(q, (d, heads, n // s, s), (q.nb[1], q.nb[2], q.nb[3] // s))
+        w = self.view(w, (w.ne[0], n // s, w.ne[2], s), (w.nb[1], w.nb[2] // s, w.nb[3] // s))
+        w = self.scale(w)
+        score = self.custom("lightning_indexer", F32, (lid.cells, n // s, 1, s), q, k, w, lid.mask)
+        return self.cont(self.top_k(score, min(self.idx_top, lid.cells)))
+
+    def masked(self, best: Tensor) -> Tensor:
+        """The attention mask, opened for the best keys only."""
+        mask = self.base.mask
+        closed = self.fill(mask)
+        closed = self.view(closed, (1, mask.ne[0], mask.ne[1], mask.ne[3]), mask.nb[:3])
+        ids = self.view(
+            best, (best.ne[0], best.ne[1], best.ne[3], 1), (best.nb[1], best.nb[2], best.ne[3] * best.nb[3])
+        )
+        zeros = self.fill(self.leaf(F32, 1, *ids.ne[:3]))
+        opened = self.set_rows(closed, zeros, ids)
+        opened = self.view(
+            opened, (opened.ne[1], opened.ne[2], 1, opened.ne[3]), (opened.nb[2], opened.nb[3], opened.nb[3])
+        )
+        return self.add(opened, mask)
+
+    def attention(self, x: Tensor, il: int) -> Tensor:
+        latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
+        if self.ranks(il) or self.best is None:
+            self.best = self.ranked(x, latent_q, il)
+        best = self.best
+        q = self.lin(latent_q, il, "attn_q_b")
+        kv, k_pe = self.compressed(x, il)
+        q, k, v = self.absorbed(q, kv, k_pe, il)
+        for t in (q, v, k):
+            self.expand(t)
+        self.store_k(self.base, il, k)
+        mask = self.masked(best)
+        cached = self.stored_k(self.base, il)
+        values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
+        cur = self.mha(il, q, cached, values, mask, v_mla=self.w(il, "attn_v_b"))
+        return self.lin(cur, il, "attn_output")
+
+
+class KimiLinear(Recurrent, Latent):
+    """Kimi delta attention, and latent attention without positions in every n-th layer."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        normed = self.expand(self.normed(x, il, "attn_norm"))
+        cur = self.delta(normed, il) if self.is_recurrent(il) else self.full(normed, il)
+        cur, x = self.rows_out(il, cur, x)
+        ffn_in = self.add(cur, x)
+        return self.add(self.feed(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
+
+    def full(self, x: Tensor, il: int) -> Tensor:
+        q = self.lin(x, il, "attn_q")
+        kv, k_pe = self.compressed(x, il)
+        if self.m.is_mla:
+            q, k, v = self.absorbed(q, kv, k_pe, il)
+            return self.attend_latent(il, q, k, v, v_mla=self.w(il, "attn_v_b"))
+        q, k, v = self.expanded(q, kv, k_pe, il)
+        return self.attend(il, q, k, v)
+
+    def convolved(self, every: Tensor, x: Tensor, il: int, name: str) -> Tensor:
+        """One of q, k, v: projected, convolved with its kept columns, activated."""
+        n, seqs, tokens, heads = self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens, self.m.n_head(0)
+        d, taps = int(self.m.key("kda.head_dim")), self.d_conv
+        inner = d * heads
+        kept = self.view(every, (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
+        x = self.reshape(self.lin(x, il, "attn_" + name), inner, n, seqs)
+        x = self.concat(kept, self.transpose(x), 0)
+        last = self.view(x, (taps - 1, inner, seqs), x.nb[1:3])
+        into = self.view(self.state(il, "r"), (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
+        self.expand(self.cpy(last, into))
+        kernel = self.reshape(self.w(il, f"ssm_conv1d_{name}"), taps, inner)
+        x = self.unary(self.reshape(self.ssm_conv(x, kernel), inner, tokens))
+        return self.reshape(x, d, heads, n, seqs)
+
+    def delta(self, x: Tensor, il: int) -> Tensor:
+        n, seqs, tokens, heads = self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens, self.m.n_head(0)
+        d = int(self.m.key("kda.head_dim"))
+        every = self.gathered(self.state(il, "r"))
+        q, k, v = (self.convolved(every, x, il, name) for name in "qkv")
+        g = self.lin(self.lin(x, il, "ssm_f_a"), il, "ssm_f_b")
+        g = self.unary(self.add(g, self.bias(il, "ssm_dt")))
+        g = self.mul(self.reshape(g, d, heads, tokens), self.reshape(self.plain(il, "ssm_a"), 1, heads, 1))
+        g = self.reshape(g, d, heads, n, seqs)
+        beta = self.unary(self.reshape(self.lin(x, il, "ssm_beta"), 1, heads, n, seqs))
+        x = self.reshape(x, x.ne[0], n, seqs)
+        state = self.reshape(self.gathered(self.state(il, "s")), d, d, heads, seqs)
+        out = self.custom(
+            "gated_delta_net", F32, (d * heads, tokens + d * seqs), self.gdn_l2(q), self.gdn_l2(k), v, g, beta, state
+        )
+        y = self.cont(self.view(out, (d, heads, n, seqs), (4 * d, 4 * d * heads, 4 * d * heads * n)))
+        new = self.view(out, (d, d, heads, seqs), (4 * d, 4 * d * d, 4 * d * d * heads))
+        self.store(new, self.state(il, "s"), self.size_s * seqs)
+        flat = self.reshape(x, x.ne[0], tokens)
+        gate = self.reshape(self.lin(self.lin(flat, il, "ssm_g_a"), il, "ssm_g_b"), d, heads, tokens)
+        y = self.normed(self.reshape(y, d, heads, tokens), il, "ssm_norm")
+        y = self.cont(self.mul(y, self.unary(gate)), d * heads, tokens)
+        return self.lin(y, il, "attn_output")

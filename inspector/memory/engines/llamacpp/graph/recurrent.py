@@ -1,0 +1,333 @@
+"""Recurrent layers and the models built from them, alone or mixed with attention.
+
+Source: llm_graph_context::build_rs in src/llama-graph.cpp; src/models/mamba-base.cpp, delta-net-base.cpp, lfm2.cpp
+(b11434). Fused kernels are on wherever a device has them, as on the CPU.
+"""
+
+from __future__ import annotations
+
+from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import external
+from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+
+class Recurrent(Decoder):
+    """A model with recurrent states; `inputs` adds what gathers them."""
+
+    def inputs(self) -> Any:
+        r, m = self.r, self.m
+        key = m.key
+        self.rows_at = self.input(I32, r.n_seqs, name="rs_s_copy")
+        self.rows_main = self.view(self.rows_at, (r.n_seqs,))
+        self.rows_tail = self.view(self.rows_at, (r.n_seqs - 1,))
+        self.states: dict[tuple[int, str], Tensor] = {}
+        self.n_seq_tokens = r.n_tokens // r.n_seqs
+        self.d_conv = int(key("ssm.conv_kernel", 0))
+        self.d_inner = int(key("ssm.inner_size", 0))
+        self.d_state = int(key("ssm.state_size", 0))
+        self.dt_rank = int(key("ssm.time_step_rank", 0))
+        self.n_group = int(key("ssm.group_count", 0))
+        self.size_r, self.size_s = self.state_sizes()
+        if not self.o.get("pure"):
+            super().inputs()
+        return None
+
+    def state_sizes(self) -> tuple[int, int]:
+        """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
+        m, key = self.m, self.m.key
+        if "rwkv" in m.arch:
+            return int(key("token_shift_count", 2)) * m.n_embd, m.n_embd * int(key("wkv.head_size"))
+        if m.arch in ("lfm2", "lfm2moe"):
+            return m.n_embd * (int(key("shortconv.l_cache")) - 1), self.d_state * self.d_inner
+        if m.arch == "kimi-linear":
+            d = int(key("kda.head_dim"))
+            return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
+        conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
+        return conv, self.d_state * self.d_inner
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.is_recurrent(il))
+
+    def is_recurrent(self, il: int) -> bool:
+        how = self.o.get("recurrent", "no_kv_heads")
+        if how == "all":
+            return True
+        listed = self.m.key("attention.recurrent_layers")
+        if isinstance(listed, (list, tuple)):
+            return bool(listed[il])
+        if how == "interval":
+            every = int(self.m.key("full_attention_interval", self.o.get("interval", 4)))
+            return (il + 1) % every != 0
+        return self.m.n_head_kv(il) == 0
+
+    def state(self, il: int, which: str) -> Tensor:
+        t = self.states.get((il, which))
+        if t is None:
+            t = external(F32, (self.size_r if which == "r" else self.size_s, self.r.n_seqs))
+            r = self.r
+            t.buf = r.layer_buf[il] if r.layer_buf and r.offload_kqv else r.host_buf
+            self.states[il, which] = t
+        return t
+
+    def gathered(self, s: Tensor, scan: Callable[[Tensor, Tensor], Tensor] | None = None) -> Tensor:
+        """This batch's states out of the cache (build_rs), or what `scan` makes of them in place."""
+        size, n = s.ne[0], self.r.n_seqs
+        states = self.reshape(s, size, s.ne[1])
+        zero = self.view(states, (size,))
+        self.expand(self.view_of("scale", zero, zero))
+        every = self.get_rows(states, self.rows_tail if scan else self.rows_at)
+        out = scan(states, self.rows_main) if scan else self.view(every, (size, n), (every.nb[1],))
+        self.expand(out)
+        extra = self.view(every, (size, 0), (every.nb[1],))
+        self.expand(self.cpy(extra, self.view(s, (size, 0), (s.nb[1],))))
+        return out
+
+    def ssm_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
+        return self.custom("ssm_conv", F32, (kernel.ne[1], x.ne[0] - kernel.ne[0] + 1, x.ne[2]), x, kernel)
+
+    def ssm_scan(self, s: Tensor, x: Tensor, *more: Tensor) -> Tensor:
+        ids = more[-1]
+        n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
+        return self.custom("ssm_scan", F32, (n,), s, x, *more)
+
+    def store(self, t: Tensor, s: Tensor, *ne: int) -> None:
+        """Write a new state back into the cache."""
+        nb = (s.nb[1],) if len(ne) > 1 else ()
+        self.expand(self.cpy(t, self.view(s, ne, nb)))
+
+    def mamba1(self, x: Tensor, il: int) -> Tensor:
+        """Selective scan with one head a channel."""
+        n, seqs, inner, d, rank = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank
+        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
+        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, inner, seqs)
+        x = self.reshape(x, x.ne[0], n, seqs)
+        xz = self.lin(x, il, "ssm_in")
+        x, z = self.view(xz, (inner, n, seqs), xz.nb[1:3]), self.view(xz, (inner, n, seqs), xz.nb[1:3])
+        conv_x = self.concat(conv, self.transpose(x), 0)
+        last = self.view(conv_x, (self.d_conv - 1, inner, seqs), conv_x.nb[1:3])
+        self.store(last, conv_state, (self.d_conv - 1) * inner * seqs)
+        x = self.add(self.ssm_conv(conv_x, self.w(il, "ssm_conv1d")), self.bias(il, "ssm_conv1d"))
+        x = self.unary(x)
+        db = self.lin(x, il, "ssm_x")
+        dt = self.view(db, (rank, n, seqs), db.nb[1:3])
+        b, c = (self.view(db, (d, 1, n, seqs), (d * 4, db.nb[1], db.nb[2])) for _ in "bc")
+        if m.weight(il, "ssm_dt_norm.weight") is not None or m.key("ssm.dt_b_c_rms"):
+            dt = self.norm(dt, m.weight(il, "ssm_dt_norm.weight"), None, "rms", il)
+            b = self.norm(b, m.weight(il, "ssm_b_norm.weight"), None, "rms", il)
+            c = self.norm(c, m.weight(il, "ssm_c_norm.weight"), None, "rms", il)
+        else:
+            dt = self.cont(dt)
+        dt = self.lin(dt, il, "ssm_dt")
+        cur, x = x, self.reshape(x, 1, inner, n, seqs)
+        a = m.weight(il, "ssm_a")
+        assert a is not None
+        y = self.gathered(
+            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, 1, inner, seqs), x, dt, a, b, c, ids)
+        )
+        self.store(self.view(y, (d * inner * seqs,)), ssm_state, d * inner * seqs)
+        y = self.view(y, (inner, n, seqs), (x.nb[2], x.nb[3]))
+        y = self.add(y, self.mul(cur, self.plain(il, "ssm_d")))
+        y = self.glu(self.cont(z), y)
+        cur = self.lin(y, il, "ssm_out")
+        return self.reshape(cur, cur.ne[0], n * seqs)
+
+    def bias(self, il: int, name: str) -> Tensor:
+        t = self.m.weight(il, name + ".bias")
+        if t is None:
+            raise LookupError(f"blk.{il}.{name}.bias")
+        return t
+
+    def plain(self, il: int, name: str) -> Tensor:
+        """A parameter whose name has no suffix."""
+        t = self.m.weight(il, name) or self.m.weight(il, name + ".weight")
+        if t is None:
+            raise LookupError(f"blk.{il}.{name}")
+        return t
+
+    def mamba2(self, x: Tensor, il: int) -> Tensor:
+        """Scan with scalar decay a head."""
+        n, seqs, inner, d, heads, g = (
+            self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank, self.n_group,
+        )  # fmt: skip
+        hd, channels = inner // heads, inner + 2 * g * d
+        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
+        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, channels, seqs)
+        p = self.lin(x, il, "ssm_in")
+        p = self.reshape(p, p.ne[0], n, seqs)
+        z = self.view(p, (hd, heads, n, seqs), (hd * 4, p.nb[1], p.nb[2]))
+        xbc = self.view(p, (channels, n, seqs), p.nb[1:3])
+        dt = self.view(p, (heads, n, seqs), p.nb[1:3])
+        conv_x = self.concat(conv, self.transpose(xbc), 0)
+        last = self.view(conv_x, (self.d_conv - 1, channels, seqs), conv_x.nb[1:3])
+        self.store(last, conv_state, (self.d_conv - 1) * channels, seqs)
+        xbc = self.ssm_conv(conv_x, self.w(il, "ssm_conv1d"))
+        xbc = self.unary(self.add(xbc, self.bias(il, "ssm_conv1d")))
+        x = self.view(xbc, (hd, heads, n, seqs), (hd * 4, xbc.nb[1], xbc.nb[2]))
+        b, c = (self.view(xbc, (d, g, n, seqs), (d * 4, xbc.nb[1], xbc.nb[2])) for _ in "bc")
+        dt = self.add(self.cont(dt), self.bias(il, "ssm_dt"))
+        a = self.plain(il, "ssm_a")
+        y = self.gathered(
+            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, hd, heads, seqs), x, dt, a, b, c, ids)
+        )
+        size = d * inner
+        new = self.view(y, (size, seqs, 1), (size * 4, size * 4 * seqs))
+        self.expand(self.cpy(new, self.view(ssm_state, (size, seqs, 1), (ssm_state.nb[1], size * 4 * seqs))))
+        y = self.view(y, (hd, heads, n, seqs), (x.nb[1], heads * x.nb[1], n * heads * x.nb[1]))
+        y = self.add(y, self.mul(x, self.plain(il, "ssm_d")))
+        y = self.glu(self.cont(z), y)
+        if m.weight(il, "ssm_norm.weight") is not None:
+            y = self.reshape(y, inner // g, g, n, seqs)
+            y = self.norm(y, m.weight(il, "ssm_norm.weight"), None, "rms", il)
+        return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
+
+    def shortconv(self, x: Tensor, il: int) -> Tensor:
+        """Gated short convolution (LFM2)."""
+        n, seqs, m = self.n_seq_tokens, self.r.n_seqs, self.m
+        kept = int(m.key("shortconv.l_cache")) - 1
+        x = self.reshape(x, x.ne[0], n, seqs)
+        bcx = self.lin(x, il, "shortconv.in_proj")
+        third = bcx.ne[0] // 3
+        b, c, x = (self.view(bcx, (third, n, seqs), bcx.nb[1:3]) for _ in "bcx")
+        bx = self.transpose(self.mul(b, x))
+        conv_state = self.state(il, "r")
+        conv = self.reshape(self.gathered(conv_state), kept, m.n_embd, seqs)
+        bx = self.concat(conv, bx, 0)
+        last = self.view(bx, (kept, bx.ne[1], bx.ne[2]), bx.nb[1:3])
+        self.store(last, conv_state, kept * m.n_embd, seqs)
+        y = self.mul(c, self.ssm_conv(bx, self.w(il, "shortconv.conv")))
+        y = self.lin(y, il, "shortconv.out_proj")
+        return self.reshape(y, y.ne[0], n * seqs)
+
+    # gated delta net
+
+    def conv_input(self, il: int, x: Tensor, kernel: int, channels: int) -> Tensor:
+        """The kept columns in front of this batch's; keeps the last ones for the next batch."""
+        conv_state, seqs = self.state(il, "r"), self.r.n_seqs
+        conv = self.reshape(self.gathered(conv_state), kernel - 1, channels, seqs)
+        x = self.concat(conv, self.transpose(x), 0)
+        last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
+        self.store(last, conv_state, (kernel - 1) * channels, seqs)
+        return x
+
+    def delta_net(self, il: int, *src: Tensor) -> Tensor:
+        """The fused kernel on queries, keys, values, gates, betas and states; writes the new state back."""
+        d, heads, n, seqs = src[2].ne
+        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + d * seqs), *src)
+        y = self.view(out, (d, heads, n, seqs), (4 * d, 4 * d * heads, 4 * d * heads * n))
+        new = self.view(out, (d, d, heads, seqs), (4 * d, 4 * d * d, 4 * d * d * heads))
+        self.store(new, self.state(il, "s"), self.size_s, seqs)
+        return y
+
+    def gdn_l2(self, x: Tensor) -> Tensor:
+        return self.scale(self.rms_norm(x))
+
+    def gated_norm(self, x: Tensor, il: int, gate: Tensor) -> Tensor:
+        x = self.norm(x, self.w(il, "ssm_norm"), None, "rms", il)
+        return self.mul(x, self.unary(gate))
+
+
+class Mamba(Recurrent):
+    """Mamba 1 and 2."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        normed = self.normed(x, il, "attn_norm")
+        cur = self.mamba2(normed, il) if self.m.arch == "mamba2" else self.mamba1(normed, il)
+        cur, x = self.rows_out(il, cur, x)
+        return self.add(cur, x)
+
+
+class FalconH1(Recurrent):
+    """Attention and Mamba 2 side by side in every layer."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        attn = self.attention(self.normed(x, il, "attn_norm"), il)
+        ssm = self.mamba2(self.normed(x, il, "attn_norm"), il)
+        (ffn_in,) = self.rows_out(il, self.add(self.add(attn, ssm), x))
+        out = self.ffn(self.normed(ffn_in, il, "ffn_norm"), il)
+        return self.add(out, ffn_in)
+
+
+class GraniteHybrid(Recurrent):
+    """Mamba 2 layers with attention in between; scaled residuals."""
+
+    def build(self, o: Mapping[str, Any]) -> None:
+        rope = bool(self.m.key("rope.scaling.finetuned", True))
+        super().build({**o, "rope": rope, "pos": rope})
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        scaled = bool(self.m.key("residual_scale"))
+        normed = self.normed(x, il, "attn_norm")
+        cur = self.mamba2(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur, x = self.rows_out(il, cur, x)
+        ffn_in = self.add(self.scale(cur) if scaled else cur, x)
+        cur = self.feed(self.normed(ffn_in, il, "ffn_norm"), il)
+        return self.add(self.scale(cur) if scaled else cur, ffn_in)
+
+
+class Jamba(Recurrent):
+    """Mamba 1 layers with attention in between."""
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        normed = self.normed(x, il, "attn_norm")
+        cur = self.mamba1(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur, x = self.rows_out(il, cur, x)
+        ffn_in = self.add(x, cur)
+        return self.add(ffn_in, self.feed(self.normed(ffn_in, il, "ffn_norm"), il))
+
+
+class NemotronH(Recurrent):
+    """Each layer is one of Mamba 2, attention or feed-forward."""
+
+    def is_recurrent(self, il: int) -> bool:
+        return self.m.n_head_kv(il) == 0 and not self.width(il)
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.width(il))
+
+    def width(self, il: int) -> int:
+        return int(self.m.per_layer("feed_forward_length", 0)[il] or 0)
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        normed = self.normed(x, il, "attn_norm")
+        if self.is_recurrent(il):
+            cur = self.mamba2(normed, il)
+        elif not self.width(il):
+            cur = self.attention(normed, il)
+        else:
+            cur = self.feed(normed, il)
+        return self.add(cur, x)
+
+    def feed(self, x: Tensor, il: int) -> Tensor:
+        m = self.m
+        if m.weight(il, "ffn_gate_inp.weight") is None:
+            return self.ffn(x, il, "relu2")
+        latent = self.lin(x, il, "ffn_latent_down") if self.wo(il, "ffn_latent_down") is not None else x
+        logits = self.lin(x, il, "ffn_gate_inp")
+        norm_w = bool(m.key("expert_weights_norm", False))
+        out = self.moe(latent, il, act="relu2", norm_w=norm_w, gating="sigmoid", logits=logits)
+        if self.wo(il, "ffn_latent_up") is not None:
+            out = self.lin(out, il, "ffn_latent_up")
+        return self.add(out, self.ffn(x, il, "relu2", suffix="_shexp", gated=False))
+
+
+class Lfm2(Recurrent):
+    """Short convolutions with attention in between."""
+
+    def rotations(self, c: Any, layers: list[int]) -> None:
+        """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""
+        if not self.m.has_swa:
+            super().rotations(c, layers)
+
+    def layer(self, x: Tensor, il: int) -> Tensor:
+        normed = self.normed(x, il, "attn_norm")
+        cur = self.shortconv(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur, x = self.rows_out(il, cur, x)
+        cur = self.add(x, cur)
+        return self.add(cur, self.feed(self.normed(cur, il, "ffn_norm"), il))

@@ -1,0 +1,1 @@
+"""What several engines ask of a checkpoint and of a cache."""

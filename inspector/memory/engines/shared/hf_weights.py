@@ -1,0 +1,146 @@
+"""What a safetensors checkpoint weighs once it is loaded: not always what its file weighs.
+
+Rules: transformers 5.24.0 (tied heads are one tensor; layers beyond `num_hidden_layers` and `mtp.*` are not loaded;
+unquantised tensors take the config's dtype); vLLM 0.33.0 (the same, plus vocabularies padded to 64 and a rank's share).
+"""
+
+from __future__ import annotations
+
+import re
+
+from inspector.memory.cache import kv_dtype, row_nbytes
+from inspector.memory.engines.shared.kv_options import config_value
+from inspector.record import Record
+from inspector.units import pad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Final
+
+    from inspector.facts import ModelFacts
+    from inspector.formats.modelfile import TensorInfo
+
+_FLOATS: Final = frozenset({"F32", "F16", "BF16", "F64"})
+_LAYER: Final = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
+_MTP: Final = re.compile(r"(?:^|\.)mtp\.")
+_EMBEDDING: Final = re.compile(r"(?:embed_tokens|word_embeddings|wte|embed_in|tok_embeddings)\.weight$")
+_HEAD: Final = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output)\.weight$")
+# Replicated on every rank (models/*.py): norms and other vectors, routers, MLA's down-projections, indexers.
+_REPLICATED: Final = re.compile(
+    r"norm|mlp\.gate\.|block_sparse_moe\.gate\.|router|q_a_proj|kv_a_proj|\.indexer\.|e_score_correction|position_emb|wpe"
+)
+_KV: Final = re.compile(r"\.(?:k_proj|v_proj)\.")
+_VISION: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
+VOCAB_PADDING: Final = 64  # layers/vocab_parallel_embedding.py DEFAULT_VOCAB_PADDING_SIZE
+
+
+class Loaded(Record):
+    """Bytes of one rank once loaded, and words for every way in which that differs from the file."""
+
+    nbytes: int
+    how: tuple[str, ...]
+
+
+def _float_name(tensor: TensorInfo) -> str:
+    """The name of an unquantised tensor's type; empty for any other."""
+    return tensor.dtype.name if tensor.dtype is not None and tensor.dtype.name in _FLOATS else ""
+
+
+def model_dtype(facts: ModelFacts) -> str | None:
+    """The dtype that computation runs in: the config's, else that of most unquantised bytes; None when neither says."""
+    if facts.dtype:
+        return facts.dtype.lower().removeprefix("torch.")
+    sizes: dict[str, int] = {}
+    for t in facts.tensors:
+        if name := _float_name(t):
+            sizes[name] = sizes.get(name, 0) + (t.nbytes or 0)
+    return max(sizes, key=lambda name: sizes[name]).lower() if sizes else None
+
+
+def _runs(tensor: TensorInfo, n_layers: int | None) -> bool:
+    """Whether ordinary inference loads it: not a multi-token-prediction layer."""
+    found = _LAYER.search(tensor.name)
+    beyond = found is not None and n_layers is not None and int(found[1][:9]) >= n_layers
+    is_text = not _VISION.search(tensor.name)
+    return not (_MTP.search(tensor.name) or (beyond and is_text))
+
+
+def loaded_tensors(facts: ModelFacts) -> tuple[list[TensorInfo], list[str]]:
+    """The tensors that are loaded, and words for those that are not."""
+    kept = [t for t in facts.tensors if _runs(t, facts.n_layers)]
+    said = []
+    left = len(facts.tensors) - len(kept)
+    if left:
+        said.append(f"{left} tensors of multi-token prediction are not loaded")
+    if facts.tied_embeddings and any(_EMBEDDING.search(t.name) for t in kept):
+        heads = [t for t in kept if _HEAD.search(t.name)]
+        if heads:
+            kept = [t for t in kept if not _HEAD.search(t.name)]
+            said.append("the output head is tied to the embedding: its copy in the file is dropped")
+    return kept, said
+
+
+def _resident(tensor: TensorInfo, dtype: str | None, *, quantized: bool) -> int:
+    """Bytes in memory: unquantised weights take the compute dtype; packed ones and their scales stay as they are."""
+    if dtype is None or quantized or not _float_name(tensor):
+        return tensor.nbytes or 0
+    return row_nbytes(tensor.n_elements, kv_dtype(dtype))
+
+
+def transformers_weights(facts: ModelFacts, dtype: str | None) -> Loaded:
+    """Bytes of the weights as transformers holds them. Empty tensors: 0 and nothing said."""
+    kept, said = loaded_tensors(facts)
+    quantized = facts.quantization is not None
+    total = sum(_resident(t, dtype, quantized=quantized) for t in kept)
+    filed = file_nbytes(kept)
+    if total != filed:
+        said.append(f"converted to {dtype} on loading")
+    return Loaded(total, tuple(said))
+
+
+def _rank_share(tensor: TensorInfo, nbytes: int, *, tp: int, n_kv_heads: int | None) -> int:
+    """Bytes of one rank's part of a tensor, vocabularies padded."""
+    if (_EMBEDDING.search(tensor.name) or _HEAD.search(tensor.name)) and tensor.shape:
+        rows = tensor.shape[0]
+        return nbytes * pad(rows, max(VOCAB_PADDING, tp)) // max(rows, 1) // tp
+    if tp == 1 or len(tensor.shape) < 2 or _REPLICATED.search(tensor.name) or _VISION.search(tensor.name):
+        return nbytes
+    if _KV.search(tensor.name) and n_kv_heads and n_kv_heads < tp:
+        return nbytes // n_kv_heads
+    return -(-nbytes // tp)
+
+
+def absorbed_nbytes(facts: ModelFacts, *, tp: int, elem: int) -> int:
+    """MLA's absorbed copies of the up-projection, W_UK and W_UV, kept beside it (layers/attention/mla_attention.py)."""
+    rank, nope, v_dim = (config_value(facts, k) for k in ("kv_lora_rank", "qk_nope_head_dim", "v_head_dim"))
+    if not (isinstance(rank, int) and isinstance(nope, int) and isinstance(v_dim, int)):
+        return 0
+    n_latent = sum(any(type(c).__name__ == "LatentCache" for c in layer.caches) for layer in facts.layers)
+    return n_latent * -(-(facts.n_heads or 0) // tp) * rank * (nope + v_dim) * elem
+
+
+def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int) -> Loaded:
+    """Bytes of the weights of one rank as vLLM holds them."""
+    kept, said = loaded_tensors(facts)
+    quantized = facts.quantization is not None
+    total = sum(
+        _rank_share(t, _resident(t, dtype, quantized=quantized), tp=tp, n_kv_heads=facts.n_kv_heads) for t in kept
+    )
+    if any(_is_vocab_odd(t) for t in kept):
+        said.append(f"vocabulary padded to a multiple of {VOCAB_PADDING}")
+    absorbed = absorbed_nbytes(facts, tp=tp, elem=row_nbytes(1, kv_dtype(dtype or "bf16")))
+    if absorbed and kept:
+        said.append(f"with {absorbed:,} B of absorbed MLA projections")
+        total += absorbed
+    return Loaded(total, tuple(said))
+
+
+def _is_vocab_odd(tensor: TensorInfo) -> bool:
+    named = _EMBEDDING.search(tensor.name) or _HEAD.search(tensor.name)
+    return bool(named and tensor.shape and tensor.shape[0] % VOCAB_PADDING)
+
+
+def file_nbytes(tensors: Iterable[TensorInfo]) -> int:
+    """Bytes in the file."""
+    return sum(t.nbytes or 0 for t in tensors)

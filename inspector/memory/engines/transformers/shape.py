@@ -1,0 +1,148 @@
+"""The sizes that a transformers prefill is made of, read from a model's facts and its config."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
+from inspector.memory.engines.shared.kv_options import config_value
+from inspector.memory.engines.transformers.peak import FAMILIES, NOT_DERIVED, SCANNED, Family, Shape
+from inspector.units import pad
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Final
+
+    from inspector.facts import ModelFacts
+
+# Share of the head that is rotated when the config does not say (configuration_*.py of transformers 5.24.0).
+PARTIAL_ROTARY: Final[Mapping[str, float]] = MappingProxyType(
+    {"glm": 0.5, "glm4": 0.5, "glm4_moe": 0.5, "phi": 0.5, "nemotron": 0.5, "stablelm": 0.25, "gpt_neox": 0.25}
+)
+NO_ROTARY: Final = frozenset({"gpt2", "opt", "gpt_bigcode", "bloom", "mpt", "gpt_neo", "biogpt", "xglm"})
+TWO_ROTARIES: Final = frozenset({"gemma3_text", "olmo3"})  # one for sliding layers, one for full ones
+# Types whose experts are as wide as intermediate_size, whatever else the config says.
+PLAIN_EXPERTS: Final = frozenset(
+    {
+        "mixtral",
+        "olmoe",
+        "granitemoe",
+        "granitemoeshared",
+        "phimoe",
+        "flex_olmo",
+        "minimax_m2",
+        "llama4_text",
+        "gpt_oss",
+        "cohere2_moe",
+        "hunyuan_v1_moe",
+    }
+)
+
+
+def _rotary(facts: ModelFacts, head_dim: int) -> int:
+    rope = config_value(facts, "qk_rope_head_dim")
+    if isinstance(rope, int):
+        return rope
+    if facts.arch in NO_ROTARY:
+        return 0
+    nested = config_value(facts, "rope_parameters")
+    part = config_value(facts, "partial_rotary_factor", "rotary_pct", "rope_pct")
+    part = nested.get("partial_rotary_factor", part) if hasattr(nested, "get") else part
+    default = {
+        "glm": 0.5,
+        "glm4": 0.5,
+        "glm4_moe": 0.5,
+        "phi": 0.5,
+        "nemotron": 0.5,
+        "stablelm": 0.25,
+        "gpt_neox": 0.25,
+    }
+    share = part if isinstance(part, (int, float)) else default.get(facts.arch, 1.0)
+    return int(head_dim * share)
+
+
+def _intermediate(facts: ModelFacts) -> int:
+    """The width of a dense MLP; GPT-2's default is four times the hidden width.
+
+    LFM2 takes two thirds of what its config says, rounded up (modeling_lfm2.py Lfm2MLP).
+    """
+    width = facts.d_ff or 4 * (facts.d_model or 0)
+    if facts.arch != "lfm2" or config_value(facts, "block_auto_adjust_ff_dim") is False:
+        return width
+    factor, step = config_value(facts, "block_ffn_dim_multiplier"), config_value(facts, "block_multiple_of")
+    stated = isinstance(factor, (int, float)) and 0 < factor < 1000
+    width = int((float(factor) if stated else 1.0) * int(2 * width / 3))
+    return pad(width, step if isinstance(step, int) and step > 0 else 256)
+
+
+def _expert_width(facts: ModelFacts) -> int:
+    """The width of one routed expert."""
+    if facts.arch in PLAIN_EXPERTS:
+        return facts.d_ff or 0
+    return facts.d_ff_expert or facts.d_ff or 0
+
+
+def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_cache: int) -> Shape | None:
+    """The sizes of a prefill's tensors; None when the model does not say enough."""
+    kv = [c for layer in facts.layers for c in layer.caches if isinstance(c, KVCache)]
+    latent = [c for layer in facts.layers for c in layer.caches if isinstance(c, LatentCache)]
+    head_dim = facts.head_dim_k or (kv[0].head_dim_k if kv else None)
+    if latent:
+        nope, v_dim = config_value(facts, "qk_nope_head_dim"), config_value(facts, "v_head_dim")
+        head_dim = nope + latent[0].rope_dim if isinstance(nope, int) else None
+    if not (facts.d_model and facts.n_heads and head_dim and facts.vocab_size):
+        return None
+    moe = any(layer.ffn == "moe" for layer in facts.layers)
+    windows = tuple(dict.fromkeys(c.window for c in kv)) or (None,)
+    ropes = len(windows) if facts.arch in TWO_ROTARIES else 1
+    return Shape(
+        n_seqs=n_seqs,
+        n_tokens=n_tokens,
+        elem=elem,
+        d_model=facts.d_model,
+        n_heads=facts.n_heads,
+        n_kv_heads=max((c.n_kv_heads for c in kv), default=1),
+        head_dim_k=head_dim,
+        head_dim_v=(v_dim if latent and isinstance(v_dim, int) else facts.head_dim_v or head_dim),
+        vocab=facts.vocab_size,
+        d_ff=_intermediate(facts),
+        d_expert=_expert_width(facts) if moe else 0,
+        n_experts=(facts.n_experts or 0) if moe else 0,
+        top_k=(facts.n_experts_used or 0) if moe else 0,
+        rot=_rotary(facts, head_dim),
+        n_ropes=ropes,
+        windows=windows,
+        n_sliding=sum(c.window is not None for c in kv),
+        n_layers=len(facts.layers),
+        latent_rank=latent[0].rank if latent else 0,
+        nope=head_dim - latent[0].rope_dim if latent else 0,
+        layer_cache=layer_cache,
+    )
+
+
+def why_unknown(facts: ModelFacts) -> str:
+    """Why nothing can be said of this model's activations; empty when something can."""
+    every = [c for layer in facts.layers for c in layer.caches]
+    states = {c.kind for c in every if isinstance(c, StateCache)}
+    if states & SCANNED:
+        return f"the prefill of {', '.join(sorted(states))} layers depends on the kernels installed"
+    if any(isinstance(c, UnknownCache) for c in every):
+        return "a layer of unknown kind"
+    if any(isinstance(c, (IndexCache, CompressedCache)) for c in every):
+        return "the scores of sparse attention's indexer were not derived"
+    if any(isinstance(c, CrossCache) for c in every):
+        return "encoder and cross attention were not derived"
+    return f"how {facts.arch} holds its tensors was not derived" if facts.arch in NOT_DERIVED else ""
+
+
+def rules_of(facts: ModelFacts) -> tuple[Family, str]:
+    """The model type's family, or the nearest guess and words that say so."""
+    family = FAMILIES.get(facts.arch)
+    rules = family or Family(mlp=3.0 if facts.causal else 2.0)
+    if config_value(facts, "final_logit_softcapping") is not None:
+        rules = rules.replace(copies=2)
+    if family:
+        return rules, ""
+    kind = "a gated pre-norm decoder" if facts.causal else "a plain encoder"
+    return rules, f"; {facts.arch} was not measured: read as {kind}; blind readings like this were off by up to half"

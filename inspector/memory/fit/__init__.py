@@ -1,0 +1,1 @@
+"""What would fit: choices over the engines' own estimates, best first."""

@@ -1,0 +1,387 @@
+"""What would fit: the best settings of the best candidate on given devices, found over the engines' own estimates.
+
+Every answer is checked with the engine's estimate; nothing is read of a model but its facts.
+"""
+
+from __future__ import annotations
+
+from inspector.errors import InspectorError, WorkloadError
+from inspector.memory.devices.placement import device_names
+from inspector.memory.estimate import Workload
+from inspector.memory.fit.search import last_fit
+from inspector.memory.fit.smallest import smallest_gpu
+from inspector.memory.fit.spaces import Space, space_of
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Estimate, Gpu, Placement
+    from inspector.memory.fit.spaces import Attempt
+
+DEFAULT_CONTEXT: Final = 32768  # asked for where nothing is asked and the model was trained for as much
+LEAST_CONTEXT: Final = 4096  # a context that nobody fixed gives way down to here
+DEFAULT_FLOOR: Final = "Q4_K_M"
+
+
+class Candidate(Record):
+    """One form of the model: label, facts, the file or folder, and `hub`: what it is called on the Hub, if it is there.
+
+    `hypothetical`: no such file exists yet; `options`: engine arguments that make it this form (textbook's `quant`);
+    `nbytes`: of its weights. `above_floor`: at least as fine as the smallest quant wanted (None: not judged).
+    """
+
+    label: str
+    facts: ModelFacts
+    path: str
+    nbytes: int
+    hypothetical: bool = False
+    options: Mapping[str, Any] | None = None
+    above_floor: bool | None = None
+    hub: str = ""
+
+
+class Ask(Record):
+    """What is wanted; None leaves the choice to the search.
+
+    `n_ctx`: exactly this context; `longest`: as long as the model was trained for, or what fits of it. `offload`:
+    whether layers or experts may stay on the host. `host`: bytes of host memory (None: no limit); `margin`: bytes to
+    leave free on every device. `prefer`: criteria that come before all others. `arguments` are the engine's own.
+    """
+
+    gpus: tuple[Gpu, ...]
+    engine: str
+    n_ctx: int | None = None
+    longest: bool = False
+    workload: Workload | None = None
+    n_gpu_layers: int | None = None
+    n_cpu_moe: int | None = None
+    tensor_split: tuple[float, ...] | None = None
+    tensor_parallel: int | None = None
+    kv_offload: bool = True
+    offload: bool = True
+    host: int | None = None
+    margin: int = 0
+    prefer: tuple[str, ...] = ()
+    most: int = 5
+    floor: str = DEFAULT_FLOOR
+    arguments: Mapping[str, Any] | None = None
+
+
+class Choice(Record):
+    """Settings that fit. `headroom`: bytes left on each device after its reserve and the margin.
+
+    `largest_ctx`: the longest context with everything else as it is (`capped`: the model was trained for no more).
+    """
+
+    candidate: Candidate
+    n_ctx: int
+    kv: str
+    level: str
+    workload: Workload
+    placement: Placement
+    arguments: Mapping[str, Any]
+    estimate: Estimate
+    headroom: Mapping[str, int]
+    gave_way: tuple[str, ...]
+    largest_ctx: int
+    capped: bool
+    kv_rank: int = 0
+
+
+class Lack(Record):
+    """The most economical attempt, and by how many bytes it misses on each device."""
+
+    candidate: Candidate
+    n_ctx: int
+    kv: str
+    level: str
+    missing: Mapping[str, int]
+    workload: Workload
+
+
+class Fit(Record):
+    """The answer: the best choices in order, or what is missing. `order`: what came before what, in words.
+
+    `smallest_gpu`: the smallest device of the registry that runs the first choice (or the least attempt) by itself.
+    """
+
+    choices: tuple[Choice, ...]
+    order: tuple[str, ...]
+    n_candidates: int
+    n_ctx_asked: int | None
+    lack: Lack | None = None
+    smallest_gpu: Gpu | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        """Whether anything fits."""
+        return bool(self.choices)
+
+
+class Option(Record):
+    """A corner of the search: one candidate, cache type and level of offloading, at the asked context or below it."""
+
+    space: Space
+    kv: int
+    level: int
+    as_asked: bool
+
+    @property
+    def level_name(self) -> str:
+        """ "all", "experts", "layers", "tight"."""
+        return self.space.levels[self.level]
+
+
+def _weight_on_host(option: Option) -> int:
+    """What is not all on the devices is slow by its size: smaller is better, down to the smallest quant wanted."""
+    c = option.space.candidate
+    if option.level_name not in {"experts", "layers"}:
+        return 0
+    return -c.nbytes if c.above_floor is False else c.nbytes
+
+
+# name: (what is wanted, in words; how far an option is from it: smaller is better)
+CRITERIA: Final[Mapping[str, tuple[str, Callable[[Option], float]]]] = {
+    "layers": ("no layers on the host", lambda o: o.level_name == "layers"),
+    "floor": ("{floor} or finer", lambda o: o.space.candidate.above_floor is False),
+    "context": ("the context wanted", lambda o: not o.as_asked),
+    "kv8": ("8 bits of cache", lambda o: o.space.kv_bits(o.kv) < 8),
+    "host": ("nothing on the host", lambda o: o.level_name != "all"),
+    "lean": ("less on the host", _weight_on_host),
+    "quant": ("larger quant", lambda o: -o.space.candidate.nbytes),
+    "length": ("longer context", lambda o: 0 if o.as_asked else -o.kv),
+    "kv": ("finer cache", lambda o: o.kv),
+}
+# criteria that an option meets or does not
+WISHES: Final = ("layers", "floor", "context", "kv8", "host", "kv")
+# what people may name in --prefer: the criteria that it brings to the front
+PREFERENCES: Final[Mapping[str, tuple[str, ...]]] = {
+    "offload": ("layers", "host"), "quant": ("quant",), "context": ("context",), "kv": ("kv",),
+}  # fmt: skip
+
+
+def order_of(prefer: Sequence[str]) -> tuple[str, ...]:
+    """All criteria, most important first. Raises InspectorError for a preference that there is not."""
+    first: list[str] = []
+    for name in prefer:
+        if name not in PREFERENCES:
+            raise InspectorError(f"no preference {name!r}", hint="one of " + ", ".join(PREFERENCES))
+        first += PREFERENCES[name]
+    return tuple(dict.fromkeys((*first, *CRITERIA)))
+
+
+def asked_context(facts: ModelFacts, ask: Ask) -> int | None:
+    """The context to aim at. None: the model names none and none was asked for."""
+    if ask.n_ctx is not None:
+        return ask.n_ctx
+    trained = facts.n_ctx_train
+    return trained if ask.longest or trained is None else min(trained, DEFAULT_CONTEXT)
+
+
+def options_in_order(spaces: Iterable[Space], ask: Ask) -> list[Option]:
+    """Every corner of the search, best first."""
+    order = order_of(ask.prefer)
+    found = []
+    for space in spaces:
+        asked = asked_context(space.candidate.facts, ask) or 0
+        contexts = (True,) if ask.n_ctx is not None or asked <= LEAST_CONTEXT else (True, False)
+        found += [
+            Option(space, kv, level, as_asked)
+            for level in range(len(space.levels))
+            for kv in range(len(space.kvs))
+            for as_asked in contexts
+        ]
+    return sorted(found, key=lambda o: tuple(CRITERIA[name][1](o) for name in order))
+
+
+def _settle(option: Option, ask: Ask) -> tuple[int, Attempt] | None:
+    """The context of an option and its best attempt; None where it does not fit."""
+    space, level, kv = option.space, option.level_name, option.kv
+    asked = asked_context(space.candidate.facts, ask)
+    if asked is None:
+        raise WorkloadError("the model does not say what context it was trained for", hint="give one with -c")
+    if option.as_asked:
+        found = space.attempt(asked, kv, level)
+        return (asked, found) if found.excess <= 0 else None
+    step = space.step
+    tries: dict[int, Attempt] = {}
+
+    def excess(n: int) -> int:
+        tries[n] = space.attempt(n * step, kv, level)
+        return tries[n].excess
+
+    last = last_fit(LEAST_CONTEXT // step, (asked - 1) // step, excess)
+    return None if last is None else (last * step, tries[last])
+
+
+def _longest(space: Space, kv: int, n_ctx: int, attempt: Attempt) -> tuple[int, bool]:
+    """The longest context that the same placement holds, and whether it is all that the model was trained for."""
+    step = space.step
+    cap = max((space.candidate.facts.n_ctx_train or 0) // step * step, n_ctx)
+
+    def excess(n: int) -> int:
+        return space.excess(space.workload(n * step, kv), attempt.placement, attempt.arguments)
+
+    last = last_fit(-(-n_ctx // step), cap // step, excess)
+    largest = n_ctx if last is None else max(last * step, n_ctx)
+    return largest, largest >= cap
+
+
+def _choice(option: Option, ask: Ask, best: Candidate) -> Choice | None:
+    settled = _settle(option, ask)
+    if settled is None:
+        return None
+    n_ctx, attempt = settled
+    space, placement, arguments = option.space, attempt.placement, attempt.arguments
+    workload = space.workload(n_ctx, option.kv)
+    result = space.estimate(workload, placement, arguments)
+    headroom = space.headroom(result.devices, arguments)
+    if any(n < 0 for n in headroom.values()):
+        return None  # the fast sums were too low: what the engine's own estimate says counts
+    largest, capped = _longest(space, option.kv, n_ctx, attempt)
+    return Choice(
+        candidate=space.candidate, n_ctx=n_ctx, kv=space.kvs[option.kv], level=option.level_name, workload=workload,
+        placement=placement, arguments=arguments, estimate=result, headroom=headroom,
+        gave_way=tuple(_gave_way(option, n_ctx, attempt, ask=ask, best=best)), largest_ctx=largest,
+        capped=capped, kv_rank=option.kv,
+    )  # fmt: skip
+
+
+def _gave_way(option: Option, n_ctx: int, attempt: Attempt, *, ask: Ask, best: Candidate) -> Iterable[str]:
+    """What this choice has less of than one could wish, in words."""
+    space = option.space
+    if space.candidate.nbytes < best.nbytes and space.candidate.label != best.label:
+        yield f"{space.candidate.label} instead of {best.label}"
+    if space.candidate.above_floor is False:
+        yield f"coarser than {ask.floor}"
+    asked = asked_context(space.candidate.facts, ask)
+    if asked is not None and n_ctx < asked:
+        yield f"context {n_ctx:,} instead of {asked:,}"
+    if option.kv:
+        yield f"cache {space.kvs[option.kv]} instead of {space.kvs[0]}"
+    yield from space.concessions(attempt.placement, attempt.arguments)
+
+
+_RANKS: Final = {"all": 0, "tight": 1, "experts": 1, "layers": 2}  # how much of a level lies where it is slower
+
+
+def _merits(choice: Choice) -> tuple[float, ...]:
+    """What choices of one candidate are compared by; larger is better."""
+    p = choice.placement
+    return (-_RANKS[choice.level], -choice.kv_rank, choice.n_ctx, p.n_gpu_layers or 0, -p.n_cpu_moe, choice.largest_ctx)
+
+
+def _is_idle(option: Option, chosen: Iterable[Choice], ask: Ask) -> bool:
+    """Whether an earlier choice of the candidate has what this option can give at best."""
+    asked = asked_context(option.space.candidate.facts, ask) or 0
+    rank = _RANKS[option.level_name]
+    return any(
+        c.candidate is option.space.candidate
+        and c.n_ctx >= asked
+        and c.kv_rank <= option.kv
+        and (_RANKS[c.level] < rank or (not option.as_asked and _RANKS[c.level] == rank))
+        for c in chosen
+    )
+
+
+def _beaten(choice: Choice, others: Iterable[Choice]) -> bool:
+    """Whether another choice of the same candidate is at least as good in everything.
+
+    Less on the host beats more: then the lengths to which contexts could still grow do not count.
+    """
+    mine = _merits(choice)
+    for other in others:
+        theirs = _merits(other)
+        n = 3 if theirs[0] > mine[0] else len(mine)
+        if other.candidate is choice.candidate and all(t >= m for t, m in zip(theirs[:n], mine[:n], strict=True)):
+            return True
+    return False
+
+
+def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
+    """The best few choices among these candidates, in the order of preference that `ask` gives.
+
+    With several candidates one choice each; with one, those that are better than the others in something.
+    Raises WorkloadError where the engine refuses every setting, or something that decides is not known.
+    """
+    if not candidates:
+        raise InspectorError("nothing to choose from")
+    ask = ask.replace(gpus=tuple(g.replace(name=n) for g, n in zip(ask.gpus, device_names(ask.gpus), strict=True)))
+    memo: dict[Any, Any] = {}
+    spaces, refusals = [], []
+    for candidate in candidates:
+        try:
+            spaces.append(space_of(candidate, ask, memo))
+        except WorkloadError as error:
+            refusals.append(error)
+    if not spaces:
+        raise refusals[0]
+    best = max((s.candidate for s in spaces), key=lambda c: c.nbytes)
+    options = options_in_order(spaces, ask)
+    choices = _choose(options, ask, best, one_each=len(spaces) > 1)
+    lack = None if choices else _least(spaces, ask)
+    return Fit(
+        choices=tuple(choices),
+        order=tuple(CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer)),
+        n_candidates=len(candidates),
+        n_ctx_asked=asked_context(best.facts, ask),
+        lack=lack,
+        smallest_gpu=smallest_gpu(choices[0] if choices else lack, ask),
+        notes=(*dict.fromkeys(f"{e}" for e in refusals), *_beyond(best.facts, ask)),
+    )
+
+
+def _beyond(facts: ModelFacts, ask: Ask) -> Iterable[str]:
+    trained = facts.n_ctx_train
+    if ask.n_ctx is not None and trained is not None and ask.n_ctx > trained:
+        yield f"{ask.n_ctx:,} tokens are more than the {trained:,} that the model was trained for"
+
+
+def _choose(options: list[Option], ask: Ask, best: Candidate, *, one_each: bool) -> list[Choice]:
+    """The best; then, for each wish that it does not fulfil, the best that does; then the next best, up to `most`."""
+    chosen: dict[int, Choice] = {}
+    tried: dict[int, Choice | None] = {}
+
+    def take(wanted: Callable[[Option], bool]) -> None:
+        for i, option in enumerate(options):
+            if i in chosen or not wanted(option) or _is_idle(option, chosen.values(), ask):
+                continue
+            if i not in tried:
+                tried[i] = _choice(option, ask, best)
+            choice = tried[i]
+            if choice is not None and not _beaten(choice, chosen.values()):
+                chosen[i] = choice
+                return
+
+    def is_new(option: Option) -> bool:
+        return not (one_each and any(c.candidate is option.space.candidate for c in chosen.values()))
+
+    take(lambda _: True)
+    first = options[min(chosen)] if chosen else None
+    for wish in WISHES if first else ():
+        far = CRITERIA[wish][1]
+        if len(chosen) < ask.most and all(far(options[i]) > 0 for i in chosen):
+            take(lambda option, far=far: far(option) <= 0)  # type: ignore[misc]
+    before = -1
+    while before < len(chosen) < ask.most and chosen:
+        before = len(chosen)
+        take(is_new)
+    return [chosen[i] for i in sorted(chosen)]
+
+
+def _least(spaces: Iterable[Space], ask: Ask) -> Lack:
+    """The attempt that misses by least, with everything given way that may."""
+    found = []
+    for space in spaces:
+        asked = asked_context(space.candidate.facts, ask) or LEAST_CONTEXT
+        n_ctx = asked if ask.n_ctx is not None else min(asked, LEAST_CONTEXT)
+        for level in space.levels:
+            kv = len(space.kvs) - 1
+            missing = space.lacking(n_ctx, kv, level)
+            found.append(Lack(space.candidate, n_ctx, space.kvs[kv], level, missing, space.workload(n_ctx, kv)))
+    return min(found, key=lambda lack: sum(lack.missing.values()))

@@ -1,0 +1,40 @@
+"""The smallest device that would do: what a choice takes, tried on the registry's rows."""
+
+from __future__ import annotations
+
+from inspector.memory.fit.spaces import space_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from inspector.memory.estimate import Gpu
+    from inspector.memory.fit.choose import Ask, Choice, Lack
+
+_MACHINES: Final = ("Jetson", "GB10", "Ryzen")  # memory that comes with a computer around it, as Apple's does
+
+
+def smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
+    """The registry's smallest device that holds everything of this choice, alone; None where none does."""
+    from inspector.memory.devices.gpus import GPUS
+
+    if found is None:
+        return None
+    rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
+    rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve, gpu.capacity))
+    alone = ask.replace(
+        n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,
+        workload=found.workload,
+    )  # fmt: skip
+    n_ctx = found.n_ctx
+    space = space_of(found.candidate, alone.replace(gpus=(rows[0].replace(name="alone"),)), {})
+
+    def holds(gpu: Gpu) -> bool:
+        space.ask = alone.replace(gpus=(gpu.replace(name="alone"),))
+        return space.attempt(n_ctx, 0, "all").excess <= 0
+
+    low, high = 0, len(rows)
+    while low < high:  # the larger device holds what the smaller does
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(rows[middle]) else (middle + 1, high)
+    return rows[low] if low < len(rows) else None
