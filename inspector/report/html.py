@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 
-from inspector.report.escape import escape, plain
+from inspector.jsonable import jsonable
+from inspector.report.escape import escape
 from inspector.report.memory import part_sums
 from inspector.report.show import dtype_rows, facts_json, layer_kinds
 from inspector.report.tensors import tensor_json
@@ -146,7 +147,7 @@ def page(
         "tensors": [t | {"name": escape(t["name"])} for t in tensors],
         "sweeps": {kv: {"points": [_point(n, e) for n, e in points]} for kv, points in sweeps.items()},
     }
-    text = json.dumps(plain(data), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
+    text = json.dumps(jsonable(data), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     engine = next((e.engine for points in sweeps.values() for _, e in points), "")
     return _PAGE.format(
         title=_html(escape(checkpoint.target)), style=_STYLE, script=_SCRIPT, data=text, version=version, engine=engine
