@@ -100,19 +100,24 @@ class Estimate(Record):
 
 
 class Gpu(Record):
-    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes."""
+    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
+
+    `backend`: which of llama.cpp's back ends drives it (`inspector.memory.engines.llamacpp.backends`).
+    """
 
     name: str
     capacity: int
     reserve: int = 0
     note: str = ""
+    backend: str = "cuda"
 
 
 class Placement(Record):
     """What goes where. Empty `gpus`: everything on the host.
 
     `n_gpu_layers` counts as llama.cpp does (the output layer is the last); `overrides`: (tensor-name regex, device);
-    `tensor_parallel`: ranks that split every layer (vLLM).
+    `tensor_parallel`: ranks that split every layer (vLLM). `op_offload`: devices may take large batches over weights
+    that lie on the host (off: --no-op-offload).
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -121,5 +126,6 @@ class Placement(Record):
     n_cpu_moe: int = 0
     overrides: tuple[tuple[str, str], ...] = ()
     kv_offload: bool = True
+    op_offload: bool = True
     tensor_parallel: int = 1
     mmap: bool = True

@@ -145,7 +145,7 @@ def placed(row, facts):
         flash_attn={"on": True, "off": False}.get(options.get("-fa")),
     )
     placement = Placement(
-        gpus=tuple(Gpu(f"RPC{i}", 24 * GIB) for i in range(len(split or (1,)))),
+        gpus=tuple(Gpu(f"RPC{i}", 24 * GIB, backend="rpc") for i in range(len(split or (1,)))),
         n_gpu_layers=int(options["-ngl"]),
         tensor_split=split,
         n_cpu_moe=int(options.get("-ncmoe", 0)),

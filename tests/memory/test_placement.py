@@ -50,7 +50,7 @@ def options_of(args):
 
 
 def gpus(n, capacity=64 * GIB):
-    return tuple(Gpu(f"RPC{i}", capacity) for i in range(n))
+    return tuple(Gpu(f"RPC{i}", capacity, backend="rpc") for i in range(n))
 
 
 def run(row, facts):

@@ -27,7 +27,8 @@ EXPERTS: Final = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 class Assignment(Record):
     """Where everything lies. `blocks`: a device for each block; `output`: that of the output layer.
 
-    `overrides`: compiled patterns, the first that is found in a tensor's name decides.
+    `overrides`: compiled patterns, the first that is found in a tensor's name decides. `backends`: the name of each
+    device's back end; `op_offload`: whether devices may take work over from the host.
     """
 
     blocks: tuple[str, ...]
@@ -36,6 +37,12 @@ class Assignment(Record):
     devices: tuple[str, ...]
     overrides: tuple[tuple[re.Pattern[str], str], ...] = ()
     n_offloaded: int = 0
+    backends: tuple[str, ...] = ()
+    op_offload: bool = True
+
+    def backend_of(self, device: str) -> str:
+        """The name of a device's back end; the host's is the CPU's."""
+        return self.backends[self.devices.index(device)] if device in self.devices else "cpu"
 
     def weight_device(self, name: str, layer: int | str) -> str:
         """The device of a tensor; the input layer never leaves the host."""
@@ -74,6 +81,8 @@ def assign(placement: Placement, n_layers: int) -> Assignment:
         devices=names,
         overrides=_overrides(placement, names, n_layers),
         n_offloaded=n_active,
+        backends=tuple(gpu.backend for gpu in placement.gpus),
+        op_offload=placement.op_offload,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspector.layers import UnknownCache
 from inspector.memory.devices.placement import HOST, assign, device_totals
+from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
@@ -87,7 +88,8 @@ def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None)
         found = held.get(device)
         if not found:
             continue
-        how = f"{len(found):,} tensor{'s' if len(found) > 1 else ''}, each padded to 32 B"
+        alignment = backend(assignment.backend_of(device)).alignment
+        how = f"{len(found):,} tensor{'s' if len(found) > 1 else ''}, each padded to {alignment} B"
         twice = next((w.name for w in found if w.copy), "")
         how += f"; {twice} also as the output" if twice else ""
         if device == HOST and moved:
@@ -100,12 +102,16 @@ def placed_weights(
 ) -> Iterator[tuple[str, Weight]]:
     """Every tensor with its device; what several devices need is there several times."""
     original = HOST
-    for weight in weights(facts):
+    names = dict.fromkeys((*assignment.backends, "cpu"))
+    for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
+        by_backend = dict(zip(names, held, strict=True))
+        weight = held[0]
         if weight.layer == EVERY:
             for device in assignment.block_devices():
-                yield device, weight
+                yield device, by_backend[assignment.backend_of(device)]
             continue
         device = assignment.weight_device(weight.name, weight.layer)
+        weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":
                 original = device
@@ -124,7 +130,7 @@ def _repacked_nbytes(facts: ModelFacts, held: Mapping[str, list[Weight]], repack
 def _cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
     """One line for each device and kind of cache."""
     groups: dict[tuple[str, str], list[Block]] = {}
-    for block in cache_blocks(facts, sizes):
+    for block in cache_blocks(facts, sizes, assignment):
         groups.setdefault((assignment.cache_device(block.layer), block.cache), []).append(block)
     for (device, cache), blocks in groups.items():
         how = _how(cache, blocks, sizes)

@@ -11,9 +11,8 @@ from types import MappingProxyType
 
 from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
+from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.record import Record
-from inspector.units import pad
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
-
-ALIGNMENT: Final = 32
+    from inspector.memory.engines.llamacpp.backends import Backend
 
 # Layers besides the numbered ones: the input stays on the host, the output is placed after the last block.
 INPUT, OUTPUT, EVERY = "input", "output", "every"
@@ -70,10 +68,12 @@ class Weight(Record):
     copy: bool = False
 
 
-def weights(facts: ModelFacts, *, load_mtp: bool = False) -> Iterator[Weight]:
-    """The tensors that are loaded; a tied embedding appears a second time, as the output's copy.
+def weights(
+    facts: ModelFacts, *, load_mtp: bool = False, backend: Backend = HOST_BACKEND
+) -> Iterator[Weight]:
+    """The tensors that are loaded, as they lie in a back end's memory; a tied embedding appears a second time.
 
-    Whether that copy takes memory depends on where both land (`copies`).
+    Whether that copy, the output's, takes memory depends on where both land (`copies`).
     """
     n_main = facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn and not load_mtp else None
     kept = _NEXTN_LOADED.get(facts.arch, ())
@@ -84,10 +84,17 @@ def weights(facts: ModelFacts, *, load_mtp: bool = False) -> Iterator[Weight]:
             continue
         if _part(tensor.name, _UNUSED_PARTS):
             continue
-        yield Weight(tensor.name, layer, pad(tensor.nbytes or 0, ALIGNMENT))
+        yield Weight(tensor.name, layer, held_nbytes(tensor, backend))
     tied = tied_embedding(facts)
     if tied is not None:
-        yield Weight(tied.name, OUTPUT, pad(tied.nbytes or 0, ALIGNMENT), copy=True)
+        yield Weight(tied.name, OUTPUT, held_nbytes(tied, backend), copy=True)
+
+
+def held_nbytes(tensor: TensorInfo, backend: Backend) -> int:
+    """Bytes that a tensor takes in a back end's memory."""
+    dtype, width = tensor.dtype, tensor.shape[-1] if tensor.shape else 1
+    block = (1, 1) if dtype is None else (dtype.block_elems, dtype.block_bytes)
+    return backend.allocated(tensor.nbytes or 0, width, block)
 
 
 def _part(name: str, parts: tuple[str, ...]) -> bool:

@@ -7,6 +7,7 @@ ggml/src/ggml-backend.cpp. Measured: one CPU back end, and devices through the R
 from __future__ import annotations
 
 from inspector.dtypes import DTYPES
+from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
 from inspector.memory.engines.llamacpp.graph.model import Model
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
 
 HOST: Final = "host"
-ALIGN: Final = 32  # TENSOR_ALIGNMENT of the CPU back end, which also serves the RPC devices measured
 
 
 def compute_buffers(
@@ -40,7 +40,7 @@ def compute_buffers(
         if assignment is not None and assignment.devices:
             return _on_devices(facts, effective, assignment)
         graph, grade = build(Model(facts), run_of(effective))
-        return {HOST: measure(graph.leafs, graph.nodes, None, [ALIGN])[0]}, grade
+        return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade
     except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
         return None  # weights or keys that the graph needs are missing or malformed
 
@@ -52,12 +52,15 @@ def _on_devices(
 
     model, run = Model(facts), run_of(effective)
     _place(facts, model, run, assignment)
-    n_backends = len(assignment.devices) + 1
+    backends = policies(assignment.backends)
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
     graph, grade = build(model, run)
-    pipeline = n_backends > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
-    found = sizes(graph.leafs, graph.nodes, [ALIGN] * n_backends, pipeline=pipeline)
+    pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
+    pipeline = pipeline and all(b.pipeline for b in backends)
+    found = sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload)
+    if not all(b.measured for b in backends):
+        grade = "modelled"
     return dict(zip((*assignment.devices, HOST), found, strict=True)), grade
 
 
@@ -69,7 +72,7 @@ def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: 
     _place(facts, model, run, assignment)
     run.probe()
     graph, _ = build(model, run)
-    place(graph.leafs, graph.nodes, len(assignment.devices) + 1)
+    place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
     return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
 
 

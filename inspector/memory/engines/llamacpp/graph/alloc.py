@@ -2,17 +2,20 @@
 
 A step-by-step replay of ggml_gallocr and ggml_dyn_tallocr (ggml/src/ggml-alloc.c, b11434): leafs first, then nodes in
 order; best fit among the free blocks, the open end last; freed as soon as no child and no view is left; ops that may
-work in place take over a dying source. One chunk a buffer: no backend measured here limits a buffer's size.
+work in place take over a dying source. One chunk a buffer: no backend measured here limits a buffer's size. How many
+bytes a node takes is its back end's to say.
 """
 
 from __future__ import annotations
 
+from inspector.memory.engines.llamacpp.backends import kernels
 from inspector.memory.engines.llamacpp.graph.tensor import nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.graph.tensor import Tensor
 
 OPEN_END = 1 << 62
@@ -21,10 +24,10 @@ OPEN_END = 1 << 62
 class Arena:
     """One buffer under measurement: its free blocks, sorted by offset, and the highest byte ever used."""
 
-    __slots__ = ("align", "high", "offsets", "sizes")
+    __slots__ = ("backend", "high", "offsets", "sizes")
 
-    def __init__(self, align: int) -> None:
-        self.align = align
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
         self.offsets = [0]
         self.sizes = [OPEN_END]
         self.high = 0
@@ -72,6 +75,12 @@ class Arena:
         sizes.insert(insert, size)
 
 
+def node_nbytes(backend: Backend, t: Tensor) -> int:
+    """Bytes that a node takes in a compute buffer: its result, and the scratch that the back end adds."""
+    scratch = backend.rules and t.op == "flash_attn"
+    return backend.allocated(kernels(backend).flash_nbytes(t) if scratch else nbytes(t), t.ne[0], t.elem)
+
+
 def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
     """Give `t` bytes of its own, or a dying source's."""
     if t.inplace:
@@ -88,11 +97,15 @@ def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
             ):
                 t.owned, parent.owned = True, False
                 t.addr, t.size, t.buf = parent.addr, parent.size, parent.buf
+                if parent.op == "flash_attn":  # its scratch is given back (ggml_gallocr_free_extra_space)
+                    t.size = node_nbytes(arenas[t.buf].backend, t)
+                    if parent.size > t.size:
+                        arenas[t.buf].give(t.addr + t.size, parent.size - t.size)
                 return
     t.owned = True
     t.buf = buf
     arena = arenas[buf]
-    t.size = -(-nbytes(t) // arena.align) * arena.align
+    t.size = node_nbytes(arena.backend, t)
     t.addr = arena.take(t.size)
 
 
@@ -125,10 +138,10 @@ def _release(src: Tensor, arenas: Sequence[Arena]) -> None:
 
 
 def measure(
-    leafs: Sequence[Tensor], nodes: Sequence[Tensor], node_bufs: Sequence[int] | None, aligns: Sequence[int]
+    leafs: Sequence[Tensor], nodes: Sequence[Tensor], node_bufs: Sequence[int] | None, backends: Sequence[Backend]
 ) -> list[int]:
     """Bytes each buffer needs for the graph; `node_bufs`: the buffer of each node (None: all in the first)."""
-    arenas = [Arena(align) for align in aligns]
+    arenas = [Arena(backend) for backend in backends]
     for leaf in leafs:
         if not (leaf.external or leaf.root or leaf.owned):
             _place(leaf, arenas, max(leaf.buf, 0))

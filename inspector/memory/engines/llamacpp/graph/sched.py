@@ -1,11 +1,12 @@
 """Which back end runs each node of a graph, and what has to be copied between them.
 
-A replay of ggml_backend_sched_split_graph (ggml/src/ggml-backend.cpp, b11434) for devices that support every
-operation and do not take work off host weights, as measured through llama.cpp's RPC back end.
+A replay of ggml_backend_sched_split_graph (ggml/src/ggml-backend.cpp, b11434). What a device runs, what it takes over
+from the host and whose lifetimes it extends are its back end's to say. The host is always the last back end.
 """
 
 from __future__ import annotations
 
+from inspector.memory.engines.llamacpp.backends import kernels
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.tensor import LEAF, VIEW, Tensor
 
@@ -14,47 +15,97 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Final
 
+    from inspector.memory.engines.llamacpp.backends import Backend
+
 MAX_COPIES: Final = 4  # GGML_SCHED_MAX_COPIES: inputs of a pipeline are held this many times
 # The sources of these are too small to decide where the node runs.
 UNDECIDED: Final = frozenset(("rope", "flash_attn"))
 
 
-def _first_choice(t: Tensor) -> int:
-    """Where a node must or would rather run: where its bytes lie, else where its weights lie, else undecided."""
+MAX_SRC: Final = 10  # GGML_MAX_SRC: what one node can keep alive
+
+
+def _mark(nodes: Iterable[Tensor], backends: Sequence[Backend]) -> None:
+    """Which back ends run each node: those with a kernel, and whose memory holds all sources that a device has."""
+    host = len(backends) - 1
+    limited = {name: sum(1 << i for i, b in enumerate(backends) if b.rules == name) for name in {b.rules for b in backends}}
+    limited.pop("", None)
+    if not limited:
+        return
+    every, bits = (1 << len(backends)) - 1, sum(limited.values())
+    rules = [(kernels(next(b for b in backends if b.rules == name)).runs, mask) for name, mask in limited.items()]
+    for node in nodes:
+        able = every
+        if node.op != VIEW:
+            for runs, mask in rules:
+                if not runs(node):
+                    able &= ~mask
+        for src in node.src:
+            if src.external and src.buf not in {-1, host}:
+                able &= ~bits | 1 << src.buf
+        node.able = able
+
+
+def _first_choice(t: Tensor, backends: Sequence[Backend], *, op_offload: bool) -> int:
+    """Where a node must or would rather run: where its bytes lie, else where its weights lie, else undecided.
+
+    A device may take over what has its weights on the host.
+    """
     root = t.root
     if root is not None and root.external:
         return root.buf
-    if t.op not in UNDECIDED:
-        for src in t.src:
-            if src.weight:
-                return src.buf
+    if t.op in UNDECIDED:
+        return -1
+    host = len(backends) - 1
+    for src in t.src:
+        if src.weight:
+            if op_offload and src.buf == host:
+                for i in range(host):
+                    if t.able >> i & 1 and backends[i].takes_over(t):
+                        return i
+            return src.buf if t.able >> src.buf & 1 else -1
     return -1
 
 
 def _spread(nodes: Iterable[Tensor], host: int, *, devices_only: bool) -> None:
-    """Give undecided nodes their neighbour's place; `devices_only`: the host's does not spread."""
+    """Give undecided nodes their neighbour's place, if that runs them; `devices_only`: the host's does not spread."""
     current = -1
     for node in nodes:
         if node.op == VIEW:
             continue
         if node.buf != -1:
             current = -1 if devices_only and node.buf == host else node.buf
-        elif current != -1:
+        elif current != -1 and node.able >> current & 1:
             node.buf = current
 
 
-def place(leafs: Sequence[Tensor], nodes: Sequence[Tensor], n_backends: int) -> None:
-    """Decide `buf`, the back end, of every leaf and node; the host is the last back end."""
-    host = n_backends - 1
+def _most_sources(node: Tensor, n_backends: int) -> int:
+    """The back end that holds most of a node's sources, among those that run it."""
+    best, most = -1, -1
+    for i in range(n_backends):
+        if node.able >> i & 1:
+            held = sum(_held_by(src) == i for src in node.src)
+            if held > most:
+                best, most = i, held
+    return best
+
+
+def place(leafs: Sequence[Tensor], nodes: Sequence[Tensor], backends: Sequence[Backend], *, op_offload: bool) -> None:
+    """Decide `buf`, the back end, of every leaf and node."""
+    host = len(backends) - 1
+    _mark(nodes, backends)
     for leaf in leafs:
         if leaf.is_input:
             leaf.buf = host
     for node in nodes:
         if node.buf == -1:
-            node.buf = _first_choice(node)
+            node.buf = _first_choice(node, backends, op_offload=op_offload)
     for devices_only in (True, False):
         _spread(nodes, host, devices_only=devices_only)
         _spread(reversed(nodes), host, devices_only=devices_only)
+    for node in nodes:
+        if node.buf == -1 and node.op != VIEW:
+            node.buf = _most_sources(node, len(backends))
     for node in nodes:
         if node.buf == -1:
             node.buf = node.root.buf if node.root is not None else 0
@@ -124,18 +175,62 @@ def split(nodes: Sequence[Tensor], n_copies: int) -> tuple[list[Split], dict[tup
     return parts, copies
 
 
-def sizes(leafs: list[Tensor], nodes: list[Tensor], aligns: Sequence[int], *, pipeline: bool) -> list[int]:
-    """Bytes of each back end's compute buffer; the host is the last."""
-    place(leafs, nodes, len(aligns))
-    n_copies = MAX_COPIES if pipeline else 1
-    parts, copies = split(nodes, n_copies)
+def _optimize(parts: list[Split], backends: Sequence[Backend], uses: dict[int, int]) -> dict[int, list[Tensor]]:
+    """What each node keeps alive until it has run (ggml_backend_graph_optimize)."""
+    if not any(b.fuses for b in backends):
+        return {}
+    from inspector.memory.engines.llamacpp.backends.fusion import Keeper, extend
+
+    keeper = Keeper(uses)
+    for part, after in zip(parts, [*parts[1:], None], strict=True):
+        if backends[part.buf].fuses:
+            extend(part.nodes, after.nodes[0] if after is not None else None, keeper)
+    return keeper.until
+
+
+def _uses(nodes: Iterable[Tensor]) -> dict[int, int]:
+    found: dict[int, int] = {}
+    for node in nodes:
+        for src in node.src:
+            found[id(src)] = found.get(id(src), 0) + 1
+    return found
+
+
+def _ordered(
+    parts: list[Split], copies: dict[tuple[int, int], list[Tensor]], until: dict[int, list[Tensor]]
+) -> tuple[list[Tensor], list[int]]:
+    """Nodes as the allocator sees them, with their back ends: a split's inputs first, what is kept alive after."""
     order: list[Tensor] = []
+    bufs: list[int] = []
     for part in parts:
         for src in part.inputs:
-            keep = Tensor(LEAF, src.elem, src.ne, src.nb, (src,), src.root or src)
-            keep.buf = src.buf
-            order += (keep, copies[id(src), part.buf][0])
-        order += part.nodes
+            order += (_keep((src,)), copies[id(src), part.buf][0])
+            bufs += (src.buf, part.buf)
+        for node in part.nodes:
+            order.append(node)
+            bufs.append(node.buf)
+            kept = until.get(id(node), ())
+            for i in range(0, len(kept), MAX_SRC):
+                order.append(_keep(tuple(kept[i : i + MAX_SRC])))
+                bufs.append(part.buf)
+    return order, bufs
+
+
+def _keep(kept: tuple[Tensor, ...]) -> Tensor:
+    """A node that does nothing but need these."""
+    first = kept[0]
+    return Tensor(LEAF, first.elem, first.ne, first.nb, kept, first.root or first)
+
+
+def sizes(
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True
+) -> list[int]:
+    """Bytes of each back end's compute buffer."""
+    place(leafs, nodes, backends, op_offload=op_offload)
+    uses = _uses(nodes)
+    n_copies = MAX_COPIES if pipeline else 1
+    parts, copies = split(nodes, n_copies)
+    order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses))
     first: list[Tensor] = []
     if pipeline:
         for leaf in leafs:
@@ -145,4 +240,4 @@ def sizes(leafs: list[Tensor], nodes: list[Tensor], aligns: Sequence[int], *, pi
         for part in parts:
             for src in part.inputs:
                 first += copies[id(src), part.buf]
-    return measure([*first, *leafs], order, [n.buf for n in order], aligns)
+    return measure([*first, *leafs], order, bufs, backends)

@@ -1,0 +1,101 @@
+"""What llama.cpp's back ends decide about memory: one row each; the replays of its scheduler and allocator ask it.
+
+Sources (b11434): ggml/src/ggml-cuda/ggml-cuda.cu (get_alignment, get_alloc_size, supports_op, offload_op,
+graph_optimize, get_props), ggml-cpu, ggml-rpc, and the files named at each row.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.errors import WorkloadError
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any, Final
+
+    from inspector.memory.engines.llamacpp.graph.tensor import Tensor
+
+GET_ROWS: Final = "get_rows"
+
+
+class Backend(Record):
+    """A back end's policy.
+
+    `alignment`: bytes; `row_pad`: elements to a multiple of which a quantised tensor's last row is filled up (0: not);
+    `offload_batch`: rows from which on a product over weights in host memory is taken over (None: never);
+    `offload_ops`: the operations that may be (empty: all but get_rows); `rules`: the module that says which operations
+    it runs and what scratch a node carries (empty: runs all, no scratch); `fuses`: whether it extends lifetimes;
+    `host_buffer`: name of its pinned host memory; `pipeline`: asynchronous copies and events, which several cards
+    need to work at once; `measured`: figures were compared with the engine's own.
+    """
+
+    name: str
+    alignment: int
+    row_pad: int = 0
+    offload_batch: int | None = None
+    offload_ops: tuple[str, ...] = ()
+    rules: str = ""
+    fuses: bool = False
+    host_buffer: str = ""
+    pipeline: bool = True
+    measured: bool = False
+
+    def allocated(self, size: int, width: int, block: Sequence[Any]) -> int:
+        """Bytes that `size` bytes of a tensor take; `width`: elements a row; `block`: elements and bytes of one block."""
+        tail = -width % self.row_pad if self.row_pad and block[0] > 1 else 0
+        size += tail // block[0] * block[1]
+        return -(-size // self.alignment) * self.alignment
+
+    def takes_over(self, node: Tensor) -> bool:
+        """Whether it runs an operation whose weights lie in host memory (`offload_op`)."""
+        if self.offload_batch is None or (self.offload_ops and node.op not in self.offload_ops):
+            return False
+        return batch_rows(node) >= self.offload_batch
+
+
+def batch_rows(node: Tensor) -> int:
+    """How many rows an operation works on (get_op_batch_size, ggml-cuda.cu; the others have the same)."""
+    ne = node.ne
+    if node.op == GET_ROWS:
+        return 0
+    if node.op == "mul_mat":
+        return ne[1]
+    return ne[2] if node.op in {"mul_mat_id", "rope"} else ne[1] * ne[2] * ne[3]
+
+
+# Rows that no figure of the engine's own holds are graded modelled.
+_ROWS: Final = (
+    Backend("cpu", 32, measured=True),
+    # the server behind it is a CPU in all that was measured; it takes nothing over (no offload_op, ggml-rpc.cpp)
+    Backend("rpc", 32, measured=True),
+    Backend(
+        "cuda", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="CUDA_Host", measured=True
+    ),
+    # the same source, compiled for HIP
+    Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="ROCm_Host"),
+)
+BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({row.name: row for row in _ROWS})
+HOST_BACKEND: Final = BACKENDS["cpu"]
+
+
+def backend(name: str) -> Backend:
+    """The policy of that name. Raises WorkloadError."""
+    found = BACKENDS.get(name.lower())
+    if found is None:
+        raise WorkloadError(f"no back end {name!r}", hint="one of " + ", ".join(BACKENDS))
+    return found
+
+
+def kernels(row: Backend) -> Any:
+    """The module of a back end's rules: `runs(node)` and `flash_nbytes(node)`."""
+    from importlib import import_module
+
+    return import_module(f"{__name__}.{row.rules}")
+
+
+def policies(names: Sequence[str]) -> tuple[Backend, ...]:
+    """Those of the devices, and the host's last."""
+    return (*map(backend, names), HOST_BACKEND)

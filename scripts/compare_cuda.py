@@ -1,0 +1,118 @@
+"""Our figures beside llama.cpp's own CUDA host code: every row of fixtures/cuda.jsonl.gz, byte for byte.
+
+python scripts/compare_cuda.py [--model NAME] [--case NAME] [--rows FILE] [--headers DIR] [-v]
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+from inspector.checkpoint import Checkpoint
+from inspector.facts.gguf import read_facts_gguf
+from inspector.formats.gguf import read_gguf
+from inspector.memory.engines.llamacpp import estimate
+from inspector.memory.estimate import Gpu, Placement, Workload
+from inspector.sources.memory import MemorySource
+from inspector.units import MIB
+
+ROOT = Path(__file__).resolve().parents[1] / "fixtures"
+FLAGS = ("-nkvo", "--no-op-offload")
+PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
+
+
+@cache
+def facts_of(headers, name):
+    """The facts of a header-only model."""
+    size = json.loads((headers / f"{name}.json").read_text())["full_size"]
+    data = gzip.decompress((headers / f"{name}.gguf-header.gz").read_bytes())
+    return read_facts_gguf(Checkpoint(name, "gguf", (read_gguf(MemorySource(data, name=name, size=size)),), {}))
+
+
+def options_of(args):
+    """llama.cpp's arguments as a mapping."""
+    options, rest = {}, list(args)
+    while rest:
+        name = rest.pop(0)
+        options[name] = "" if name in FLAGS else rest.pop(0)
+    return options
+
+
+def run(row, facts):
+    """The estimate for a row's settings."""
+    o = options_of(row["args"])
+    number = {k: int(o[k]) for k in ("-c", "-np", "-ub", "-b", "-ngl", "-ncmoe") if k in o}
+    workload = Workload(
+        n_ctx=number.get("-c"),
+        n_seqs=number.get("-np"),
+        n_batch=number.get("-b"),
+        n_ubatch=number.get("-ub"),
+        kv_dtype_k=o.get("-ctk"),
+        kv_dtype_v=o.get("-ctv"),
+        flash_attn={"on": True, "off": False}.get(o.get("-fa")),
+    )
+    placement = Placement(
+        gpus=tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
+        n_gpu_layers=number.get("-ngl"),
+        tensor_split=tuple(map(float, o["-ts"].split(","))) if "-ts" in o else None,
+        n_cpu_moe=number.get("-ncmoe", 0),
+        kv_offload="-nkvo" not in o,
+        op_offload="--no-op-offload" not in o,
+    )
+    return estimate(facts, workload, placement=placement, server=row["server"])
+
+
+def differences(row, facts):
+    """(device, part) → (theirs, ours) of each figure of a row."""
+    ours = Counter()
+    for line in run(row, facts).lines:
+        part = PARTS.get(line.what)
+        if part:
+            ours["Host" if line.device == "host" else line.device, part] += line.nbytes
+    return {
+        (device, part): (theirs, ours[device, part])
+        for device, parts in row["devices"].items()
+        for part, theirs in parts.items()
+    }
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=Path, default=ROOT / "cuda.jsonl.gz")
+    parser.add_argument("--headers", type=Path, default=ROOT / "llamacpp-headers")
+    parser.add_argument("--model")
+    parser.add_argument("--case")
+    parser.add_argument("-v", "--verbose", action="store_true")
+    args = parser.parse_args()
+    rows, exact, by_case, by_model = 0, 0, {}, {}
+    parts = {}
+    with gzip.open(args.rows, "rt", encoding="utf-8") as lines:
+        for text in lines:
+            row = json.loads(text)
+            if args.model not in {None, row["model"]} or args.case not in {None, row["case"]}:
+                continue
+            rows += 1
+            off = {k: v for k, v in differences(row, facts_of(args.headers, row["model"])).items() if v[0] != v[1]}
+            exact += not off
+            for group, name in ((by_case, row["case"]), (by_model, row["model"])):
+                group.setdefault(name, []).append(not off)
+            for device, part in off:
+                parts[("Host" if device == "Host" else "CUDA"), part] = parts.get(
+                    (("Host" if device == "Host" else "CUDA"), part), 0) + 1
+            if args.verbose and off:
+                told = "; ".join(f"{d} {p} {t:,} ours {o - t:+,}" for (d, p), (t, o) in off.items())
+                print(f"{row['model']:22} {row['case']:20} {told}")
+    for group in (by_case, by_model):
+        for name, found in group.items():
+            print(f"{name:24} {sum(found):4} of {len(found)}")
+        print()
+    print("rows off, by part:", parts)
+    print(f"{exact} of {rows} rows equal in every figure ({exact / max(rows, 1):.1%})")
+
+
+if __name__ == "__main__":
+    main()
