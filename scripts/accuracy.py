@@ -157,7 +157,7 @@ def llamacpp_placement() -> Iterator[Sample]:
             o[flag] = "" if flag == "-nkvo" else rest.pop(0)
         if name not in facts:
             facts[name] = header_facts(name)
-        gpus = tuple(Gpu(f"RPC{i}", 64 * GIB) for i in range(2 if row["case"].startswith("two") else 1))
+        gpus = tuple(Gpu(f"RPC{i}", 64 * GIB, backend="rpc") for i in range(2 if row["case"].startswith("two") else 1))
         placement = Placement(
             gpus=gpus, n_gpu_layers=int(o["-ngl"]), n_cpu_moe=int(o.get("-ncmoe", 0)), kv_offload="-nkvo" not in o,
             tensor_split=tuple(map(float, o["-ts"].split(","))) if "-ts" in o else None,
