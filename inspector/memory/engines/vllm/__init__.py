@@ -9,6 +9,7 @@ from __future__ import annotations
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
+from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, vllm_weights
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Gpu, Workload
 
-UTILIZATION: Final = 0.92  # config/cache.py gpu_memory_utilization
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
 # (from this much memory, tokens of a batch, sequences): engine/arg_utils.py get_batch_defaults, API server.
 _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
@@ -34,21 +34,6 @@ GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of c
 # int64 indices and probabilities (v1/sample/sampler.py, ops/topk_topp_sampler.py).
 SAMPLER_EXTRA: Final = 4 + 4 + 8 + 4
 ACTIVATION_BAND: Final = "±40 %"
-SETTINGS: Final = frozenset(
-    {
-        "block_size",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "prefix_caching",
-        "async_scheduling",
-        "enforce_eager",
-        "disable_hybrid_kv_cache_manager",
-        "mamba_ssm_cache_dtype",
-        "dtype",
-        "encoder_tokens",
-        "gpu_memory_utilization",
-    }
-)
 
 
 def _batch_defaults(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
@@ -211,11 +196,11 @@ def _utilization(workload: Workload) -> float:
 def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **settings: Any) -> Estimate:
     """What vLLM needs to run `n_seqs` requests (default 1) of the longest context on every rank. Bytes.
 
-    `settings` (or the same names in `workload.options`, beside kv_keep and window): SETTINGS, spelled as vLLM's own
-    options. Raises WorkloadError where vLLM would refuse.
+    `settings` (or the same names in `workload.options`, beside kv_keep and window): the options of its row, spelled as
+    vLLM's own. Raises WorkloadError where vLLM would refuse.
     """
     placement = placement or Placement()
-    workload = with_settings(workload, settings, SETTINGS)
+    workload = with_settings(workload, settings, ENGINE)
     utilization = _utilization(workload)
     tp, ranks = _ranks(facts, placement)
     tokens, seqs = _batch_defaults(placement.gpus)
