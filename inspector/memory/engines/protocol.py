@@ -133,23 +133,24 @@ class Engine:
         """The words to type to run a choice; None where the engine has no command line."""
         return None
 
+    def words(self, settings: Mapping[str, Any]) -> list[str]:
+        """The engine's own settings as people type them; a switch has no value."""
+        words: list[str] = []
+        for name, value in settings.items():
+            option = self.option(name)
+            if option is not None and value is not None and value is not False:
+                flag = option.flags[0] if option.flags else f"--{name.replace('_', '-')}"
+                words += [flag, *([] if value is True else [str(value)])]
+        return words
+
     def memory_words(self, choice: Choice) -> list[str]:
         """The words after `inspector memory TARGET` that give a choice's estimate again."""
         w = choice.workload
         words = ["--engine", self.name, "-c", str(w.n_ctx)]
         words += ["-np", str(w.n_seqs)] if w.n_seqs is not None else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
-        words += option_words(choice.arguments)
+        words += self.words({**(w.options or {}), **choice.arguments})
         return words + ([] if choice.placement.kv_offload else ["--no-kv-offload"])
-
-
-def option_words(settings: Mapping[str, Any]) -> list[str]:
-    """An engine's own settings as words: names with dashes, switches without a value."""
-    words: list[str] = []
-    for name, value in settings.items():
-        if name not in COMMON and value is not None and value is not False:
-            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    return words
 
 
 def _nearest(name: str, known: list[str]) -> str:

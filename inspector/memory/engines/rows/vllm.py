@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.protocol import Engine, Option, option_words
+from inspector.memory.engines.protocol import Engine, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,22 +48,21 @@ class Vllm(Engine):
 
     def command(self, choice: Choice) -> list[str]:
         """`vllm serve …`."""
-        return ["vllm", "serve", choice.candidate.hub or choice.candidate.path, *_settings(choice)]
+        return ["vllm", "serve", choice.candidate.hub or choice.candidate.path, *self._settings(choice)]
 
     def memory_words(self, choice: Choice) -> list[str]:
         """The same settings, and where the cache lies."""
         kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
-        return ["--engine", self.name, *_settings(choice), *kv]
+        return ["--engine", self.name, *self._settings(choice), *kv]
 
-
-def _settings(choice: Choice) -> list[str]:
-    """Settings under the names that vLLM and `inspector memory` share."""
-    w, p = choice.workload, choice.placement
-    words = ["--max-model-len", str(w.n_ctx)]
-    words += ["--tensor-parallel-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
-    words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
-    words += ["--max-num-seqs", str(w.n_seqs)] if w.n_seqs is not None else []
-    return words + option_words({**(w.options or {}), **choice.arguments})
+    def _settings(self, choice: Choice) -> list[str]:
+        """Settings under the names that vLLM and `inspector memory` share."""
+        w, p = choice.workload, choice.placement
+        words = ["--max-model-len", str(w.n_ctx)]
+        words += ["--tensor-parallel-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
+        words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
+        words += ["--max-num-seqs", str(w.n_seqs)] if w.n_seqs is not None else []
+        return words + self.words({**(w.options or {}), **choice.arguments})
 
 
 ENGINE: Final = Vllm()
