@@ -12,7 +12,7 @@ import pytest
 
 from inspector.errors import InspectorError, WorkloadError
 from inspector.facts import ModelFacts
-from inspector.layers import KVCache, Layer
+from inspector.layers import KVCache, Layer, Refused
 from inspector.memory.engines import ENGINE_NAMES, default_engine, engine_of, engines, estimate
 from inspector.memory.engines.protocol import COMMON, KINDS
 from inspector.memory.estimate import Workload
@@ -108,6 +108,13 @@ def test_one_flag_is_one_name_and_kind_in_all_engines():
                     option.kind,
                     option.help,
                 )
+
+
+def test_a_refusal_is_a_fact_not_the_words_of_a_note():
+    words = "llama.cpp refuses this file: a key is missing"
+    with pytest.raises(WorkloadError, match="a key is missing"):
+        estimate(small().replace(notes=(Refused(words),)), Workload(), engine="llama.cpp")
+    assert words in estimate(small().replace(notes=(words,)), Workload(), engine="llama.cpp").notes
 
 
 # --- an engine more

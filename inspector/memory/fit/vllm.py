@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.rows.vllm import UTILIZATION
 from inspector.memory.estimate import Placement
 from inspector.memory.fit.spaces import Space
 
@@ -21,9 +20,16 @@ class VllmSpace(Space):
     """vLLM: tensor parallelism over as many of the GPUs as divide the heads; more of each GPU as a last resort."""
 
     def __init__(
-        self, candidate: Candidate, ask: Ask, *, estimate: Callable[..., Estimate], kv_types: Sequence[str]
+        self,
+        candidate: Candidate,
+        ask: Ask,
+        *,
+        utilization: float,
+        estimate: Callable[..., Estimate],
+        kv_types: Sequence[str],
     ) -> None:
         super().__init__(candidate, ask, estimate=estimate, kv_types=kv_types)
+        self.utilization = utilization  # vLLM's own default
         given = "gpu_memory_utilization" in (ask.arguments or {})
         self.levels = ("all",) if given else ("all", "tight")
 
@@ -43,13 +49,13 @@ class VllmSpace(Space):
 
     def limits(self, arguments: Mapping[str, Any]) -> list[int]:
         """vLLM's budget of each GPU."""
-        part = arguments.get("gpu_memory_utilization", UTILIZATION)
+        part = arguments.get("gpu_memory_utilization", self.utilization)
         return [int(g.capacity * part) - self.ask.margin for g in self.ask.gpus]
 
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:
         """More of the GPU, fewer GPUs."""
-        part = arguments.get("gpu_memory_utilization", UTILIZATION)
-        if part > UTILIZATION and "gpu_memory_utilization" not in (self.ask.arguments or {}):
-            yield f"gpu_memory_utilization {part} instead of {UTILIZATION}"
+        part = arguments.get("gpu_memory_utilization", self.utilization)
+        if part > self.utilization and "gpu_memory_utilization" not in (self.ask.arguments or {}):
+            yield f"gpu_memory_utilization {part} instead of {self.utilization}"
         if len(placement.gpus) < len(self.ask.gpus):
             yield f"{len(placement.gpus)} of {len(self.ask.gpus)} GPUs: the heads do not split over all"

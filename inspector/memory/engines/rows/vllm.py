@@ -44,7 +44,7 @@ class Vllm(Engine):
         """Tensor parallelism, and more of each GPU as a last resort."""
         from inspector.memory.fit.vllm import VllmSpace
 
-        return VllmSpace(candidate, ask, estimate=self.estimate, kv_types=self.kv_types)
+        return VllmSpace(candidate, ask, utilization=UTILIZATION, estimate=self.estimate, kv_types=self.kv_types)
 
     def command(self, choice: Choice) -> list[str]:
         """`vllm serve …`."""
