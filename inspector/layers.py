@@ -121,3 +121,9 @@ class Layer(Record):
     head_dim_k: int | None = None
     head_dim_v: int | None = None
     window: int | None = None
+
+
+class Refused(str):
+    """A note that says why the engine of a file's format does not load it: a fact, not words to search for."""
+
+    __slots__ = ()

@@ -9,7 +9,17 @@ from __future__ import annotations
 from inspector.architectures.gguf import Arch
 from inspector.architectures.gguf_keys import MAX_LAYERS, Keys
 from inspector.errors import FactsError
-from inspector.layers import Cache, CompressedCache, IndexCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
+from inspector.layers import (
+    Cache,
+    CompressedCache,
+    IndexCache,
+    KVCache,
+    LatentCache,
+    Layer,
+    Refused,
+    StateCache,
+    UnknownCache,
+)
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -132,7 +142,7 @@ def _sliding(arch: Arch, keys: Keys, numbers: Numbers) -> tuple[tuple[bool, ...]
     window = keys.integer("attention.sliding_window", "window")
     key = f"{keys.arch}.attention.sliding_window"
     if window is None and rule.window == "required":
-        return none, None, (f"llama.cpp refuses this file: {key} is missing",)
+        return none, None, (Refused(f"llama.cpp refuses this file: {key} is missing"),)
     if rule.window in {"optional", "switch"} and not window:
         return none, None, ()
     if rule.window == "chunked" and window == 0:
@@ -142,7 +152,7 @@ def _sliding(arch: Arch, keys: Keys, numbers: Numbers) -> tuple[tuple[bool, ...]
         keys.origin["window"] = arch.ref
     pattern = _pattern(arch, keys, numbers)
     if pattern is None:
-        return none, None, (f"llama.cpp refuses this file: {key}_pattern is not an array",)
+        return none, None, (Refused(f"llama.cpp refuses this file: {key}_pattern is not an array"),)
     return pattern, window, ()
 
 
@@ -168,7 +178,7 @@ def _refusals(
 ) -> tuple[str, ...]:
     """Settings at which llama.cpp aborts: its assertions in `create_memory` and in the cache's constructor."""
     if window is not None and arch.caches and not any(slides):
-        return ("llama.cpp refuses this file: it has a sliding window, but no layer slides",)
+        return (Refused("llama.cpp refuses this file: it has a sliding window, but no layer slides"),)
     first = _kv_from_start(arch, keys, numbers)
     if first is None or first >= numbers.n_all:
         return ()
@@ -176,7 +186,7 @@ def _refusals(
     wrong = [
         i for i in range(first, numbers.n_all) if first < 2 or slides[first - (2 if slides[i] else 1)] != slides[i]
     ]
-    return (f"llama.cpp refuses this file: layer {wrong[0]} has no cache to share",) if wrong else ()
+    return (Refused(f"llama.cpp refuses this file: layer {wrong[0]} has no cache to share"),) if wrong else ()
 
 
 # -- which layers keep a state ------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import SIZE, TOKENS, Parsed, json_option
 from inspector.errors import InspectorError
+from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
 from inspector.units import parse_count
 
 TYPE_CHECKING = False
@@ -78,9 +79,9 @@ def _default_form(facts: ModelFacts, kv_heads_given: bool) -> str:
     "--batch", "-np", "n_seqs", type=click.IntRange(1, 1 << 31), default=1, show_default=True, help="Sequences."
 )
 @click.option("--kv-dtype", default="f16", show_default=True, help="Cache precision: f32, f16, fp8, int8, q8_0, …")
-@click.option("--kv-form", type=click.Choice(["gqa", "heads", "hidden"]), help="Form of the KV formula.")
+@click.option("--kv-form", type=click.Choice(KV_FORMS[1:]), help="Form of the KV formula.")
 @click.option("--constant-factor", type=SIZE, help="Simplified activations: bytes a token.")
-@click.option("--overhead", type=SIZE, default="1GiB", show_default=True, help="The constant term.")
+@click.option("--overhead", type=SIZE, default=OVERHEAD, show_default=True, help="The constant term.")
 @click.option(
     "--gpu", "gpus", multiple=True, metavar="GPU", help="rtx4090, 2xrtx3090, 24GiB; exit code 1 if it does not fit."
 )

@@ -7,13 +7,14 @@ import os
 import click
 
 from inspector.cli import outcome
-from inspector.cli.memory import _ENGINE_OPTIONS, _own_options
 from inspector.cli.options import (
     COUNT,
+    SHARES,
     SIZE,
-    Parsed,
-    _floats,
     build_workload,
+    engine_option,
+    engine_options,
+    engine_settings,
     json_option,
     open_target,
     target_argument,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint, SeveralModels
-    from inspector.memory.fit.choose import Ask, Candidate, Choice
+    from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.report.fit import Commands
 
 _MOST_CANDIDATES: Final = 200
@@ -42,7 +43,7 @@ _OPTIONS: Final = (
     (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)), "Exactly so many layers on GPUs."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
      "Experts of exactly so many layers on the host."),
-    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)), "Shares of the layers a GPU."),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
@@ -51,18 +52,14 @@ _OPTIONS: Final = (
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
     (("--hypothetical", "hypothetical"), dict(is_flag=True), "Also the quants that llama-quantize could make of it."),
     (("--most", "most"), dict(type=click.IntRange(1, 20), default=5, show_default=True), "At most so many choices."),
-    (("-e", "--engine", "engine"), dict(metavar="ENGINE"), "llama.cpp, vllm, transformers or textbook."),
 )  # fmt: skip
-_LEFT_OUT: Final = ("--server", "--quant")  # the first is always so here, the second is a choice
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for flag, arguments, engines, _, help_ in reversed(_ENGINE_OPTIONS):
-        if flag not in _LEFT_OUT:
-            function = click.option(flag, help=f"{help_} ({engines.replace(' ', ', ')})", **arguments)(function)
     function = click.option(
         "--quant", "quants", multiple=True, metavar="NAME", help="Weights as params × bits of a format. (textbook)"
-    )(function)
+    )(engine_options("fit")(function))
+    function = engine_option(function)
     for flags, arguments, help_ in reversed(_OPTIONS):
         function = click.option(*flags, help=help_, **arguments)(function)
     return function
@@ -80,7 +77,7 @@ def _label(checkpoint: Checkpoint, dtype: str | None) -> str:
 def _candidate(checkpoint: Checkpoint, path: str, hub: str) -> Candidate:
     from inspector.facts import read_facts
     from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.choose import Candidate
+    from inspector.memory.fit.records import Candidate
 
     facts = read_facts(checkpoint)
     label = _label(checkpoint, facts.quantization or facts.dtype)
@@ -147,18 +144,17 @@ def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     from inspector.memory.devices.gpus import parse_gpu
-    from inspector.memory.fit.choose import Ask
+    from inspector.memory.engines import engine_of
+    from inspector.memory.fit.records import Ask
 
     gpus = tuple(g for name in params.pop("gpus") for g in parse_gpu(name))
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
-    arguments, extra = _own_options(engine, params | {"server": False, "quant": None})
+    arguments, extra = engine_settings(engine, params)
     workload = build_workload(params)
-    options = {**(workload.options or {}), **extra}
-    if engine == "llama.cpp" and not options.pop("outputs_asked", None):
-        workload = workload.replace(outputs="last")  # what llama-server asks for
+    workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
     return Ask(
-        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload.replace(options=options or None),
+        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload,
         kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
         **{k: params[k] for k in ("longest", "n_gpu_layers", "n_cpu_moe", "tensor_split", "tensor_parallel", "host",
                                   "margin", "most")},
@@ -208,8 +204,8 @@ def fit(
     engine = engine_name(named) if named else default_engine(base.facts.format)
     gpus = params["gpus"]
     ask = _read_ask(params, engine)
-    if quants and engine != "textbook":
-        raise click.UsageError(f"--quant is for textbook, not for {engine}")
+    if quants:
+        engine_settings(engine, {"quant": quants})
     if hypothetical:
         candidates += makeable(base, [c.label for c in candidates])
     candidates = _of_quants(base, quants) if quants else judged(candidates, min_quant)

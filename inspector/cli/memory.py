@@ -7,10 +7,11 @@ import click
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
 from inspector.cli.options import (
-    COUNT,
-    SIZE,
     build_placement,
     build_workload,
+    engine_option,
+    engine_options,
+    engine_settings,
     json_option,
     open_target,
     placement_options,
@@ -19,6 +20,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
+from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,32 +32,6 @@ if TYPE_CHECKING:
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
 
-# option, click's arguments, the engines it belongs to, where it goes (an argument of the engine's, or the workload's
-# options), help
-_ENGINE_OPTIONS: Final[tuple[tuple[str, dict[str, Any], str, str, str], ...]] = (
-    ("--kv-form", dict(type=click.Choice(["layers", "gqa", "heads", "hidden"])), "textbook", "argument",
-     "Form of the KV formula."),
-    ("--constant-factor", dict(type=SIZE), "textbook", "argument", "Simplified activations: bytes a token."),
-    ("--overhead", dict(type=SIZE), "textbook", "argument", "The constant term; default 1GiB."),
-    ("--quant", dict(metavar="NAME"), "textbook", "argument", "Weights as params × bits of a format, like Q4_K_M."),
-    ("--nominal", dict(is_flag=True), "textbook", "argument",
-     "With --quant: the bits people quote, not the format's real ones."),
-    ("--server", dict(is_flag=True), "llama.cpp", "argument",
-     "llama-server's defaults: 4 sequences, one cache, last logits only."),
-    ("--repack", dict(type=click.Choice(["avx2", "avx512", "neon"])), "llama.cpp", "argument",
-     "Count the CPU's repacked weights."),
-    ("--embeddings", dict(is_flag=True), "llama.cpp", "option", "Embeddings are asked for as well."),
-    ("--gpu-memory-utilization", dict(type=click.FloatRange(0, 1, min_open=True)), "vllm", "argument",
-     "Share of the GPU that vLLM takes; default 0.92."),
-    ("--max-num-batched-tokens", dict(type=COUNT), "vllm", "option", "Tokens of one step."),
-    ("--block-size", dict(type=COUNT), "vllm", "option", "Tokens of a cache block."),
-    ("--enforce-eager", dict(is_flag=True), "vllm", "option", "No CUDA graphs."),
-    ("--disable-hybrid-kv-cache-manager", dict(is_flag=True), "vllm", "option", "Sliding layers count as full."),
-    ("--cache", dict(type=click.Choice(["dynamic", "static"])), "transformers", "argument", "Kind of cache."),
-    ("--mla-expanded", dict(is_flag=True), "transformers", "argument", "Latent caches as before transformers 5."),
-    ("--attn", dict(type=click.Choice(["sdpa", "flash", "eager"])), "transformers", "option", "Attention kernel."),
-    ("--dtype", dict(metavar="TYPE"), "vllm transformers", "option", "Compute type: bfloat16, float16, float32."),
-)  # fmt: skip
 _ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
     ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
@@ -63,27 +39,10 @@ _ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
 )
 
 
-def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that belong to one engine, and what is loaded beside the model."""
+def _addon_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for flag, arguments, help_ in reversed(_ADDONS):
         function = click.option(flag, help=help_, **arguments)(function)
-    for flag, arguments, engines, _, help_ in reversed(_ENGINE_OPTIONS):
-        function = click.option(flag, help=f"{help_} ({engines.replace(' ', ', ')})", **arguments)(function)
     return function
-
-
-def _own_options(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The chosen engine's arguments and workload options; one that belongs to another engine is a usage error."""
-    chosen: dict[str, dict[str, Any]] = {"argument": {}, "option": {}}
-    for flag, _, engines, place, _ in _ENGINE_OPTIONS:
-        name = flag.lstrip("-").replace("-", "_")
-        value = params.pop(name)
-        if value in (None, False):
-            continue
-        if engine not in engines.split():
-            raise click.UsageError(f"{flag} is for {engines.replace(' ', ' and ')}, not for {engine}")
-        chosen[place][name] = value
-    return chosen["argument"], chosen["option"]
 
 
 def sweep_contexts(facts: ModelFacts, n_ctx: int | None) -> list[int]:
@@ -124,18 +83,6 @@ def _report(
     outcome.write(lines)
 
 
-def _check_verifiable(
-    engine: str, checkpoint: Checkpoint, workload: Workload, placement: Placement, others: dict[str, Any]
-) -> None:
-    """A usage error where llama-fit-params cannot be asked the same question."""
-    from inspector.cli.verify import refusal
-
-    asked = {"--gpu": placement.gpus, "--outputs last": workload.outputs == "last", **others}
-    why = refusal(engine, checkpoint, asked)
-    if why is not None:
-        raise click.UsageError(f"--verify {why}")
-
-
 def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *, as_json: bool) -> None:
     from inspector.report import memory as report
 
@@ -164,27 +111,85 @@ def _with_addons(
     return parts.with_lines(result, extra, placement, notes=tuple(notes)) if extra else result
 
 
+class Question(Record):
+    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments."""
+
+    engine: str
+    workload: Workload
+    placement: Placement
+    arguments: dict[str, Any]
+
+
+def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
+    """Takes the options of workload, placement and engine out of `params`."""
+    from inspector.memory.engines import default_engine, engine_name
+
+    name = engine_name(engine) if engine else default_engine(format_)
+    workload, placement = build_workload(params), build_placement(params)
+    arguments, extra = engine_settings(name, params)
+    if extra:
+        workload = workload.replace(options={**(workload.options or {}), **extra})
+    return Question(name, workload, placement, arguments)
+
+
+def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[[Workload], Estimate]:
+    """The estimate of a workload, with what is loaded beside the model."""
+    from inspector.facts import read_facts
+    from inspector.memory.engines import estimate
+
+    draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
+
+    def run(w: Workload) -> Estimate:
+        result = estimate(facts, w, engine=q.engine, placement=q.placement, **q.arguments)
+        draft = None
+        if draft_facts is not None:
+            draft = estimate(draft_facts, w, engine=q.engine, placement=q.placement, **q.arguments)
+        return _with_addons(result, facts, q.placement, addons, draft)
+
+    return run
+
+
 def _several(several: SeveralModels, target: str, *, engine: str | None, as_json: bool, params: dict[str, Any]) -> int:
     """The same question of each GGUF model of a folder or repository."""
     from inspector.cli.hub import memory_question, show_several
-    from inspector.memory.engines import default_engine, engine_name
 
-    name = engine_name(engine) if engine else default_engine("gguf")
     gpus = params["gpus"]
-    workload, placement = build_workload(params), build_placement(params)
-    arguments, extra = _own_options(name, params)
-    if extra:
-        workload = workload.replace(options={**(workload.options or {}), **extra})
-    ask = memory_question(workload, placement, gpus, engine=name, arguments=arguments)
+    q = _question("gguf", engine, params)
+    ask = memory_question(q.workload, q.placement, gpus, engine=q.engine, arguments=q.arguments)
     return show_several(several, target, ask=ask, as_json=as_json)
+
+
+def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any]) -> None:
+    """A usage error where llama-fit-params cannot be asked the same question."""
+    from inspector.cli.verify import refusal
+
+    asked = {"--gpu": q.placement.gpus, "--outputs last": q.workload.outputs == "last"}
+    asked |= {f"--{name}": value for name, value in addons.items()}
+    asked |= {f"--{name}": q.arguments.get(name) for name in ("server", "repack")}
+    why = refusal(q.engine, checkpoint, asked)
+    if why is not None:
+        raise click.UsageError(f"--verify {why}")
+
+
+def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
+    from inspector.memory.engines import engine_of
+
+    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments)
+
+
+def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:
+    from inspector.cli.verify import measure
+
+    return measure(checkpoint, result)
 
 
 @click.command()
 @target_argument
 @workload_options
 @placement_options
-@click.option("-e", "--engine", metavar="ENGINE", help="textbook, llama.cpp, vllm or transformers; default by format.")
-@engine_options
+@engine_option
+@engine_options("memory")
+@_addon_options
 @click.option("--layers", "by_layer", is_flag=True, help="The cache layer by layer: kind, cells, bytes, deciding key.")
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
@@ -204,7 +209,6 @@ def memory(
       inspector memory model.gguf --engine textbook --sweep ctx
     """
     from inspector.facts import read_facts
-    from inspector.memory.engines import default_engine, engine_name, estimate
 
     addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
     try:
@@ -216,36 +220,17 @@ def memory(
 
         return show_refused(error, target, as_json=as_json)
     facts = read_facts(checkpoint)
-    name = engine_name(engine) if engine else default_engine(checkpoint.format)
-    workload, placement = build_workload(params), build_placement(params)
-    arguments, extra = _own_options(name, params)
-    if extra:
-        workload = workload.replace(options={**(workload.options or {}), **extra})
-    draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
-
-    def run(w: Workload) -> Estimate:
-        result = estimate(facts, w, engine=name, placement=placement, **arguments)
-        draft = estimate(draft_facts, w, engine=name, placement=placement, **arguments) if draft_facts else None
-        return _with_addons(result, facts, placement, addons, draft)
-
+    question = _question(checkpoint.format, engine, params)
+    run = _runner(facts, question, addons)
     if sweep:
         if verify or by_layer:
             raise click.UsageError("--sweep goes with neither --layers nor --verify")
-        _report_sweep(target, sweep, _sweep(facts, workload, sweep, run), as_json=as_json)
+        _report_sweep(target, sweep, _sweep(facts, question.workload, sweep, run), as_json=as_json)
         return incomplete(checkpoint)
     if verify:
-        flags = ("server", "repack")
-        others = {f"--{k}": v for k, v in (*addons.items(), *((k, arguments.get(k)) for k in flags))}
-        _check_verifiable(name, checkpoint, workload, placement, others)
-    result = run(workload)
-    rows = measured = None
-    if by_layer:
-        from inspector.memory.breakdown import layer_rows
-
-        rows = layer_rows(facts, workload, engine=name, server=bool(arguments.get("server")))
-    if verify:
-        from inspector.cli.verify import measure
-
-        measured = measure(checkpoint, result)
+        _check_verifiable(checkpoint, question, addons)
+    result = run(question.workload)
+    rows = _layers(facts, question) if by_layer else None
+    measured = _measure(checkpoint, result) if verify else None
     _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

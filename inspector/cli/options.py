@@ -7,15 +7,17 @@ import os
 import click
 
 from inspector.errors import InspectorError
+from inspector.memory.engines import ENGINE_NAMES, engine_of, engines
 from inspector.memory.estimate import Placement, Workload
 from inspector.units import parse_nbytes, parse_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, Final, TypeVar
 
     from inspector.checkpoint import Checkpoint
+    from inspector.memory.engines.protocol import Engine, Option
     from inspector.memory.estimate import Gpu
     from inspector.sources import Source
 
@@ -80,6 +82,9 @@ def _override(text: str) -> tuple[str, str]:
     return pattern, device
 
 
+SHARES = Parsed("N,N…", _floats)
+
+
 def target_argument(function: F) -> F:
     """The TARGET of most commands."""
     return click.argument("target", metavar="TARGET")(function)
@@ -126,7 +131,7 @@ _PLACEMENT = (
      "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
     (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)),
      "Layers on the GPU; default: all of them."),
-    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES),
      "Shares of the layers a GPU."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0), default=0),
      "Experts of the first N layers stay on the host."),
@@ -155,6 +160,65 @@ def workload_options(function: F) -> F:
 def placement_options(function: F) -> F:
     """Where to run it: GPUs and what goes on them."""
     return _apply(_PLACEMENT, function)
+
+
+# what click makes of an engine option's kind
+_KINDS: Final[dict[str, dict[str, Any]]] = {
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+}  # fmt: skip
+_ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
+
+
+def engine_option(function: F) -> F:
+    """`--engine`."""
+    return click.option("-e", "--engine", "engine", metavar="ENGINE", help=_ENGINE_HELP)(function)
+
+
+def _engine_rows() -> list[tuple[Option, list[Engine]]]:
+    """Every option that has a flag, with the engines that take it; those of one engine first."""
+    rows: dict[tuple[str, ...], tuple[Option, list[Engine]]] = {}
+    for engine in engines():
+        for option in engine.options:
+            if option.flags:
+                rows.setdefault(option.flags, (option, []))[1].append(engine)
+    return sorted(rows.values(), key=lambda row: len(row[1]) > 1)
+
+
+def engine_options(command: str) -> Callable[[F], F]:
+    """The options of all engines that a command of this name takes, as the engines' rows state them."""
+
+    def add(function: F) -> F:
+        for option, owners in reversed(_engine_rows()):
+            if command in option.commands:
+                help_ = f"{option.help.format(default=option.default)} ({', '.join(e.name for e in owners)})"
+                kind = dict(type=click.Choice(option.choices)) if option.kind == "choice" else _KINDS[option.kind]
+                function = click.option(
+                    *option.flags, option.name, help=help_, metavar=option.metavar, **kind
+                )(function)  # fmt: skip
+        return function
+
+    return add
+
+
+def engine_settings(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Takes the engines' options out of `params`: the chosen engine's arguments and its options of a workload.
+
+    One that belongs to another engine is a usage error.
+    """
+    own = engine_of(engine)
+    arguments: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for option, owners in _engine_rows():
+        value = params.pop(option.name, None)
+        if value is None or value is False:
+            continue
+        mine = own.option(option.name)
+        if mine is None:
+            names = " and ".join(e.name for e in owners)
+            raise click.UsageError(f"{option.flags[0]} is for {names}, not for {own.name}")
+        (arguments if mine.argument else extra)[option.name] = value
+    return arguments, extra
 
 
 def build_workload(params: dict[str, Any]) -> Workload:

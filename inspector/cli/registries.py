@@ -91,10 +91,12 @@ def engines(*, as_json: bool) -> int:
     Example:
       inspector engines
     """
-    from inspector.memory.engines import ENGINES
+    from inspector.memory.engines import engines as registry
 
+    found = registry()
     if as_json:
-        outcome.write_json({"schema": "inspector.engines/1", "engines": [e.as_dict() for e in ENGINES.values()]})
+        rows = [{"name": e.name, "module": e.rules, "version": e.release} for e in found]
+        outcome.write_json({"schema": "inspector.engines/1", "engines": rows})
     else:
-        outcome.write(table([("engine", "rules of"), *((e.name, e.version) for e in ENGINES.values())], align="<<"))
+        outcome.write(table([("engine", "rules of"), *((e.name, e.release) for e in found)], align="<<"))
     return outcome.OK

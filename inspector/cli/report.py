@@ -9,7 +9,7 @@ import click
 from inspector import __version__
 from inspector.cli import outcome
 from inspector.cli.memory import sweep_contexts
-from inspector.cli.options import open_target, target_argument
+from inspector.cli.options import engine_option, open_target, target_argument
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError, SourceError
 
@@ -18,17 +18,14 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Estimate
 
-_KV_TYPES = ("f16", "q8_0", "q4_0")
-
 
 def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimate]]]:
     """Estimates over contexts for a few cache types; a type that the engine refuses is left out."""
-    from inspector.memory.engines import estimate
+    from inspector.memory.engines import engine_of, estimate
     from inspector.memory.estimate import Workload
 
     sweeps: dict[str, list[tuple[int, Estimate]]] = {}
-    types = _KV_TYPES if engine == "llama.cpp" else ("auto", "fp8")
-    for name in types:
+    for name in engine_of(engine).chart_kv_types:
         dtype = None if name == "auto" else name
         try:
             sweeps[name] = [
@@ -43,7 +40,7 @@ def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimat
 @click.command()
 @target_argument
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes.")
-@click.option("-e", "--engine", metavar="ENGINE", help="textbook, llama.cpp, vllm or transformers; default by format.")
+@engine_option
 def report(target: str, *, output: str, engine: str | None) -> int:
     """One self-contained interactive page: facts, tensors, and memory over contexts and cache types.
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.memory.estimate import Gpu
-    from inspector.memory.fit.choose import Ask, Choice, Fit, Lack
+    from inspector.memory.fit.records import Ask, Choice, Fit, Lack
 
 LEVELS: Final = {
     "all": "all on the devices", "experts": "experts on the host", "layers": "layers on the host",

@@ -11,13 +11,12 @@ from inspector.errors import InspectorError, WorkloadError
 from inspector.facts import ModelFacts, read_facts
 from inspector.layers import KVCache, Layer
 from inspector.memory.devices.gpus import GPUS, parse_gpu
-from inspector.memory.engines import estimate, vllm
+from inspector.memory.engines import estimate, space_of, vllm
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.memory.fit.candidates import hypothetical, judged, weights_nbytes, with_mix
-from inspector.memory.fit.choose import LEAST_CONTEXT, Ask, Candidate, fit, order_of
-from inspector.memory.fit.llamacpp import LlamaSpace
+from inspector.memory.fit.choose import LEAST_CONTEXT, fit, order_of
+from inspector.memory.fit.records import Ask, Candidate
 from inspector.memory.fit.search import HOPELESS, last_fit
-from inspector.memory.fit.spaces import space_of
 from inspector.quantization.mix import predict_mix
 from inspector.units import GIB, MIB
 
@@ -98,7 +97,7 @@ ARCHS = ["llama-3.2-1b", "mixtral-8x7b", "gemma-3-1b", "deepseek-v2-lite", "falc
 def test_the_search_adds_up_what_the_engine_estimates_on_every_device(facts_of, name):
     facts = facts_of(name)
     gpus = (gpu(30 * GIB, "a"), gpu(20 * GIB, "b"))
-    space = LlamaSpace(candidate(facts), Ask(gpus=gpus, engine="llama.cpp", workload=SERVER), {})
+    space = space_of(candidate(facts), Ask(gpus=gpus, engine="llama.cpp", workload=SERVER), {})
     n = space.n_layers
     for ngl, ncmoe, split, kv, n_ctx, offload in [
         (n + 1, 0, None, "f16", 8192, True),

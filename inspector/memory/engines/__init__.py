@@ -5,7 +5,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.errors import InspectorError
-from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,57 +12,56 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
+    from inspector.memory.engines.protocol import Engine
     from inspector.memory.estimate import Estimate, Placement, Workload
+    from inspector.memory.fit.records import Ask, Candidate
+    from inspector.memory.fit.spaces import Space
 
-
-class Engine(Record):
-    """A run-time: the module that holds its rules, and the release they were read from."""
-
-    name: str
-    module: str
-    version: str
-
-
-# fmt: off
-_ROWS: Final = (
-    Engine("textbook",     "inspector.memory.engines.textbook",     "formulas"),
-    Engine("llama.cpp",    "inspector.memory.engines.llamacpp",     "b11434"),
-    Engine("vllm",         "inspector.memory.engines.vllm",         "0.33.0"),
-    Engine("transformers", "inspector.memory.engines.transformers", "5.24.0"),
+# name: the module whose ENGINE it is
+_ROWS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "textbook": "inspector.memory.engines.rows.textbook",
+        "llama.cpp": "inspector.memory.engines.rows.llamacpp",
+        "vllm": "inspector.memory.engines.rows.vllm",
+        "transformers": "inspector.memory.engines.rows.transformers",
+    }
 )
-# fmt: on
-ENGINES: Final[Mapping[str, Engine]] = MappingProxyType({e.name: e for e in _ROWS})
-_ALIASES: Final = MappingProxyType({"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "hf": "transformers"})
+ENGINE_NAMES: Final = tuple(_ROWS)
+# what people run a format's files with; the last row is of all others
+_BY_FORMAT: Final = MappingProxyType({"gguf": "llama.cpp", "": "vllm"})
+
+
+def _load(name: str) -> Engine:
+    from importlib import import_module
+
+    found: Engine = import_module(_ROWS[name]).ENGINE
+    return found
+
+
+def engines() -> tuple[Engine, ...]:
+    """All engines, in the order of the registry."""
+    return tuple(map(_load, _ROWS))
+
+
+def engine_of(name: str) -> Engine:
+    """An engine by any of its names. Raises InspectorError."""
+    key = name.lower()
+    if key in _ROWS:
+        return _load(key)
+    found = next((e for e in engines() if key in e.aliases), None)
+    if found is None:
+        raise InspectorError(f"unknown engine {name!r}", hint="one of " + ", ".join(_ROWS))
+    return found
+
+
+def engine_name(name: str) -> str:
+    """The registry's name of an engine by any of its names. Raises InspectorError."""
+    return engine_of(name).name
 
 
 def default_engine(format_: str) -> str:
     """The engine that people run a file of this format with."""
-    return "llama.cpp" if format_ == "gguf" else "vllm"
-
-
-def engine_name(name: str) -> str:
-    """An engine by any of its names. Raises InspectorError."""
-    key = _ALIASES.get(name.lower(), name.lower())
-    if key not in ENGINES:
-        raise InspectorError(f"unknown engine {name!r}", hint="one of " + ", ".join(ENGINES))
-    return key
-
-
-def _bound(facts: ModelFacts, workload: Workload, result: Estimate) -> tuple[str, ...]:
-    """What layers of an unknown kind would keep as plain attention over every token: the most that attention keeps."""
-    from inspector.layers import UnknownCache
-    from inspector.units import format_nbytes
-
-    n = sum(isinstance(c, UnknownCache) for layer in facts.layers for c in layer.caches)
-    n_ctx = result.effective.get("n_ctx") or result.effective.get("max_model_len")
-    if facts.n_kv_heads and facts.head_dim_k and facts.head_dim_v:
-        width = facts.n_kv_heads * (facts.head_dim_k + facts.head_dim_v)
-    else:  # keys and values of all heads together are as wide as the model, where heads are not stated
-        width = 2 * (facts.d_model or 0)
-    nbytes = n * (n_ctx or 0) * (workload.n_seqs or 1) * width * 2
-    if not nbytes:
-        return ()
-    return (f"the {n} layers of unknown kind would keep at most {format_nbytes(nbytes)} as plain attention in f16",)
+    return _BY_FORMAT.get(format_, _BY_FORMAT[""])
 
 
 def estimate(
@@ -71,16 +69,13 @@ def estimate(
 ) -> Estimate:
     """What running this model would cost, by one engine's rules.
 
-    `options` are the engine's own (textbook: kv_form, activations, constant_factor, overhead; llama.cpp: server, …).
-    Raises WorkloadError where the engine would refuse, InspectorError for an engine that is not in the registry.
+    `options` are the engine's own (textbook: kv_form, constant_factor, overhead; llama.cpp: server, …),
+    here or in `workload.options`. Raises WorkloadError where the engine would refuse or has no such option,
+    InspectorError for an engine that is not in the registry.
     """
-    row = ENGINES[engine_name(engine)]
-    from importlib import import_module
+    return engine_of(engine).estimate(facts, workload, placement=placement, **options)
 
-    if placement is not None:
-        options["placement"] = placement
-    result: Estimate = import_module(row.module).estimate(facts, workload, **options)
-    if result.unknown:  # what is not known may be what does not fit
-        devices = tuple(d.replace(fits=d.fits and None) for d in result.devices)
-        return result.replace(devices=devices, notes=(*result.notes, *_bound(facts, workload, result)))
-    return result
+
+def space_of(candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:
+    """The space of a candidate under the engine asked for. Raises WorkloadError where the engine takes none of it."""
+    return engine_of(ask.engine).space(candidate, ask, memo)

@@ -15,10 +15,11 @@ from types import MappingProxyType
 from inspector.dtypes import DTYPES
 from inspector.errors import MissingKey, WorkloadError
 from inspector.memory.cache import kv_dtype, row_nbytes, sum_caches
+from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.quantization.mix_targets import BASE_TYPES
 from inspector.record import Record
-from inspector.units import GIB
+from inspector.units import parse_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Workload
 
-DEFAULT_OVERHEAD: Final = GIB
-KV_FORMS: Final = ("layers", "gqa", "heads", "hidden")
+DEFAULT_OVERHEAD: Final = parse_nbytes(OVERHEAD)
 
 
 class Precision(Record):

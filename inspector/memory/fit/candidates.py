@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.errors import FactsError, WorkloadError
 from inspector.formats.modelfile import TensorInfo
-from inspector.memory.fit.choose import DEFAULT_FLOOR, Candidate
+from inspector.memory.fit.records import DEFAULT_FLOOR, Candidate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from inspector.errors import InspectorError, WorkloadError
 from inspector.memory.devices.placement import device_names
-from inspector.memory.estimate import Workload
+from inspector.memory.engines import space_of
+from inspector.memory.fit.records import Choice, Fit, Lack
 from inspector.memory.fit.search import last_fit
 from inspector.memory.fit.smallest import smallest_gpu
-from inspector.memory.fit.spaces import Space, space_of
+from inspector.memory.fit.spaces import Space
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -19,108 +20,10 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Estimate, Gpu, Placement
-    from inspector.memory.fit.spaces import Attempt
+    from inspector.memory.fit.records import Ask, Attempt, Candidate
 
 DEFAULT_CONTEXT: Final = 32768  # asked for where nothing is asked and the model was trained for as much
 LEAST_CONTEXT: Final = 4096  # a context that nobody fixed gives way down to here
-DEFAULT_FLOOR: Final = "Q4_K_M"
-
-
-class Candidate(Record):
-    """One form of the model: label, facts, the file or folder, and `hub`: what it is called on the Hub, if it is there.
-
-    `hypothetical`: no such file exists yet; `options`: engine arguments that make it this form (textbook's `quant`);
-    `nbytes`: of its weights. `above_floor`: at least as fine as the smallest quant wanted (None: not judged).
-    """
-
-    label: str
-    facts: ModelFacts
-    path: str
-    nbytes: int
-    hypothetical: bool = False
-    options: Mapping[str, Any] | None = None
-    above_floor: bool | None = None
-    hub: str = ""
-
-
-class Ask(Record):
-    """What is wanted; None leaves the choice to the search.
-
-    `n_ctx`: exactly this context; `longest`: as long as the model was trained for, or what fits of it. `offload`:
-    whether layers or experts may stay on the host. `host`: bytes of host memory (None: no limit); `margin`: bytes to
-    leave free on every device. `prefer`: criteria that come before all others. `arguments` are the engine's own.
-    """
-
-    gpus: tuple[Gpu, ...]
-    engine: str
-    n_ctx: int | None = None
-    longest: bool = False
-    workload: Workload | None = None
-    n_gpu_layers: int | None = None
-    n_cpu_moe: int | None = None
-    tensor_split: tuple[float, ...] | None = None
-    tensor_parallel: int | None = None
-    kv_offload: bool = True
-    offload: bool = True
-    host: int | None = None
-    margin: int = 0
-    prefer: tuple[str, ...] = ()
-    most: int = 5
-    floor: str = DEFAULT_FLOOR
-    arguments: Mapping[str, Any] | None = None
-
-
-class Choice(Record):
-    """Settings that fit. `headroom`: bytes left on each device after its reserve and the margin.
-
-    `largest_ctx`: the longest context with everything else as it is (`capped`: the model was trained for no more).
-    """
-
-    candidate: Candidate
-    n_ctx: int
-    kv: str
-    level: str
-    workload: Workload
-    placement: Placement
-    arguments: Mapping[str, Any]
-    estimate: Estimate
-    headroom: Mapping[str, int]
-    gave_way: tuple[str, ...]
-    largest_ctx: int
-    capped: bool
-    kv_rank: int = 0
-
-
-class Lack(Record):
-    """The most economical attempt, and by how many bytes it misses on each device."""
-
-    candidate: Candidate
-    n_ctx: int
-    kv: str
-    level: str
-    missing: Mapping[str, int]
-    workload: Workload
-
-
-class Fit(Record):
-    """The answer: the best choices in order, or what is missing. `order`: what came before what, in words.
-
-    `smallest_gpu`: the smallest device of the registry that runs the first choice (or the least attempt) by itself.
-    """
-
-    choices: tuple[Choice, ...]
-    order: tuple[str, ...]
-    n_candidates: int
-    n_ctx_asked: int | None
-    lack: Lack | None = None
-    smallest_gpu: Gpu | None = None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def fits(self) -> bool:
-        """Whether anything fits."""
-        return bool(self.choices)
 
 
 class Option(Record):
@@ -270,10 +173,35 @@ def _gave_way(option: Option, n_ctx: int, attempt: Attempt, *, ask: Ask, best: C
 _RANKS: Final = {"all": 0, "tight": 1, "experts": 1, "layers": 2}  # how much of a level lies where it is slower
 
 
-def _merits(choice: Choice) -> tuple[float, ...]:
-    """What choices of one candidate are compared by; larger is better."""
+class Merits(Record):
+    """What choices of one candidate are compared by: in every field more is better."""
+
+    speed: int  # less of the model where it is slower
+    cache: int  # finer
+    n_ctx: int
+    n_gpu_layers: int
+    gpu_experts: int  # fewer layers whose experts are on the host
+    largest_ctx: int
+
+    def covers(self, other: Merits) -> bool:
+        """At least as good in everything. A faster one need not be able to grow as far as what has more on the host."""
+        names = ("speed", "cache", "n_ctx") if self.speed > other.speed else self._fields
+        return all(getattr(self, name) >= getattr(other, name) for name in names)
+
+
+def merits(choice: Choice) -> Merits:
+    """The merits of a choice."""
     p = choice.placement
-    return (-_RANKS[choice.level], -choice.kv_rank, choice.n_ctx, p.n_gpu_layers or 0, -p.n_cpu_moe, choice.largest_ctx)
+    return Merits(
+        speed=-_RANKS[choice.level], cache=-choice.kv_rank, n_ctx=choice.n_ctx, n_gpu_layers=p.n_gpu_layers or 0,
+        gpu_experts=-p.n_cpu_moe, largest_ctx=choice.largest_ctx,
+    )  # fmt: skip
+
+
+def is_beaten(choice: Choice, others: Iterable[Choice]) -> bool:
+    """Whether another choice of the same candidate is at least as good in everything."""
+    mine = merits(choice)
+    return any(other.candidate is choice.candidate and merits(other).covers(mine) for other in others)
 
 
 def _is_idle(option: Option, chosen: Iterable[Choice], ask: Ask) -> bool:
@@ -289,18 +217,66 @@ def _is_idle(option: Option, chosen: Iterable[Choice], ask: Ask) -> bool:
     )
 
 
-def _beaten(choice: Choice, others: Iterable[Choice]) -> bool:
-    """Whether another choice of the same candidate is at least as good in everything.
+class Selection:
+    """The choices taken so far out of all options, which are in order, best first. Each option is settled once."""
 
-    Less on the host beats more: then the lengths to which contexts could still grow do not count.
+    def __init__(self, options: Sequence[Option], ask: Ask, settle: Callable[[Option], Choice | None]) -> None:
+        self.options = options
+        self.ask = ask
+        self._settle = settle
+        self._settled: dict[int, Choice | None] = {}
+        self._chosen: dict[int, Choice] = {}
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What was taken, best first."""
+        return [self._chosen[i] for i in sorted(self._chosen)]
+
+    @property
+    def is_full(self) -> bool:
+        """Whether there are as many as were asked for."""
+        return len(self._chosen) >= self.ask.most
+
+    def take(self, wanted: Callable[[Option], bool]) -> bool:
+        """Takes the first option like this that fits and that nothing taken beats; whether there was one."""
+        for i, option in enumerate(self.options):
+            if i in self._chosen or not wanted(option) or _is_idle(option, self._chosen.values(), self.ask):
+                continue
+            if i not in self._settled:
+                self._settled[i] = self._settle(option)
+            choice = self._settled[i]
+            if choice is not None and not is_beaten(choice, self._chosen.values()):
+                self._chosen[i] = choice
+                return True
+        return False
+
+    def misses(self, wish: str) -> bool:
+        """Whether nothing that was taken meets this wish."""
+        return all(not _meets(self.options[i], wish) for i in self._chosen)
+
+    def has(self, candidate: Candidate) -> bool:
+        """Whether a form of the model was taken."""
+        return any(c.candidate is candidate for c in self._chosen.values())
+
+
+def _meets(option: Option, wish: str) -> bool:
+    return CRITERIA[wish][1](option) <= 0
+
+
+def select(found: Selection, *, one_each: bool) -> list[Choice]:
+    """The best; then, for each wish that nothing yet meets, the best that does; then the next best, up to `most`.
+
+    `one_each`: the next best are of candidates that have no choice yet.
     """
-    mine = _merits(choice)
-    for other in others:
-        theirs = _merits(other)
-        n = 3 if theirs[0] > mine[0] else len(mine)
-        if other.candidate is choice.candidate and all(t >= m for t, m in zip(theirs[:n], mine[:n], strict=True)):
-            return True
-    return False
+    if not found.take(lambda _: True):
+        return []
+    for wish in WISHES:
+        if not found.is_full and found.misses(wish):
+            found.take(lambda option, wish=wish: _meets(option, wish))  # type: ignore[misc]
+    more = True
+    while more and not found.is_full:
+        more = found.take(lambda option: not (one_each and found.has(option.space.candidate)))
+    return found.choices
 
 
 def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
@@ -312,18 +288,10 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
     if not candidates:
         raise InspectorError("nothing to choose from")
     ask = ask.replace(gpus=tuple(g.replace(name=n) for g, n in zip(ask.gpus, device_names(ask.gpus), strict=True)))
-    memo: dict[Any, Any] = {}
-    spaces, refusals = [], []
-    for candidate in candidates:
-        try:
-            spaces.append(space_of(candidate, ask, memo))
-        except WorkloadError as error:
-            refusals.append(error)
-    if not spaces:
-        raise refusals[0]
+    spaces, refusals = _spaces(candidates, ask)
     best = max((s.candidate for s in spaces), key=lambda c: c.nbytes)
-    options = options_in_order(spaces, ask)
-    choices = _choose(options, ask, best, one_each=len(spaces) > 1)
+    found = Selection(options_in_order(spaces, ask), ask, lambda option: _choice(option, ask, best))
+    choices = select(found, one_each=len(spaces) > 1)
     lack = None if choices else _least(spaces, ask)
     return Fit(
         choices=tuple(choices),
@@ -336,42 +304,24 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
     )
 
 
+def _spaces(candidates: Iterable[Candidate], ask: Ask) -> tuple[list[Space], list[WorkloadError]]:
+    """The space of each candidate that the engine takes, and why it takes no others. Raises that where none is."""
+    memo: dict[Any, Any] = {}
+    spaces, refusals = [], []
+    for candidate in candidates:
+        try:
+            spaces.append(space_of(candidate, ask, memo))
+        except WorkloadError as error:
+            refusals.append(error)
+    if not spaces:
+        raise refusals[0]
+    return spaces, refusals
+
+
 def _beyond(facts: ModelFacts, ask: Ask) -> Iterable[str]:
     trained = facts.n_ctx_train
     if ask.n_ctx is not None and trained is not None and ask.n_ctx > trained:
         yield f"{ask.n_ctx:,} tokens are more than the {trained:,} that the model was trained for"
-
-
-def _choose(options: list[Option], ask: Ask, best: Candidate, *, one_each: bool) -> list[Choice]:
-    """The best; then, for each wish that it does not fulfil, the best that does; then the next best, up to `most`."""
-    chosen: dict[int, Choice] = {}
-    tried: dict[int, Choice | None] = {}
-
-    def take(wanted: Callable[[Option], bool]) -> None:
-        for i, option in enumerate(options):
-            if i in chosen or not wanted(option) or _is_idle(option, chosen.values(), ask):
-                continue
-            if i not in tried:
-                tried[i] = _choice(option, ask, best)
-            choice = tried[i]
-            if choice is not None and not _beaten(choice, chosen.values()):
-                chosen[i] = choice
-                return
-
-    def is_new(option: Option) -> bool:
-        return not (one_each and any(c.candidate is option.space.candidate for c in chosen.values()))
-
-    take(lambda _: True)
-    first = options[min(chosen)] if chosen else None
-    for wish in WISHES if first else ():
-        far = CRITERIA[wish][1]
-        if len(chosen) < ask.most and all(far(options[i]) > 0 for i in chosen):
-            take(lambda option, far=far: far(option) <= 0)  # type: ignore[misc]
-    before = -1
-    while before < len(chosen) < ask.most and chosen:
-        before = len(chosen)
-        take(is_new)
-    return [chosen[i] for i in sorted(chosen)]
 
 
 def _least(spaces: Iterable[Space], ask: Ask) -> Lack:

@@ -10,13 +10,15 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names
+from inspector.memory.engines.llamacpp import output_lines, unknown_parts
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
 from inspector.memory.engines.llamacpp.weights import EVERY, OUTPUT, copies, weights
 from inspector.memory.estimate import Placement, Workload
+from inspector.memory.fit.records import Attempt
 from inspector.memory.fit.search import HOPELESS, last_fit
-from inspector.memory.fit.spaces import Attempt, Space
+from inspector.memory.fit.spaces import Space
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
     from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.sizes import Sizes
-    from inspector.memory.fit.choose import Ask, Candidate
+    from inspector.memory.estimate import Estimate
+    from inspector.memory.fit.records import Ask, Candidate
 
 _EXPERT: Final = re.compile(EXPERTS)
 _ROUNDS: Final = 4  # compute buffers move a little with the split; a few rounds settle it
@@ -59,13 +62,22 @@ class LlamaSpace(Space):
     """Contexts in steps of 256 tokens; levels: all on devices, experts on the host, layers on the host."""
 
     step = CONTEXT_PAD
+    keeps_reserve = True
 
-    def __init__(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> None:
+    def __init__(
+        self,
+        candidate: Candidate,
+        ask: Ask,
+        memo: dict[Any, Any],
+        *,
+        estimate: Callable[..., Estimate],
+        kv_types: Sequence[str],
+    ) -> None:
         facts = candidate.facts
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         self.sums = Sums(candidate, self.n_layers)
         self.memo = memo
-        super().__init__(candidate, ask)
+        super().__init__(candidate, ask, estimate=estimate, kv_types=kv_types)
         self.server = bool(self.arguments().get("server", True))
         self.names = device_names(ask.gpus)
         self.levels = self._levels()
@@ -78,10 +90,8 @@ class LlamaSpace(Space):
 
     def check(self, kv: str) -> None:
         """As llama.cpp checks; unknown parts are refused here once and for all."""
-        from inspector.memory.engines.llamacpp import _unknown
-
         effective(self.candidate.facts, self._workload(CONTEXT_PAD, kv), server=True)
-        unknown = _unknown(self.candidate.facts)
+        unknown = unknown_parts(self.candidate.facts)
         if unknown:
             raise WorkloadError(f"{self.candidate.label}: not known: {', '.join(unknown)}")
 
@@ -171,9 +181,7 @@ class LlamaSpace(Space):
         return found
 
     def _output(self, workload: Workload, sizes: Sizes) -> int:
-        from inspector.memory.engines.llamacpp import _output_lines
-
-        return sum(line.nbytes for line in _output_lines(self.candidate.facts, workload, sizes))
+        return sum(line.nbytes for line in output_lines(self.candidate.facts, workload, sizes))
 
     def missing(self, used: Mapping[str, int]) -> dict[str, int]:
         """Bytes over the limit of each device and of the host."""

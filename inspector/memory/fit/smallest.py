@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from inspector.memory.fit.spaces import space_of
+from inspector.memory.engines import space_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
     from inspector.memory.estimate import Gpu
-    from inspector.memory.fit.choose import Ask, Choice, Lack
+    from inspector.memory.fit.records import Ask, Choice, Lack
 
 _MACHINES: Final = ("Jetson", "GB10", "Ryzen")  # memory that comes with a computer around it, as Apple's does
 

@@ -57,9 +57,9 @@ def estimate(
     lines = [
         *_weight_lines(facts, assignment, repack),
         *_cache_lines(facts, sizes, assignment, grade),
-        *_output_lines(facts, workload, sizes),
+        *output_lines(facts, workload, sizes),
     ]
-    unknown = _unknown(facts)
+    unknown = unknown_parts(facts)
     parts = compute_parts(facts, sizes.as_effective(), assignment)
     if parts is None:
         unknown += ("compute",)
@@ -153,7 +153,7 @@ def _how(cache: str, blocks: list[Block], sizes: Sizes) -> str:
     return f"{layers} × {first.cells:,} cells{streams} × {each} ({types})"
 
 
-def _output_lines(facts: ModelFacts, workload: Workload, sizes: Sizes) -> Iterator[Line]:
+def output_lines(facts: ModelFacts, workload: Workload, sizes: Sizes) -> Iterator[Line]:
     """Logits, and embeddings where asked for: one row a sequence at load (`output_reserve`, llama-context.cpp)."""
     if facts.vocab_size is None:
         return
@@ -173,7 +173,8 @@ def _embedding_width(facts: ModelFacts) -> int:
     return (facts.d_model or 0) * (streams if isinstance(streams, int) else 1)
 
 
-def _unknown(facts: ModelFacts) -> tuple[str, ...]:
+def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
+    """The lines that this model's header does not say enough for."""
     unknown: tuple[str, ...] = () if facts.tensors else ("weights",)
     caches = [c for x in (*facts.layers, *facts.nextn_layers) for c in x.caches]
     if not facts.layers or any(isinstance(c, UnknownCache) for c in caches):
@@ -188,4 +189,4 @@ def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 
 
-__all__ = ["estimate", "placed_weights"]
+__all__ = ["estimate", "output_lines", "placed_weights", "unknown_parts"]

@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
-from inspector.layers import CompressedCache, LatentCache
+from inspector.layers import CompressedCache, LatentCache, Refused
 from inspector.memory.cache import KV_DTYPES, named_types
 from inspector.record import Record
 from inspector.units import pad
@@ -30,7 +30,6 @@ MAX_CTX: Final = (1 << 31) - 1
 DEFAULT_BATCH: Final = 2048
 DEFAULT_UBATCH: Final = 512
 SERVER_SEQS: Final = 4
-REFUSES: Final = "llama.cpp refuses this file: "
 
 # The types that -ctk and -ctv take (common/arg.cpp), with the names other tools use for them.
 _TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
@@ -99,8 +98,8 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
 def check_file(facts: ModelFacts) -> None:
     """Raises WorkloadError for a model that llama.cpp does not run, or not by itself."""
     for note in facts.notes:
-        if note.startswith(REFUSES):
-            raise WorkloadError(note)
+        if isinstance(note, Refused):
+            raise WorkloadError(f"{note}")
     arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return

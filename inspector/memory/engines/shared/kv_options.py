@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.layers import Cache
+    from inspector.memory.engines.protocol import Engine
     from inspector.memory.estimate import Workload
 
 
@@ -44,11 +45,9 @@ def options_of(workload: Workload) -> Mapping[str, Any]:
     return workload.options or {}
 
 
-def with_settings(workload: Workload, settings: Mapping[str, Any], known: frozenset[str]) -> Workload:
+def with_settings(workload: Workload, settings: Mapping[str, Any], engine: Engine) -> Workload:
     """The workload with an engine's own settings among its extras. Raises WorkloadError for a name it does not know."""
-    strange = sorted(set(settings) - known)
-    if strange:
-        raise WorkloadError(f"unknown setting {strange[0]!r}", hint="one of " + ", ".join(sorted(known)))
+    engine.check((*settings, *options_of(workload)))
     given = {name: value for name, value in settings.items() if value is not None}
     return workload.replace(options={**options_of(workload), **given}) if given else workload
 

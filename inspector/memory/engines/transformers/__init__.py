@@ -10,6 +10,7 @@ from inspector.architectures.hf import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
+from inspector.memory.engines.rows.transformers import ATTENTIONS, CACHES, ENGINE
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, transformers_weights
 from inspector.memory.engines.shared.kv_options import (
     config_value,
@@ -37,8 +38,6 @@ if TYPE_CHECKING:
 
 DEFAULT_CONTEXT: Final = 2048
 CONTEXT_RESERVE: Final = 450 * MIB
-ATTENTIONS: Final = ("sdpa", "flash", "eager")
-SETTINGS: Final = frozenset({"dtype", "attn", "n_prefill", "encoder_tokens"})
 
 
 class Kept(Record):
@@ -316,9 +315,9 @@ def estimate(
     window and outputs_asked): dtype, attn (sdpa, flash, eager), n_prefill, encoder_tokens. Raises WorkloadError.
     """
     placement = placement or Placement()
-    workload = with_settings(workload, settings, SETTINGS)
-    if cache not in {"dynamic", "static"}:
-        raise WorkloadError(f"unknown cache {cache!r}", hint="dynamic or static")
+    workload = with_settings(workload, settings, ENGINE)
+    if cache not in CACHES:
+        raise WorkloadError(f"unknown cache {cache!r}", hint=" or ".join(CACHES))
     r, dtype = _run(facts, workload, static=cache == "static", expanded=mla_expanded)
     found, said, unknown = _walk(facts, workload, r)
     stated = facts.dtype is not None or bool(facts.tensors) or bool(options_of(workload).get("dtype"))

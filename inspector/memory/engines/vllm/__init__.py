@@ -9,10 +9,12 @@ from __future__ import annotations
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
+from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, vllm_weights
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
+from inspector.record import Record
 from inspector.units import GIB, MIB, format_nbytes
 
 TYPE_CHECKING = False
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Gpu, Workload
 
-UTILIZATION: Final = 0.92  # config/cache.py gpu_memory_utilization
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
 # (from this much memory, tokens of a batch, sequences): engine/arg_utils.py get_batch_defaults, API server.
 _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
@@ -34,21 +35,7 @@ GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of c
 # int64 indices and probabilities (v1/sample/sampler.py, ops/topk_topp_sampler.py).
 SAMPLER_EXTRA: Final = 4 + 4 + 8 + 4
 ACTIVATION_BAND: Final = "±40 %"
-SETTINGS: Final = frozenset(
-    {
-        "block_size",
-        "max_num_batched_tokens",
-        "max_num_seqs",
-        "prefix_caching",
-        "async_scheduling",
-        "enforce_eager",
-        "disable_hybrid_kv_cache_manager",
-        "mamba_ssm_cache_dtype",
-        "dtype",
-        "encoder_tokens",
-        "gpu_memory_utilization",
-    }
-)
+CACHES: Final = frozenset({"kv_cache", "recurrent_state"})
 
 
 def _batch_defaults(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
@@ -208,49 +195,75 @@ def _utilization(workload: Workload) -> float:
     return float(value)
 
 
+class Batch(Record):
+    """What one step takes at most: tokens, and sequences."""
+
+    tokens: int
+    seqs: int
+
+
+def _batch(workload: Workload, gpus: tuple[Gpu, ...]) -> Batch:
+    tokens, seqs = _batch_defaults(gpus)
+    return Batch(
+        tokens=whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens),
+        seqs=whole_option(workload, "max_num_seqs", workload.n_seqs or seqs),
+    )
+
+
+def _activation_line(peak: tuple[int, str], batch: Batch, device: str) -> Line:
+    nbytes, what = peak
+    settings = f"max_num_batched_tokens {batch.tokens:,}, max_num_seqs {batch.seqs:,}"
+    return Line("compute", nbytes, "modelled", f"{what} ({settings}), {ACTIVATION_BAND}, not measured", device)
+
+
+def _not_known(facts: ModelFacts, p: Plan, lines: list[Line], *, has_peak: bool) -> tuple[str, ...]:
+    """The parts that no line counts."""
+    layers, _ = _unknown_layers(facts)
+    found = [*(layers or p.unknown[:8])]
+    if not any(line.what == "weights" for line in lines):
+        found.append("weights: no tensors were read")
+    if not has_peak:
+        found.append("activations: the model's widths are not known")
+    return tuple(found)
+
+
 def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **settings: Any) -> Estimate:
     """What vLLM needs to run `n_seqs` requests (default 1) of the longest context on every rank. Bytes.
 
-    `settings` (or the same names in `workload.options`, beside kv_keep and window): SETTINGS, spelled as vLLM's own
-    options. Raises WorkloadError where vLLM would refuse.
+    `settings` (or the same names in `workload.options`, beside kv_keep and window): the options of its row, spelled as
+    vLLM's own. Raises WorkloadError where vLLM would refuse.
     """
     placement = placement or Placement()
-    workload = with_settings(workload, settings, SETTINGS)
+    workload = with_settings(workload, settings, ENGINE)
     utilization = _utilization(workload)
     tp, ranks = _ranks(facts, placement)
-    tokens, seqs = _batch_defaults(placement.gpus)
-    tokens = whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens)
-    seqs = whole_option(workload, "max_num_seqs", workload.n_seqs or seqs)
-    s = _setup(facts, workload, tokens, tp)
+    gpus, batch = placement.gpus[:tp], _batch(workload, placement.gpus)
+    s = _setup(facts, workload, batch.tokens, tp)
     p = plan(facts, s, workload)
-    lines: list[Line] = []
-    unknown, notes = (list(x) for x in _unknown_layers(facts))
-    unknown += [] if unknown else list(p.unknown[:8])
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
-    peak = activation_nbytes(facts, tokens=tokens, rows=min(seqs, tokens), tp=tp, elem=elem)
+    peak = activation_nbytes(facts, tokens=batch.tokens, rows=min(batch.seqs, batch.tokens), tp=tp, elem=elem)
+    lines: list[Line] = []
     for device, gpu in ranks:
         weights = _weight_line(facts, model_dtype(facts), tp, device)
         lines += [weights] if weights else []
-        lines += _cache_line(facts, p, s, workload.n_seqs or 1, "host" if not placement.kv_offload else device)
-        if peak:
-            how = (
-                f"{peak[1]} (max_num_batched_tokens {tokens:,}, max_num_seqs {seqs:,}), {ACTIVATION_BAND}, not measured"
-            )
-            lines.append(Line("compute", peak[0], "modelled", how, device))
+        lines += _cache_line(facts, p, s, workload.n_seqs or 1, device if placement.kv_offload else "host")
+        lines += [_activation_line(peak, batch, device)] if peak else []
         lines += _overheads(workload, gpu, tp, device)
-    if not any(line.what == "weights" for line in lines):
-        unknown.append("weights: no tensors were read")
-    if peak is None:
-        unknown.append("activations: the model's widths are not known")
-    notes += [*p.notes, *_notes(facts, workload, placement, s)]
-    batch = {"max_num_seqs": seqs, "max_num_batched_tokens": tokens, "gpu_memory_utilization": utilization}
-    effective = {
-        "max_model_len": workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT,
-        **batch,
-        **_effective(s, p, placement.gpus[:tp], utilization),
-    }
-    devices = _devices(lines, placement.gpus[:tp], utilization)
-    result = Estimate("vllm", workload, effective, tuple(lines), devices, tuple(notes), tuple(unknown))
+    result = Estimate(
+        engine="vllm",
+        workload=workload,
+        effective={
+            "max_model_len": workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT,
+            "max_num_seqs": batch.seqs,
+            "max_num_batched_tokens": batch.tokens,
+            "gpu_memory_utilization": utilization,
+            **_effective(s, p, gpus, utilization),
+        },
+        lines=tuple(lines),
+        devices=_devices(lines, gpus, utilization),
+        notes=(*_unknown_layers(facts)[1], *p.notes, *_notes(facts, workload, placement, s)),
+        unknown=_not_known(facts, p, lines, has_peak=peak is not None),
+    )
     return result.replace(notes=(*result.notes, *_budget_notes(result), *_other_pools(result, placement, tp)))
 
 
@@ -357,12 +370,8 @@ def _effective(s: Setup, p: Plan, gpus: tuple[Gpu, ...], part: float) -> dict[st
 def kv_budget(result: Estimate) -> Mapping[str, int]:
     """Bytes that are left for the cache on each device: the budget less everything that is not cache."""
     takes: Mapping[str, int] = result.effective.get("takes", {})
-    fixed = {d: sum(x.nbytes for x in result.lines if x.device == d and not _is_cache(x)) for d in takes}
+    fixed = {d: sum(x.nbytes for x in result.lines if x.device == d and x.what not in CACHES) for d in takes}
     return {device: max(0, takes[device] - fixed[device]) for device in takes}
-
-
-def _is_cache(line: Line) -> bool:
-    return line.what in {"kv_cache", "recurrent_state"}
 
 
 def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:

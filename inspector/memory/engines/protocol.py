@@ -1,0 +1,178 @@
+"""What an engine is: names, release, the options it takes, its estimate, what `fit` may choose, what people type.
+
+An engine is one object of a class like this one, in a module that loads nothing but its rows: command lines are built
+from them. Its rules are loaded when they are asked for. Adding one: its package, and its row in engines/__init__.py.
+"""
+
+from __future__ import annotations
+
+from inspector.errors import WorkloadError
+from inspector.record import Record
+from inspector.units import format_nbytes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.breakdown import LayerRow
+    from inspector.memory.estimate import Estimate, Placement, Workload
+    from inspector.memory.fit.records import Ask, Candidate, Choice
+    from inspector.memory.fit.spaces import Space
+
+KINDS: Final = ("flag", "count", "tokens", "nbytes", "share", "choice", "text")
+# What `Workload(options=…)` may hold whatever the engine: token pruning, a window, whether --outputs was typed.
+COMMON: Final = ("kv_keep", "window", "outputs_asked")
+
+
+class Option(Record):
+    """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
+
+    `kind`: one of KINDS; `choices`: the words that a "choice" takes; `metavar`: what a "text" stands for in the help;
+    `help`: one sentence, `{default}` in it is the engine's `default`. `argument`: it is an argument of the engine's own
+    estimate, else one of the workload's options. `commands`: those of ours that take it.
+    """
+
+    name: str
+    kind: str
+    help: str = ""
+    flags: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    metavar: str | None = None
+    default: Any = None
+    argument: bool = False
+    commands: tuple[str, ...] = ("memory", "fit")
+
+
+class Engine:
+    """A run-time. `rules`: the module whose `estimate` holds what release `release` does; `aliases`: other names.
+
+    `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
+    `quantizer`: the program that makes smaller files for it, "" where there is none.
+    """
+
+    name: str = ""
+    aliases: tuple[str, ...] = ()
+    release: str = ""
+    rules: str = ""
+    options: tuple[Option, ...] = ()
+    kv_types: tuple[str, ...] = ("auto",)
+    chart_kv_types: tuple[str, ...] = ("auto", "fp8")
+    quantizer: str = ""
+
+    # --- options
+
+    def option(self, name: str) -> Option | None:
+        """The option of this name; None where the engine has none."""
+        return next((o for o in self.options if o.name == name), None)
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raises WorkloadError, with the nearest names that there are, for an option that this engine does not take."""
+        known = {o.name for o in self.options}
+        for name in names:
+            if name not in known and name not in COMMON:
+                raise WorkloadError(f"{self.name} has no option {name!r}", hint=_nearest(name, sorted(known)))
+
+    def settle(self, workload: Workload, options: Mapping[str, Any]) -> tuple[Workload, dict[str, Any]]:
+        """(the workload, the arguments of the engine's own estimate), wherever the options were given.
+
+        What is given as an argument counts before the workload's. Raises WorkloadError for an unknown option.
+        """
+        extra = dict(workload.options or {})
+        self.check((*options, *extra))
+        own = {o.name for o in self.options if o.argument}
+        arguments = {name: value for name, value in (*extra.items(), *options.items()) if name in own}
+        added = {name: value for name, value in options.items() if name not in own and value is not None}
+        return (workload.replace(options={**extra, **added}) if added else workload), arguments
+
+    # --- memory
+
+    def run(self, facts: ModelFacts, workload: Workload, **arguments: Any) -> Estimate:
+        """By the engine's own rules."""
+        from importlib import import_module
+
+        found: Estimate = import_module(self.rules).estimate(facts, workload, **arguments)
+        return found
+
+    def estimate(
+        self, facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **options: Any
+    ) -> Estimate:
+        """What running this model would cost; what is not known may be what does not fit.
+
+        Raises WorkloadError where the engine would refuse, or for an option that it does not take.
+        """
+        workload, arguments = self.settle(workload, options)
+        if placement is not None:
+            arguments["placement"] = placement
+        result = self.run(facts, workload, **arguments)
+        if not result.unknown:
+            return result
+        devices = tuple(d.replace(fits=d.fits and None) for d in result.devices)
+        return result.replace(devices=devices, notes=(*result.notes, *_bound(facts, workload, result)))
+
+    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:  # noqa: ARG002
+        """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""
+        from inspector.memory.breakdown import plain_rows
+
+        return plain_rows(facts, workload)
+
+    # --- fit
+
+    def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
+        """What there is to choose: everything on the devices, in one way. `memo`: kept for one search."""
+        from inspector.memory.fit.spaces import Space
+
+        return Space(candidate, ask, estimate=self.estimate, kv_types=self.kv_types)
+
+    def served(self, workload: Workload) -> Workload:
+        """The workload as the engine's server runs it: what `fit` looks for."""
+        return workload
+
+    def command(self, choice: Choice) -> list[str] | None:  # noqa: ARG002
+        """The words to type to run a choice; None where the engine has no command line."""
+        return None
+
+    def words(self, settings: Mapping[str, Any]) -> list[str]:
+        """The engine's own settings as people type them; a switch has no value."""
+        words: list[str] = []
+        for name, value in settings.items():
+            option = self.option(name)
+            if option is not None and value is not None and value is not False:
+                flag = option.flags[0] if option.flags else f"--{name.replace('_', '-')}"
+                words += [flag, *([] if value is True else [str(value)])]
+        return words
+
+    def memory_words(self, choice: Choice) -> list[str]:
+        """The words after `inspector memory TARGET` that give a choice's estimate again."""
+        w = choice.workload
+        words = ["--engine", self.name, "-c", str(w.n_ctx)]
+        words += ["-np", str(w.n_seqs)] if w.n_seqs is not None else []
+        words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
+        words += self.words({**(w.options or {}), **choice.arguments})
+        return words + ([] if choice.placement.kv_offload else ["--no-kv-offload"])
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    if not known:
+        return "it has none of its own"
+    near = get_close_matches(name.lower().replace("-", "_"), known, n=2)
+    return "did you mean " + " or ".join(near) + "?" if near else "one of " + ", ".join(known)
+
+
+def _bound(facts: ModelFacts, workload: Workload, result: Estimate) -> tuple[str, ...]:
+    """What layers of an unknown kind would keep as plain attention over every token: the most that attention keeps."""
+    from inspector.layers import UnknownCache
+
+    n = sum(isinstance(c, UnknownCache) for layer in facts.layers for c in layer.caches)
+    n_ctx = result.effective.get("n_ctx") or result.effective.get("max_model_len")
+    if facts.n_kv_heads and facts.head_dim_k and facts.head_dim_v:
+        width = facts.n_kv_heads * (facts.head_dim_k + facts.head_dim_v)
+    else:  # keys and values of all heads together are as wide as the model, where heads are not stated
+        width = 2 * (facts.d_model or 0)
+    nbytes = n * (n_ctx or 0) * (workload.n_seqs or 1) * width * 2
+    if not nbytes:
+        return ()
+    return (f"the {n} layers of unknown kind would keep at most {format_nbytes(nbytes)} as plain attention in f16",)

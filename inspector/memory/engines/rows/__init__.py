@@ -1,0 +1,1 @@
+"""The engines' rows, one module each: names, release, options, cache types, command line. Light: no rules in them."""

@@ -1,0 +1,83 @@
+"""llama.cpp as an engine: what it takes, and llama-server's command line."""
+
+from __future__ import annotations
+
+from inspector.memory.engines.protocol import Engine, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.breakdown import LayerRow
+    from inspector.memory.estimate import Workload
+    from inspector.memory.fit.records import Ask, Candidate, Choice
+    from inspector.memory.fit.spaces import Space
+
+
+class LlamaCpp(Engine):
+    """llama-server and llama-cli."""
+
+    name = "llama.cpp"
+    aliases = ("llamacpp", "llama-cpp")
+    release = "b11434"
+    rules = "inspector.memory.engines.llamacpp"
+    kv_types = chart_kv_types = ("f16", "q8_0", "q4_0")
+    quantizer = "llama-quantize"
+    # fmt: off
+    options = (
+        Option("server", "flag", "llama-server's defaults: 4 sequences, one cache, last logits only.", ("--server",),
+               argument=True, commands=("memory",)),  # in `fit` it is always so
+        Option("repack", "choice", "Count the CPU's repacked weights.", ("--repack",),
+               choices=("avx2", "avx512", "neon"), argument=True),
+        Option("embeddings", "flag", "Embeddings are asked for as well.", ("--embeddings",)),
+    )
+    # fmt: on
+
+    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:
+        """With the cells that llama.cpp allocates."""
+        from inspector.memory.engines.llamacpp.cells import layer_rows
+
+        return layer_rows(facts, workload, server=bool(arguments.get("server")))
+
+    def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:
+        """Layers and experts on devices or on the host, shared among devices."""
+        from inspector.memory.fit.llamacpp import LlamaSpace
+
+        return LlamaSpace(candidate, ask, memo, estimate=self.estimate, kv_types=self.kv_types)
+
+    def served(self, workload: Workload) -> Workload:
+        """llama-server asks for the last row of logits only, unless all were asked for by name."""
+        options = dict(workload.options or {})
+        outputs = workload.outputs if options.pop("outputs_asked", None) else "last"
+        return workload.replace(outputs=outputs, options=options or None)
+
+    def command(self, choice: Choice) -> list[str]:
+        """`llama-server …`."""
+        c = choice.candidate
+        return ["llama-server", "-hf" if c.hub else "-m", c.hub or c.path, *_settings(choice)]
+
+    def memory_words(self, choice: Choice) -> list[str]:
+        """As llama-server runs it."""
+        return ["--server", "--outputs", "last", *_settings(choice)]
+
+
+def _settings(choice: Choice) -> list[str]:
+    """Settings under the names that llama-server and `inspector memory` share."""
+    w, p = choice.workload, choice.placement
+    words = ["-c", str(w.n_ctx), "-ngl", str(p.n_gpu_layers)]
+    words += ["-ncmoe", str(p.n_cpu_moe)] if p.n_cpu_moe else []
+    words += ["-ts", ",".join(f"{x:g}" for x in p.tensor_split)] if p.tensor_split else []
+    words += ["-ctk", w.kv_dtype_k] if w.kv_dtype_k not in {None, "f16"} else []
+    words += ["-ctv", w.kv_dtype_v] if w.kv_dtype_v not in {None, "f16"} else []
+    for flag, value in (("-np", w.n_seqs), ("-b", w.n_batch), ("-ub", w.n_ubatch)):
+        words += [flag, str(value)] if value is not None else []
+    words += {True: ["--kv-unified"], False: ["--no-kv-unified"], None: []}[w.kv_unified]
+    if w.flash_attn is not None or choice.estimate.effective["flash_attn"]:  # else llama.cpp turns it off by itself
+        words += ["-fa", "off" if w.flash_attn is False else "on"]
+    words += ["--swa-full"] if w.swa_full else []
+    return words + ([] if p.kv_offload else ["--no-kv-offload"])
+
+
+ENGINE: Final = LlamaCpp()

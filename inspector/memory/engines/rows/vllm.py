@@ -1,0 +1,68 @@
+"""vLLM as an engine: what it takes, and `vllm serve`'s command line."""
+
+from __future__ import annotations
+
+from inspector.memory.engines.protocol import Engine, Option
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Final
+
+    from inspector.memory.fit.records import Ask, Candidate, Choice
+    from inspector.memory.fit.spaces import Space
+
+UTILIZATION: Final = 0.92  # config/cache.py gpu_memory_utilization
+DTYPE_HELP: Final = "Compute type: bfloat16, float16, float32."
+
+
+class Vllm(Engine):
+    """`vllm serve`."""
+
+    name = "vllm"
+    release = "0.33.0"
+    rules = "inspector.memory.engines.vllm"
+    kv_types = ("auto", "fp8")
+    # fmt: off
+    options = (
+        Option("gpu_memory_utilization", "share", "Share of the GPU that vLLM takes; default {default}.",
+               ("--gpu-memory-utilization",), default=UTILIZATION, argument=True),
+        Option("max_num_batched_tokens", "count", "Tokens of one step.", ("--max-num-batched-tokens",)),
+        Option("block_size", "count", "Tokens of a cache block.", ("--block-size",)),
+        Option("enforce_eager", "flag", "No CUDA graphs.", ("--enforce-eager",)),
+        Option("disable_hybrid_kv_cache_manager", "flag", "Sliding layers count as full.",
+               ("--disable-hybrid-kv-cache-manager",)),
+        Option("dtype", "text", DTYPE_HELP, ("--dtype",), metavar="TYPE"),
+        Option("max_num_seqs", "count"),  # the command line's -np
+        Option("prefix_caching", "flag"),
+        Option("async_scheduling", "flag"),
+        Option("mamba_ssm_cache_dtype", "text"),
+        Option("encoder_tokens", "tokens"),
+    )
+    # fmt: on
+
+    def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
+        """Tensor parallelism, and more of each GPU as a last resort."""
+        from inspector.memory.fit.vllm import VllmSpace
+
+        return VllmSpace(candidate, ask, utilization=UTILIZATION, estimate=self.estimate, kv_types=self.kv_types)
+
+    def command(self, choice: Choice) -> list[str]:
+        """`vllm serve …`."""
+        return ["vllm", "serve", choice.candidate.hub or choice.candidate.path, *self._settings(choice)]
+
+    def memory_words(self, choice: Choice) -> list[str]:
+        """The same settings, and where the cache lies."""
+        kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
+        return ["--engine", self.name, *self._settings(choice), *kv]
+
+    def _settings(self, choice: Choice) -> list[str]:
+        """Settings under the names that vLLM and `inspector memory` share."""
+        w, p = choice.workload, choice.placement
+        words = ["--max-model-len", str(w.n_ctx)]
+        words += ["--tensor-parallel-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
+        words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
+        words += ["--max-num-seqs", str(w.n_seqs)] if w.n_seqs is not None else []
+        return words + self.words({**(w.options or {}), **choice.arguments})
+
+
+ENGINE: Final = Vllm()
