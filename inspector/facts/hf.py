@@ -89,7 +89,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         window=next(
             (c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None
         ),
-        tied_embeddings=_tied(k),
+        tied_embeddings=k.tied,
         causal=not is_encoder(k),
         dtype=_dtype(k),
         quantization=scheme_label(quantization),
@@ -129,11 +129,10 @@ def _origin(k: HfConfig, params: str) -> dict[str, str]:
 
 
 def _d_ff(k: HfConfig) -> int | None:
-    if k.model_type == "gemma3n_text" and isinstance(k.get("intermediate_size"), list):
-        return max(k.ints("intermediate_size") or (0,)) or None
-    found = k.count("intermediate_size")
-    hidden = k.count("hidden_size")
+    """The width of a dense MLP: by the model type's rule, by the key, or as a multiple of the hidden width."""
     record = find(k.model_type)
+    found = record.d_ff(k) if record and record.d_ff else k.count("intermediate_size")
+    hidden = k.count("hidden_size")
     if found is None and hidden and record and record.ffn_multiple:
         k.origin["intermediate_size"] = f"{record.ffn_multiple} × hidden_size"
         return record.ffn_multiple * hidden
@@ -153,16 +152,6 @@ def _nextn(k: HfConfig) -> int:
         if isinstance(n, int) and not isinstance(n, bool) and 0 < n < 1000:
             return n
     return 0
-
-
-def _tied(k: HfConfig) -> bool | None:
-    """Outer and inner may both say; the inner one is the model's, unless only the outer one speaks."""
-    for mapping in (k.inner, k.outer):
-        value = mapping.get("tie_word_embeddings", mapping.get("tie_embedding"))
-        if isinstance(value, bool):
-            return value
-    value = k.defaults.get("tie_word_embeddings")
-    return value if isinstance(value, bool) else None
 
 
 def _dtype(k: HfConfig) -> str | None:
@@ -238,7 +227,9 @@ def _from_tensors(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, us
     notes: list[str] = []
     kept = _without(rows, _ahead(rows, k), "multi-token prediction layers", notes)
     kept = _without(kept, _duplicate_head(kept, k), "a second copy of the tied embedding", notes)
-    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS) and not k.model_type.startswith("ernie4_5")}
+    record = find(k.model_type)
+    counted = record is not None and record.routing_bias
+    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS) and not counted}
     unknown = [r for r in kept if r.n_elements is None]
     total: int | None = sum(r.n_elements or 0 for r in kept if r.name not in buffers)
     if unknown:
@@ -264,7 +255,9 @@ def _without(
 
 def _ahead(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
     """Tensors of prediction-ahead layers: under `mtp.`, or in layers past num_hidden_layers."""
-    n = k.count("num_hidden_layers") if _nextn(k) or k.model_type == "deepseek_v3" else None
+    record = find(k.model_type)
+    beyond = _nextn(k) or (record is not None and record.unmarked_nextn)
+    n = k.count("num_hidden_layers") if beyond else None
     return {r.name for r in rows if _is_ahead(r.name, n)}
 
 
@@ -280,7 +273,7 @@ def _is_ahead(name: str, n_layers: int | None) -> bool:
 
 
 def _duplicate_head(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
-    return {r.name for r in rows if r.name in _HEADS} if _tied(k) else set()
+    return {r.name for r in rows if r.name in _HEADS} if k.tied else set()
 
 
 def _without_config(checkpoint: Checkpoint) -> ModelFacts:

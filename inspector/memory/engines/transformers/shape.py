@@ -7,7 +7,6 @@ from inspector.architectures.hf.record import Activations, ModelType
 from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.shared.kv_options import config_value
 from inspector.memory.engines.transformers.peak import SCANNED, Shape
-from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,20 +33,6 @@ def _rotary(facts: ModelFacts, head_dim: int) -> int:
     part = nested.get("partial_rotary_factor", part) if hasattr(nested, "get") else part
     share = part if isinstance(part, (int, float)) else own
     return int(head_dim * share)
-
-
-def _intermediate(facts: ModelFacts) -> int:
-    """The width of a dense MLP; GPT-2's default is four times the hidden width.
-
-    LFM2 takes two thirds of what its config says, rounded up (modeling_lfm2.py Lfm2MLP).
-    """
-    width = facts.d_ff or 4 * (facts.d_model or 0)
-    if facts.arch != "lfm2" or config_value(facts, "block_auto_adjust_ff_dim") is False:
-        return width
-    factor, step = config_value(facts, "block_ffn_dim_multiplier"), config_value(facts, "block_multiple_of")
-    stated = isinstance(factor, (int, float)) and 0 < factor < 1000
-    width = int((float(factor) if stated else 1.0) * int(2 * width / 3))
-    return pad(width, step if isinstance(step, int) and step > 0 else 256)
 
 
 def _expert_width(facts: ModelFacts) -> int:
@@ -80,7 +65,7 @@ def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_
         head_dim_k=head_dim,
         head_dim_v=(v_dim if latent and isinstance(v_dim, int) else facts.head_dim_v or head_dim),
         vocab=facts.vocab_size,
-        d_ff=_intermediate(facts),
+        d_ff=facts.d_ff or 4 * facts.d_model,
         d_expert=_expert_width(facts) if moe else 0,
         n_experts=(facts.n_experts or 0) if moe else 0,
         top_k=(facts.n_experts_used or 0) if moe else 0,
