@@ -9,7 +9,9 @@ from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
 from inspector.errors import FactsError
 from inspector.facts import ModelFacts
 from inspector.layers import KVCache, LatentCache, Layer
-from inspector.quantization.packed import logical_tensors, quantization_config, scheme_label
+from inspector.quantization.packed import logical_tensors
+from inspector.quantization.packed_config import quantization_config, scheme_label
+from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +58,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
     if n_experts is None and (k.count("n_shared_experts") or 0) > 0:
         k.note("shared experts without routed ones: taken as part of every layer")
     params = _params(checkpoint, k, n_experts, used)
-    quantization = quantization_config(checkpoint)
-    first = next((c for x in layers for c in x.caches if isinstance(c, KVCache)), None)
-    latent = next((c for x in layers for c in x.caches if isinstance(c, LatentCache)), None)
+    heads = _heads(k, layers)
     nextn = _nextn(k)
     return ModelFacts(
         arch=k.model_type or "unknown",
@@ -68,16 +68,10 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         n_layers=len(layers) or None,
         d_model=k.count("hidden_size"),
         d_ff=_d_ff(k),
-        n_heads=next((x.n_heads for x in layers if x.n_heads), k.n_heads if not layers else None),
-        n_kv_heads=1
-        if latent and not first
-        else first.n_kv_heads
-        if first
-        else k.n_kv_heads
-        if is_encoder(k)
-        else None,
-        head_dim_k=first.head_dim_k if first else latent.width if latent else k.head_dim if is_encoder(k) else None,
-        head_dim_v=first.head_dim_v if first else latent.rank if latent else k.head_dim if is_encoder(k) else None,
+        n_heads=heads.n_heads,
+        n_kv_heads=heads.n_kv_heads,
+        head_dim_k=heads.dim_k,
+        head_dim_v=heads.dim_v,
         vocab_size=k.count("vocab_size"),
         n_ctx_train=k.count("max_position_embeddings"),
         layers=layers,
@@ -86,18 +80,44 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         n_experts=n_experts,
         n_experts_used=used,
         d_ff_expert=_d_ff_expert(k, n_experts),
-        window=next(
-            (c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None
-        ),
+        window=_window(layers),
         tied_embeddings=k.tied,
         causal=not is_encoder(k),
         dtype=_dtype(k),
-        quantization=scheme_label(quantization),
+        quantization=scheme_label(quantization_config(checkpoint)),
         generic=row_of(k) is None,
         notes=_notes(k, params.notes, nextn),
         tensors=checkpoint.tensors,
         keys=k.inner,
     )
+
+
+class _Heads(Record):
+    """Heads of the model in one figure each: those of the first layer that has any."""
+
+    n_heads: int | None
+    n_kv_heads: int | None = None
+    dim_k: int | None = None
+    dim_v: int | None = None
+
+
+def _heads(k: HfConfig, layers: tuple[Layer, ...]) -> _Heads:
+    """Of keys and values where a layer keeps them, else of latents, else those of an encoder, which keeps nothing."""
+    n = next((x.n_heads for x in layers if x.n_heads), None if layers else k.n_heads)
+    caches = [c for x in layers for c in x.caches]
+    for c in caches:
+        if isinstance(c, KVCache):
+            return _Heads(n, c.n_kv_heads, c.head_dim_k, c.head_dim_v)
+    for c in caches:
+        if isinstance(c, LatentCache):
+            return _Heads(n, 1, c.width, c.rank)
+    return _Heads(n, k.n_kv_heads, k.head_dim, k.head_dim) if is_encoder(k) else _Heads(n)
+
+
+def _window(layers: tuple[Layer, ...]) -> int | None:
+    """The first window that a layer looks through."""
+    kept = (c for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache))
+    return next((c.window for c in kept if c.window), None)
 
 
 class _Params:
