@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.architectures.hf import find
 from inspector.architectures.hf.record import Layout
 from inspector.architectures.hf_experts import experts
 from inspector.record import Record
@@ -51,9 +52,8 @@ def attention(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     assert dim is not None
     both = bool(layout.bias_key) and k.flag(layout.bias_key)
     qkv_bias = layout.qkv_bias or both or (bool(layout.qkv_bias_key) and k.flag(layout.qkv_bias_key))
-    o_bias = layout.o_bias or (both and k.model_type not in _NO_OUTPUT_BIAS)
-    if k.model_type == "seed_oss":
-        o_bias = k.flag("attention_out_bias")
+    o_key = layout.bias_key if layout.o_bias_key is None else layout.o_bias_key
+    o_bias = layout.o_bias or (bool(o_key) and k.flag(o_key))
     if layout.fused_qkv:
         yield from linear(f"{at}qkv_proj", (heads + 2 * kv) * dim, hidden, "attention")
     else:
@@ -69,20 +69,16 @@ def attention(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
         yield from norm(at + q_name, widths[0])
         yield from norm(at + k_name, widths[1])
     elif layout.head_norm_key and k.flag(layout.head_norm_key):
-        yield from _head_norms(k, at, heads, kv, dim)
+        yield from _head_norms(layout.head_norms, at, heads, kv, dim)
 
 
-# Classes whose `attention_bias` leaves the output projection alone.
-_NO_OUTPUT_BIAS = frozenset({"glm", "glm4", "glm4_moe", "smollm3_none", "internlm3_none", "exaone4"})
-
-
-def _head_norms(k: HfConfig, at: str, heads: int, kv: int, dim: int) -> Iterator[ExpectedTensor]:
+def _head_norms(kind: str, at: str, heads: int, kv: int, dim: int) -> Iterator[ExpectedTensor]:
     """Norms of query and key that a key switches on: one weight a head (cohere, stablelm) or shared (glm4_moe)."""
-    if k.model_type == "stablelm":
+    if kind == "module":
         for name, n in (("q_layernorm", heads), ("k_layernorm", kv)):
             for i in range(n):
                 yield ExpectedTensor(f"{at}{name}.norms.{i}.weight", (dim,), "norm")
-    elif k.model_type == "cohere":
+    elif kind == "head":
         yield ExpectedTensor(f"{at}q_norm.weight", (heads, dim), "norm")
         yield ExpectedTensor(f"{at}k_norm.weight", (kv, dim), "norm")
     else:
@@ -90,7 +86,7 @@ def _head_norms(k: HfConfig, at: str, heads: int, kv: int, dim: int) -> Iterator
         yield from norm(f"{at}k_norm", dim)
 
 
-def mla(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+def mla(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     """Latent attention: queries through a bottleneck where q_lora_rank says so, keys and values always."""
     hidden, heads = k.need("hidden_size"), k.n_heads
     rank, rope, nope, dim_v = (
@@ -108,7 +104,7 @@ def mla(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     yield from norm(f"{at}kv_a_layernorm", rank)
     yield from linear(f"{at}kv_b_proj", heads * (nope + dim_v), rank, "attention")
     yield from linear(f"{at}o_proj", hidden, heads * dim_v, "attention", bias=bias)
-    if k.model_type in ("deepseek_v32", "glm_moe_dsa"):
+    if layout.indexer:
         yield from _indexer(k, at + "indexer.", hidden, q_rank or hidden)
 
 
@@ -159,8 +155,8 @@ def experts_of(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]
     """Router, routed experts one by one, and shared experts."""
     if layout.moe == "gpt_oss":
         yield from _gpt_oss(k, at + "mlp.")
-    elif layout.moe == "granite":
-        yield from _granite(k, at)
+    elif layout.moe in ("granite", "granite_shared"):
+        yield from _granite(k, layout, at)
     elif layout.moe == "llama4":
         yield from _llama4(k, at + "feed_forward.")
     else:
@@ -174,7 +170,8 @@ def _separate(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     width = k.count("moe_intermediate_size") or k.need("intermediate_size")
     at += place
     yield from linear(at + router, n, hidden, "router")
-    if k.model_type == "ernie4_5_moe":  # a parameter here; a buffer, and so not counted, everywhere else
+    record = find(k.model_type)
+    if record and record.routing_bias:  # a parameter here; a buffer, and so not counted, everywhere else
         yield ExpectedTensor(f"{at}moe_statics.e_score_correction_bias", (1, n), "router")
     for j in range(n):
         for name in (gate, up):
@@ -198,19 +195,20 @@ def _gpt_oss(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     yield ExpectedTensor(f"{at}experts.down_proj_bias", (n, hidden), "expert")
 
 
-def _granite(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+def _granite(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     hidden, width, (n, _) = k.need("hidden_size"), k.need("intermediate_size"), experts(k)
     assert n
     yield ExpectedTensor(f"{at}block_sparse_moe.router.layer.weight", (n, hidden), "router")
     yield ExpectedTensor(f"{at}block_sparse_moe.input_linear.weight", (n, 2 * width, hidden), "expert")
     yield ExpectedTensor(f"{at}block_sparse_moe.output_linear.weight", (n, hidden, width), "expert")
-    yield from mlp_of(k, _SHARED, at)
+    if layout.moe == "granite_shared":
+        yield from shared_mlp(k, at)
 
 
-def mlp_of(k: HfConfig, _family: Layout, at: str) -> Iterator[ExpectedTensor]:
+def shared_mlp(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     """Granite's shared MLP: gate and up in one."""
     hidden, shared = k.need("hidden_size"), k.count("shared_intermediate_size")
-    if shared and k.model_type != "granitemoe":
+    if shared:
         yield from linear(f"{at}shared_mlp.input_linear", 2 * shared, hidden, "mlp")
         yield from linear(f"{at}shared_mlp.output_linear", hidden, shared, "mlp")
 
@@ -251,12 +249,14 @@ def _conv(k: HfConfig, at: str, channels: int, *, bias: bool) -> Iterator[Expect
         yield ExpectedTensor(f"{at}conv1d.bias", (channels,), "recurrent")
 
 
-def mamba2(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
-    """A mixer with scalar decay a head; its norm may be switched off (falcon_h1)."""
-    from inspector.architectures.hf_caches import mamba2 as mamba2_caches
+def mamba2(k: HfConfig, at: str, *, norm_key: str = "") -> Iterator[ExpectedTensor]:
+    """A mixer with scalar decay a head; `norm_key` switches its norm on where there is such a key."""
     from inspector.layers import StateCache
 
-    (state,) = mamba2_caches(k, "linear_attention", 0)
+    record = find(k.model_type)
+    assert record is not None
+    assert record.state is not None
+    (state,) = record.state(k, "linear_attention", 0)
     assert isinstance(state, StateCache)
     hidden = k.need("hidden_size")
     heads = k.count("mamba_n_heads") or k.count("n_mamba_heads") or k.count("mamba_num_heads") or k.need("num_heads")
@@ -268,20 +268,20 @@ def mamba2(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
         yield ExpectedTensor(at + name, (heads,), "recurrent")
     yield from _conv(k, at, state.conv_channels, bias=conv_bias)
     yield from linear(f"{at}in_proj", inner + state.conv_channels + heads, hidden, "recurrent", bias=bias)
-    if k.model_type != "falcon_h1" or k.flag("mamba_rms_norm"):
+    if not norm_key or k.flag(norm_key):
         yield from norm(f"{at}norm", inner)
     yield from linear(f"{at}out_proj", hidden, inner, "recurrent", bias=bias or k.flag("projectors_bias"))
 
 
-def gated_delta_net(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
-    """Linear attention with a gated delta rule; Qwen3-Next keeps its inputs in two projections, Qwen3.5 in four."""
+def gated_delta_net(k: HfConfig, at: str, *, fused: bool) -> Iterator[ExpectedTensor]:
+    """Linear attention with a gated delta rule; its inputs in two projections (`fused`) or in four."""
     hidden, n_k, n_v = k.need("hidden_size"), k.need("linear_num_key_heads"), k.need("linear_num_value_heads")
     d_k, d_v = k.need("linear_key_head_dim"), k.need("linear_value_head_dim")
     keys, values = n_k * d_k, n_v * d_v
     for name in ("dt_bias", "A_log"):
         yield ExpectedTensor(at + name, (n_v,), "recurrent")
     yield from _conv(k, at, 2 * keys + values, bias=False)
-    if k.model_type == "qwen3_next":
+    if fused:
         widths = {"qkvz": 2 * keys + 2 * values, "ba": 2 * n_v}
     else:
         widths = {"qkv": 2 * keys + values, "z": values, "b": n_v, "a": n_v}
@@ -313,17 +313,14 @@ def shortconv(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     yield from linear(f"{at}out_proj", hidden, hidden, "recurrent", bias=bias)
 
 
-def tied(k: HfConfig, *, default: bool) -> bool:
-    value = k.outer.get("tie_word_embeddings", k.defaults.get("tie_word_embeddings", default))
-    return value if isinstance(value, bool) else default
-
-
 def embedding(name: str, k: HfConfig) -> Iterator[ExpectedTensor]:
+    """A row of the hidden width for every token of the vocabulary."""
     yield ExpectedTensor(f"{name}.weight", (k.need("vocab_size"), k.need("hidden_size")), "embedding")
 
 
 def head(k: HfConfig, name: str = "lm_head", *, default_tied: bool = True) -> Iterator[ExpectedTensor]:
-    if not tied(k, default=default_tied):
+    """The output head, unless it is the embedding; `default_tied`: where nothing says."""
+    if not (default_tied if k.tied is None else k.tied):
         yield ExpectedTensor(f"{name}.weight", (k.need("vocab_size"), k.need("hidden_size")), "output")
 
 

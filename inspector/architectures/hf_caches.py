@@ -32,14 +32,15 @@ SLIDING_TYPES: Final = frozenset({"sliding_attention", "hybrid_sliding"})
 def window_of(k: HfConfig, kind: str) -> int | None:
     """Tokens that a layer of this type looks back on; None for all."""
     if kind in SLIDING_TYPES:
-        if k.model_type == "modernbert-decoder" and not k.has("sliding_window"):
-            return (k.count("local_attention", 128) or 0) // 2  # half on either side; this class looks back only
         return k.count("sliding_window")
     return k.count("attention_chunk_size") if kind == "chunked_attention" else None
 
 
-def kv_cache(k: HfConfig, kind: str, heads: int | None, dim_k: int | None, dim_v: int | None = None) -> Caches:
-    window = window_of(k, kind)
+def kv_cache(
+    k: HfConfig, kind: str, heads: int | None, dim_k: int | None, dim_v: int | None = None, *, window: int | None = None
+) -> Caches:
+    """Keys and values of `heads` heads, in the layer's window; unknown where a size is."""
+    window = window or window_of(k, kind)
     if (
         not isinstance(heads, int)
         or not isinstance(dim_k, int)
@@ -73,22 +74,32 @@ def latent_or_kv(k: HfConfig, kind: str, i: int) -> Caches:
     return latent(k, kind, i) if k.count("kv_lora_rank") else kv(k, kind, i)
 
 
-def indexed(k: HfConfig, kind: str, i: int) -> Caches:
-    """Latents, and beside them the indexer's keys unless this layer reuses another's (`indexer_types`: shared)."""
-    if kind != "indexed_attention":
-        return latent(k, kind, i)
-    types = indexer_types(k, i)
-    dim = k.count("index_head_dim", 128) or 128
-    return (*latent(k, kind, i), *(() if types == "shared" else (IndexCache(dim),)))
+def indexed_every(every: int) -> Builder:
+    """Latents, and beside them the indexer's keys unless this layer reuses another's (`indexer_types`: shared).
+
+    `every`: layers that share one indexer, where the config does not list them (0: as its other keys say).
+    """
+
+    def indexed(k: HfConfig, kind: str, i: int) -> Caches:
+        if kind != "indexed_attention":
+            return latent(k, kind, i)
+        types = indexer_types(k, i, every=every)
+        dim = k.count("index_head_dim", 128) or 128
+        return (*latent(k, kind, i), *(() if types == "shared" else (IndexCache(dim),)))
+
+    return indexed
 
 
-def indexer_types(k: HfConfig, i: int) -> str:
+indexed: Final = indexed_every(0)
+
+
+def indexer_types(k: HfConfig, i: int, *, every: int = 0) -> str:
     """ "full" or "shared" for layer `i` (configuration_glm_moe_dsa.py, configuration_hy_v4.py)."""
     listed = k.strings("indexer_types")
     if listed is not None:
         return listed[i] if i < len(listed) else "full"
-    if k.model_type in ("hy_v4", "hy_v4_vl_text"):
-        return "full" if i == 0 or (i - 1) % 4 == 0 else "shared"
+    if every:
+        return "full" if i == 0 or (i - 1) % every == 0 else "shared"
     pattern = k.get("index_topk_pattern")
     if isinstance(pattern, str) and i < len(pattern):
         return "shared" if pattern[i] == "S" else "full"
@@ -130,19 +141,29 @@ def mamba1(k: HfConfig, _kind: str, _i: int) -> Caches:
     return state_cache("mamba1", inner, k.count("conv_kernel"), times(inner, d_state))
 
 
-def mamba2(k: HfConfig, _kind: str, _i: int) -> Caches:
-    hidden = k.count("hidden_size")
-    heads = k.count("mamba_n_heads") or k.count("n_mamba_heads") or k.count("mamba_num_heads") or k.count("num_heads")
-    groups = k.count("mamba_n_groups") or k.count("mamba_ngroups") or k.count("n_groups")
-    d_state = k.count("mamba_d_state") or k.count("ssm_state_size") or k.count("state_size")
-    inner = k.count("mamba_d_ssm") or times(k.count("mamba_expand") or k.count("expand", 2), hidden)
-    size = k.get("mamba_d_head") or k.get("mamba_head_dim") or k.get("mamba_headdim")
-    if size is None and k.model_type == "mamba2":
-        size = k.get("head_dim")
-    dim = size if isinstance(size, int) else inner // heads if inner and heads else None  # "auto", or not said
-    flat = times(heads, dim)
-    channels = flat + 2 * groups * d_state if flat and groups and d_state else None
-    return state_cache("mamba2", channels, k.count("conv_kernel"), times(flat, d_state))
+def mamba2_sized(*head_keys: str) -> Builder:
+    """A state with one scalar decay a head; `head_keys`: where the size of a head may stand (else it is divided)."""
+
+    def mamba2(k: HfConfig, _kind: str, _i: int) -> Caches:
+        hidden = k.count("hidden_size")
+        heads = _first(k, "mamba_n_heads", "n_mamba_heads", "mamba_num_heads", "num_heads")
+        groups = _first(k, "mamba_n_groups", "mamba_ngroups", "n_groups")
+        d_state = _first(k, "mamba_d_state", "ssm_state_size", "state_size")
+        inner = k.count("mamba_d_ssm") or times(k.count("mamba_expand") or k.count("expand", 2), hidden)
+        size = next((v for key in head_keys if (v := k.get(key))), None)
+        dim = size if isinstance(size, int) else inner // heads if inner and heads else None  # "auto", or not said
+        flat = times(heads, dim)
+        channels = flat + 2 * groups * d_state if flat and groups and d_state else None
+        return state_cache("mamba2", channels, k.count("conv_kernel"), times(flat, d_state))
+
+    return mamba2
+
+
+def _first(k: HfConfig, *keys: str) -> int | None:
+    return next((n for key in keys if (n := k.count(key))), None)
+
+
+mamba2: Final = mamba2_sized("mamba_d_head", "mamba_head_dim", "mamba_headdim")
 
 
 def gdn(k: HfConfig, _kind: str, _i: int) -> Caches:
@@ -160,7 +181,5 @@ def kda(k: HfConfig, _kind: str, _i: int) -> Caches:
     own = k.sub("linear_attn_config")
     heads = own.get("num_heads") or k.count("linear_num_heads") or k.n_heads
     dim = own.get("head_dim") or k.count("linear_head_dim") or k.count("head_dim")
-    if k.model_type == "bailing_hybrid" and k.count("linear_head_dim") is None:
-        dim = k.count("head_dim")
     kernel = own.get("short_conv_kernel_size") or k.count("conv_kernel", 4)
     return state_cache("kda", times(heads, dim, 3), kernel, times(heads, dim, dim))

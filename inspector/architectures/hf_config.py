@@ -186,6 +186,16 @@ class HfConfig:
             return None
         return tuple(value)
 
+    @property
+    def tied(self) -> bool | None:
+        """Whether the output head is the embedding: the text part's word before the outer one, then the class's."""
+        for mapping in (self.inner, self.outer):
+            for key in ("tie_word_embeddings", "tie_embedding"):
+                if isinstance(value := mapping.get(key), bool):
+                    return value
+        value = self.defaults.get("tie_word_embeddings")
+        return value if isinstance(value, bool) else None
+
     def note(self, text: str) -> None:
         """Remember something that the reader should know, once."""
         if text not in self.notes:

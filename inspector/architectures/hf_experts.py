@@ -18,13 +18,13 @@ SPARSE: Final = frozenset({"sparse", "moe", "hash_moe"})
 
 def experts(k: HfConfig) -> tuple[int | None, int | None]:
     """Routed experts of a layer, and how many of them a token uses; None where the model has none."""
-    if k.model_type == "dbrx":
-        own = k.sub("ffn_config")
-        n, used = own.get("moe_num_experts", 4), own.get("moe_top_k", 1)
-        return (n, used) if isinstance(n, int) and isinstance(used, int) else (None, None)
+    record = find(k.model_type)
+    return record.experts(k) if record and record.experts else by_keys(k)
+
+
+def by_keys(k: HfConfig) -> tuple[int | None, int | None]:
+    """The same by the usual keys."""
     n, used = k.count("num_experts"), k.count("num_experts_per_tok")
-    if k.model_type.startswith("gemma4") and not k.flag("enable_moe_block"):
-        return None, None
     return (n, used) if n else (None, None)
 
 

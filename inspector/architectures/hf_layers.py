@@ -9,6 +9,7 @@ from inspector.architectures import hf_types as types
 from inspector.architectures.hf import find
 from inspector.architectures.hf.record import ModelType
 from inspector.architectures.hf_config import HfConfig
+from inspector.architectures.hf_experts import moe_layers
 from inspector.layers import Cache, CrossCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
 
 TYPE_CHECKING = False
@@ -83,45 +84,9 @@ def _shared_from(k: HfConfig, row: ModelType, n: int) -> int:
     return n - min(shared, n)
 
 
-def _copies(k: HfConfig, n: int) -> tuple[int, ...]:
-    """How often each layer runs in one pass: looped models store anew each time."""
-    if k.model_type == "hrm_text":
-        return ((k.count("H_cycles", 2) or 1) * ((k.count("L_cycles", 3) or 0) + 1),) * n
-    if k.model_type == "dory" and k.get("recurrent_kv_cache_mode", "per_loop") == "per_loop":
-        start, stop, times = (
-            k.count("n_input_layers", 0) or 0,
-            n - (k.count("n_output_layers", 0) or 0),
-            "n_recurrent_loops",
-        )
-    elif k.model_type == "inkling2_loop_text":
-        start, stop, times = (
-            k.count("loop_layer_index_start", 0) or 0,
-            k.count("loop_layer_index_end", n) or 0,
-            "loop_num_passes",
-        )
-    else:
-        return (1,) * n
-    return tuple((k.count(times, 1) or 1) if start <= i < stop else 1 for i in range(n))
-
-
-def _n_layers(k: HfConfig) -> int:
-    """Layers that the weights have (hrm_text and dory write other counts into `num_hidden_layers`)."""
-    if k.model_type == "hrm_text":
-        return k.count("num_layers_per_stack") or k.n_layers
-    own = k.strings("layer_types") or ()
-    return k.n_layers // 2 if k.model_type == "dory" and "mlp" in own else k.n_layers
-
-
-def moe_layers(k: HfConfig, n: int) -> tuple[bool, ...]:
-    """Which layers route tokens to experts."""
-    from inspector.architectures.hf_experts import moe_layers as decide
-
-    return decide(k, n)
-
-
 def _decoder_layers(k: HfConfig, row: ModelType) -> Iterable[Layer]:
-    n = _n_layers(k)
-    copies = _copies(k, n)
+    n = row.n_layers(k) if row.n_layers else k.n_layers
+    copies = row.copies(k, n) if row.copies else (1,) * n
     kinds, decided = types.layer_types(k, n)
     first_shared = _shared_from(k, row, n)
     moe = moe_layers(k, n)

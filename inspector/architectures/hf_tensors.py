@@ -12,17 +12,14 @@ from inspector.architectures.hf_blocks import (
     attention,
     dense_mlp,
     experts_of,
-    gated_delta_net,
-    lightning,
-    mamba1,
     mamba2,
     mla,
-    mlp_of,
     norm,
+    shared_mlp,
     shortconv,
 )
 from inspector.architectures.hf_experts import moe_layers
-from inspector.architectures.hf_types import CONV, LINEAR, layer_types
+from inspector.architectures.hf_types import CONV, HYBRID, LINEAR, layer_types
 from inspector.errors import FactsError
 
 TYPE_CHECKING = False
@@ -58,15 +55,6 @@ def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
     return tuple(tensors)
 
 
-def tied(k: HfConfig) -> bool:
-    """Whether the head is the embedding."""
-    for mapping in (k.inner, k.outer):
-        for key in ("tie_word_embeddings", "tie_embedding"):
-            if isinstance(mapping.get(key), bool):
-                return bool(mapping[key])
-    return bool(k.defaults.get("tie_word_embeddings", True))
-
-
 def _decoder(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:
     hidden, vocab = k.need("hidden_size"), k.need("vocab_size")
     yield ExpectedTensor("model.embed_tokens.weight", (vocab, hidden), "embedding")
@@ -77,7 +65,7 @@ def _decoder(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:
         yield from _layer(k, layout, f"model.layers.{i}.", kinds[i], routed=moe[i])
     if layout.final:
         yield from norm(layout.final or "model.norm", hidden, ln=layout.ln)
-    if not tied(k):
+    if k.tied is False:
         yield ExpectedTensor("lm_head.weight", (vocab, hidden), "output")
         if layout.head_bias or (layout.head_bias_key and k.flag(layout.head_bias_key)):
             yield ExpectedTensor("lm_head.bias", (vocab,), "output")
@@ -93,8 +81,8 @@ def _layer(k: HfConfig, layout: Layout, at: str, kind: str, *, routed: bool) -> 
     yield from _mixer(k, layout, at, kind)
     if routed and layout.moe:
         yield from experts_of(k, layout, at)
-    elif k.model_type == "granitemoehybrid":
-        yield from mlp_of(k, layout, at)  # dense models of the layout have the shared MLP alone
+    elif layout.mlp == "shared":
+        yield from shared_mlp(k, at)  # dense models of the layout have the shared MLP alone
     else:
         yield from dense_mlp(k, layout, at + layout.mlp_at + ".", _dense_width(k, layout))
 
@@ -102,40 +90,17 @@ def _layer(k: HfConfig, layout: Layout, at: str, kind: str, *, routed: bool) -> 
 def _dense_width(k: HfConfig, layout: Layout) -> int:
     if layout.moe == "llama4":
         return k.count("intermediate_size_mlp") or k.need("intermediate_size")
-    if layout.mlp == "w123" and not layout.moe:
-        return lfm2_width(k)
-    return k.need("intermediate_size")
-
-
-def lfm2_width(k: HfConfig) -> int:
-    """LFM2 shrinks the width that it is given to two thirds and rounds up (modeling_lfm2.py)."""
-    width = k.count("block_ff_dim") or k.need("intermediate_size")
-    if not k.flag("block_auto_adjust_ff_dim", default=True):
-        return width
-    width = int(2 * width / 3)
-    multiplier = k.get("block_ffn_dim_multiplier", 1.0)
-    if multiplier is not None:
-        width = int(multiplier * width)
-    step = k.count("block_multiple_of", 256) or 256
-    return step * ((width + step - 1) // step)
+    record = find(k.model_type)
+    return (record.d_ff(k) if record and record.d_ff else None) or k.need("intermediate_size")
 
 
 def _mixer(k: HfConfig, layout: Layout, at: str, kind: str) -> Iterator[ExpectedTensor]:
-    if k.model_type == "falcon_h1":
-        yield from mamba2(k, at + "mamba.")
-        yield from attention(k, layout, at + "self_attn.")
-    elif kind == LINEAR:
-        if k.model_type.startswith("qwen3_"):
-            yield from gated_delta_net(k, at + "linear_attn.")
-        elif k.model_type == "minimax":
-            yield from lightning(k, at + "self_attn.")
-        elif k.model_type == "jamba":
-            yield from mamba1(k, at + "mamba.")
-        else:
-            yield from mamba2(k, at + "mamba.")
-    elif kind == CONV:
+    """Attention, a state in its place (linear layers), or both side by side (hybrid ones)."""
+    if kind in (LINEAR, HYBRID):
+        yield from (layout.mixer or mamba2)(k, at + layout.mixer_at)
+    if kind == CONV:
         yield from shortconv(k, at + "conv.")
-    elif layout.mla:
-        yield from mla(k, at + "self_attn.")
-    else:
+    elif kind != LINEAR and layout.mla:
+        yield from mla(k, layout, at + "self_attn.")
+    elif kind != LINEAR:
         yield from attention(k, layout, at + "self_attn.")

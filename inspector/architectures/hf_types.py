@@ -66,6 +66,11 @@ def switched_window(k: HfConfig, n: int) -> Sequence[str]:
     return tuple(SLIDING if i >= start else FULL for i in range(n))
 
 
+def looped(n: int, start: int, stop: int, times: int | None) -> Sequence[int]:
+    """How often each layer runs in one pass: layers `start` to `stop` so many times, the others once."""
+    return tuple((times or 1) if start <= i < stop else 1 for i in range(n))
+
+
 def last_is_full(types: Sequence[str]) -> Sequence[str]:
     """The last layer sees everything, whatever the list says (configuration_gemma4.py)."""
     return (*types[:-1], FULL) if types else types
@@ -80,8 +85,8 @@ def layer_types(k: HfConfig, n: int) -> tuple[tuple[str, ...], str]:
     """One type a layer, and the key or rule that decided."""
     record = find(k.model_type)
     own = k.strings("layer_types")
-    if own is not None and k.model_type == "dory" and "mlp" in own:
-        own = own[::2]  # older files list attention and MLP apart (configuration_dory.py)
+    if own is not None and record and record.listed:
+        own = tuple(record.listed(own))
     if own is not None:
         k.get("layer_types")
         types: Sequence[str] = tuple(LEGACY_LAYER_TYPES.get(t, t) for t in own[:n])

@@ -9,7 +9,9 @@ from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
 from inspector.errors import FactsError
 from inspector.facts import ModelFacts
 from inspector.layers import KVCache, LatentCache, Layer
-from inspector.quantization.packed import logical_tensors, quantization_config, scheme_label
+from inspector.quantization.packed import logical_tensors
+from inspector.quantization.packed_config import quantization_config, scheme_label
+from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -56,9 +58,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
     if n_experts is None and (k.count("n_shared_experts") or 0) > 0:
         k.note("shared experts without routed ones: taken as part of every layer")
     params = _params(checkpoint, k, n_experts, used)
-    quantization = quantization_config(checkpoint)
-    first = next((c for x in layers for c in x.caches if isinstance(c, KVCache)), None)
-    latent = next((c for x in layers for c in x.caches if isinstance(c, LatentCache)), None)
+    heads = _heads(k, layers)
     nextn = _nextn(k)
     return ModelFacts(
         arch=k.model_type or "unknown",
@@ -68,16 +68,10 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         n_layers=len(layers) or None,
         d_model=k.count("hidden_size"),
         d_ff=_d_ff(k),
-        n_heads=next((x.n_heads for x in layers if x.n_heads), k.n_heads if not layers else None),
-        n_kv_heads=1
-        if latent and not first
-        else first.n_kv_heads
-        if first
-        else k.n_kv_heads
-        if is_encoder(k)
-        else None,
-        head_dim_k=first.head_dim_k if first else latent.width if latent else k.head_dim if is_encoder(k) else None,
-        head_dim_v=first.head_dim_v if first else latent.rank if latent else k.head_dim if is_encoder(k) else None,
+        n_heads=heads.n_heads,
+        n_kv_heads=heads.n_kv_heads,
+        head_dim_k=heads.dim_k,
+        head_dim_v=heads.dim_v,
         vocab_size=k.count("vocab_size"),
         n_ctx_train=k.count("max_position_embeddings"),
         layers=layers,
@@ -86,18 +80,44 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         n_experts=n_experts,
         n_experts_used=used,
         d_ff_expert=_d_ff_expert(k, n_experts),
-        window=next(
-            (c.window for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache) and c.window), None
-        ),
-        tied_embeddings=_tied(k),
+        window=_window(layers),
+        tied_embeddings=k.tied,
         causal=not is_encoder(k),
         dtype=_dtype(k),
-        quantization=scheme_label(quantization),
+        quantization=scheme_label(quantization_config(checkpoint)),
         generic=row_of(k) is None,
         notes=_notes(k, params.notes, nextn),
         tensors=checkpoint.tensors,
         keys=k.inner,
     )
+
+
+class _Heads(Record):
+    """Heads of the model in one figure each: those of the first layer that has any."""
+
+    n_heads: int | None
+    n_kv_heads: int | None = None
+    dim_k: int | None = None
+    dim_v: int | None = None
+
+
+def _heads(k: HfConfig, layers: tuple[Layer, ...]) -> _Heads:
+    """Of keys and values where a layer keeps them, else of latents, else those of an encoder, which keeps nothing."""
+    n = next((x.n_heads for x in layers if x.n_heads), None if layers else k.n_heads)
+    caches = [c for x in layers for c in x.caches]
+    for c in caches:
+        if isinstance(c, KVCache):
+            return _Heads(n, c.n_kv_heads, c.head_dim_k, c.head_dim_v)
+    for c in caches:
+        if isinstance(c, LatentCache):
+            return _Heads(n, 1, c.width, c.rank)
+    return _Heads(n, k.n_kv_heads, k.head_dim, k.head_dim) if is_encoder(k) else _Heads(n)
+
+
+def _window(layers: tuple[Layer, ...]) -> int | None:
+    """The first window that a layer looks through."""
+    kept = (c for x in layers for c in x.caches if isinstance(c, KVCache | LatentCache))
+    return next((c.window for c in kept if c.window), None)
 
 
 class _Params:
@@ -129,11 +149,10 @@ def _origin(k: HfConfig, params: str) -> dict[str, str]:
 
 
 def _d_ff(k: HfConfig) -> int | None:
-    if k.model_type == "gemma3n_text" and isinstance(k.get("intermediate_size"), list):
-        return max(k.ints("intermediate_size") or (0,)) or None
-    found = k.count("intermediate_size")
-    hidden = k.count("hidden_size")
+    """The width of a dense MLP: by the model type's rule, by the key, or as a multiple of the hidden width."""
     record = find(k.model_type)
+    found = record.d_ff(k) if record and record.d_ff else k.count("intermediate_size")
+    hidden = k.count("hidden_size")
     if found is None and hidden and record and record.ffn_multiple:
         k.origin["intermediate_size"] = f"{record.ffn_multiple} × hidden_size"
         return record.ffn_multiple * hidden
@@ -153,16 +172,6 @@ def _nextn(k: HfConfig) -> int:
         if isinstance(n, int) and not isinstance(n, bool) and 0 < n < 1000:
             return n
     return 0
-
-
-def _tied(k: HfConfig) -> bool | None:
-    """Outer and inner may both say; the inner one is the model's, unless only the outer one speaks."""
-    for mapping in (k.inner, k.outer):
-        value = mapping.get("tie_word_embeddings", mapping.get("tie_embedding"))
-        if isinstance(value, bool):
-            return value
-    value = k.defaults.get("tie_word_embeddings")
-    return value if isinstance(value, bool) else None
 
 
 def _dtype(k: HfConfig) -> str | None:
@@ -238,7 +247,9 @@ def _from_tensors(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, us
     notes: list[str] = []
     kept = _without(rows, _ahead(rows, k), "multi-token prediction layers", notes)
     kept = _without(kept, _duplicate_head(kept, k), "a second copy of the tied embedding", notes)
-    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS) and not k.model_type.startswith("ernie4_5")}
+    record = find(k.model_type)
+    counted = record is not None and record.routing_bias
+    buffers = {r.name for r in kept if r.name.endswith(_BUFFERS) and not counted}
     unknown = [r for r in kept if r.n_elements is None]
     total: int | None = sum(r.n_elements or 0 for r in kept if r.name not in buffers)
     if unknown:
@@ -264,7 +275,9 @@ def _without(
 
 def _ahead(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
     """Tensors of prediction-ahead layers: under `mtp.`, or in layers past num_hidden_layers."""
-    n = k.count("num_hidden_layers") if _nextn(k) or k.model_type == "deepseek_v3" else None
+    record = find(k.model_type)
+    beyond = _nextn(k) or (record is not None and record.unmarked_nextn)
+    n = k.count("num_hidden_layers") if beyond else None
     return {r.name for r in rows if _is_ahead(r.name, n)}
 
 
@@ -280,7 +293,7 @@ def _is_ahead(name: str, n_layers: int | None) -> bool:
 
 
 def _duplicate_head(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
-    return {r.name for r in rows if r.name in _HEADS} if _tied(k) else set()
+    return {r.name for r in rows if r.name in _HEADS} if k.tied else set()
 
 
 def _without_config(checkpoint: Checkpoint) -> ModelFacts:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.quantization.packed_config import quantization_config
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -158,17 +159,17 @@ def _targets(group: Mapping[str, Any], stem: str) -> bool:
 
 
 def _weight(x: _Layer) -> tuple[str, int | None]:
-    """A `weight` with neighbours: the storage type and the neighbours say which scheme it is."""
-    has, n = x.beside.__contains__, x.packed.n_elements
-    if has(".weight.absmax") or any(".quant_state.bitsandbytes" in e for e in x.beside):
+    """A `weight` with neighbours: the neighbours say which scheme it is, else the type that it is stored as."""
+    n = x.packed.n_elements
+    if ".weight.absmax" in x.beside or any(".quant_state.bitsandbytes" in ending for ending in x.beside):
         return "bitsandbytes 4-bit", (x.packed.nbytes or 0) * 2  # two a byte, whatever type the bytes are stored as
-    if has(".SCB"):
+    if ".SCB" in x.beside:
         return "bitsandbytes 8-bit", n
-    if has(".scales") and x.dtype == "U32":
+    if ".scales" in x.beside and x.dtype == "U32":
         return "mlx", _mlx(x)
-    return (
-        ("fp8" if x.dtype.startswith("F8") else "fp4", n) if x.dtype.startswith("F8") or x.dtype == "F4" else _codes(x)
-    )
+    if x.dtype.startswith("F8"):
+        return "fp8", n
+    return ("fp4", n) if x.dtype == "F4" else _codes(x)
 
 
 def _codes(x: _Layer) -> tuple[str, int | None]:
@@ -239,41 +240,6 @@ _RULES: Final = MappingProxyType(
     }
 )
 _TORCHAO_PER_CODE: Final = MappingProxyType({"I8": 1, "F8_E4M3": 1, "F8_E5M2": 1, "U8": 2, "I32": 8})
-
-
-def quantization_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The file's own words on how it was quantised, wherever they are; empty where there are none.
-
-    Order: `quantization_config` or `compression_config` of config.json, outer then inner; ModelOpt's
-    hf_quant_config.json; older GPTQ and AWQ files; MLX's top-level `quantization`; torchao's tensor metadata.
-    """
-    config = checkpoint.config or {}
-    places = (
-        config,
-        *(v for k in ("text_config", "llm_config", "thinker_config") if isinstance(v := config.get(k), dict)),
-    )
-    for place in places:
-        for key in ("quantization_config", "compression_config"):
-            if isinstance(place.get(key), dict) and place[key]:
-                return _unified(place[key])
-    modelopt = checkpoint.documents.get("hf_quant_config.json")
-    if isinstance(modelopt, dict) and isinstance(modelopt.get("quantization"), dict):
-        return {"quant_method": "modelopt", **modelopt["quantization"]}
-    for name, method in (("quantize_config.json", "gptq"), ("quant_config.json", "awq")):
-        own = checkpoint.documents.get(name)
-        if isinstance(own, dict):
-            return _unified({"quant_method": method, **own})
-    if isinstance(config.get("quantization"), dict):
-        return {"quant_method": "mlx", **config["quantization"]}
-    if any("_type" in str(v) for v in checkpoint.metadata.values()) and "tensor_names" in checkpoint.metadata:
-        return {"quant_method": "torchao"}
-    return {}
-
-
-def _unified(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "config_groups" in config and "quant_method" not in config:
-        return {"quant_method": "compressed-tensors", **config}
-    return config
 
 
 def logical_tensors(checkpoint: Checkpoint) -> tuple[LogicalTensor, ...]:
@@ -373,38 +339,3 @@ def _bare_codes(t: TensorInfo, dtype: str, config: Mapping[str, Any]) -> tuple[i
     if dtype == "I8" and method not in _UNCOUNTED:
         return t.n_elements, "int8"
     return None, method or "packed"
-
-
-def scheme_label(config: Mapping[str, Any]) -> str | None:
-    """A short name for a quantisation config: "gptq 4-bit g128", "fp8 block 128x128"; None where there is none."""
-    if not config:
-        return None
-    method = str(config.get("quant_method") or "quantised")
-    words = [method, *_algorithm(method, config)]
-    bits = config.get("bits") or config.get("w_bit") or config.get("wbits")
-    groups = config.get("config_groups")
-    group = config.get("group_size") or config.get("q_group_size")
-    if isinstance(groups, dict) and groups:
-        weights = next((g.get("weights") for g in groups.values() if isinstance(g, dict)), None)
-        if isinstance(weights, dict):
-            bits, group = weights.get("num_bits"), weights.get("group_size")
-    if isinstance(bits, int):
-        words.append(f"{bits}-bit")
-    if isinstance(group, int) and group > 0:
-        words.append(f"g{group}")
-    return " ".join(words)
-
-
-def _algorithm(method: str, config: Mapping[str, Any]) -> list[str]:
-    if method == "bitsandbytes":
-        four = config.get("load_in_4bit") or config.get("_load_in_4bit")
-        return [str(config.get("bnb_4bit_quant_type") or "fp4") + " 4-bit" if four else "8-bit"]
-    if method == "compressed-tensors":
-        return [str(config["format"])] if config.get("format") else []
-    if method.startswith("modelopt"):
-        return [str(config["quant_algo"]).lower()] if config.get("quant_algo") else []
-    if method == "fp8" and isinstance(block := config.get("weight_block_size"), list):
-        return ["block " + "x".join(str(b) for b in block)]
-    if method == "quanto" and config.get("weights"):
-        return [str(config["weights"])]
-    return []

@@ -94,6 +94,11 @@ def test_a_tied_embedding_may_be_the_class_default() -> None:
     assert of_config(config).tied_embeddings is True
 
 
+def test_lfm2_has_the_width_that_its_tensors_have() -> None:
+    facts = of_config(CONFIGS["lfm2-1.2b"])  # LFM2-1.2B publishes feed_forward.w1.weight as [8192, 2048]
+    assert (facts.d_ff, facts.origin["d_ff"]) == (8192, "2/3 of block_ff_dim, rounded up")
+
+
 def test_dtype_is_the_compute_dtype_wherever_it_stands() -> None:
     assert of_config({**CONFIGS["llama-3-8b"], "torch_dtype": "float16", "dtype": None}).dtype == "float16"
     nested = {"model_type": "gemma3", "dtype": "bfloat16", "text_config": {"model_type": "gemma3_text"}}

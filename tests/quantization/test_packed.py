@@ -10,7 +10,8 @@ import pytest
 from inspector.checkpoint import Checkpoint
 from inspector.dtypes import SAFETENSORS_DTYPES
 from inspector.formats.modelfile import TensorInfo
-from inspector.quantization.packed import LogicalTensor, quantization_config, scheme_label, unpack
+from inspector.quantization.packed import LogicalTensor, unpack
+from inspector.quantization.packed_config import quantization_config, scheme_label
 
 ROWS = [
     json.loads(line)

@@ -39,7 +39,7 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
     "cohere": "cohere cohere2 cohere2_moe cohere_compass_text",
     "exaone": "exaone exaone4 exaone_moe",
     "minimax": "minimax minimax_m2 minimax_m3_vl_text mimo_v2_flash",
-    "ernie": "ernie4_5 ernie4_5_moe afmoe hunyuan_v1_dense hunyuan_v1_moe",
+    "ernie": "ernie4_5 ernie4_5_moe ernie4_5_vl_moe_text afmoe hunyuan_v1_dense hunyuan_v1_moe",
     "mamba": "mamba mamba2 falcon_mamba falcon_h1 jamba zamba zamba2 nemotron_h recurrent_gemma rwkv xlstm zaya",
     "linear": "kimi_linear bailing_hybrid lara_mini inkling_text inkling2 inkling2_text inkling2_loop_text",
     "lfm": "lfm2 lfm2_moe lfm3",

@@ -25,7 +25,7 @@ def _cohere2_moe_layers(k: HfConfig, n: int) -> Sequence[str]:
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "cohere": ModelType(
-            layout=Layout(norms=("input_layernorm",), head_norm_key="use_qk_norm"),
+            layout=Layout(norms=("input_layernorm",), head_norm_key="use_qk_norm", head_norms="head"),
             activations=Activations(copies=2, qkv="interleaved"),
         ),
         "cohere2": ModelType(

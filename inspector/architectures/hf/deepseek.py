@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.hf.record import Activations, Layout, ModelType, named
-from inspector.architectures.hf_caches import indexed, latent, latent_or_kv, own_row
+from inspector.architectures.hf_caches import indexed, indexed_every, latent, latent_or_kv, own_row
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import FULL, INDEXED, SLIDING, all_layers, full_is_indexed
 from inspector.layers import LatentCache
@@ -47,21 +47,25 @@ def _dots3_note_layers(k: HfConfig, n: int) -> Sequence[str]:
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
-        **named(
-            "deepseek_v2 deepseek_v3",
-            ModelType(
-                attention=latent_or_kv,
-                moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-                layout=Layout(mla=True, moe="mlp"),
-                activations=Activations(moe="float32", qkv="latent"),
-            ),
+        "deepseek_v2": ModelType(
+            attention=latent_or_kv,
+            moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            layout=Layout(mla=True, moe="mlp"),
+            activations=Activations(moe="float32", qkv="latent"),
+        ),
+        "deepseek_v3": ModelType(
+            attention=latent_or_kv,
+            moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            layout=Layout(mla=True, moe="mlp"),
+            unmarked_nextn=True,
+            activations=Activations(moe="float32", qkv="latent"),
         ),
         "deepseek_v32": ModelType(
             attention=indexed,
             layer_types=all_layers(INDEXED),
             forced=full_is_indexed,
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-            layout=Layout(mla=True, moe="mlp"),
+            layout=Layout(mla=True, indexer=True, moe="mlp"),
         ),
         "deepseek_v4": ModelType(generic=True, layer_types=all_layers("compressed_attention"), eager=True),
         **named("deepseek_vl_v2 pangu_ultra_moe", ModelType(attention=latent_or_kv)),
@@ -103,12 +107,12 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         ),
         "hy_v3": ModelType(moe_layers=from_first("first_k_dense_replace", 1), layout=Layout(qk_norm="head", moe="mlp")),
         "hy_v4": ModelType(
-            attention=indexed,
+            attention=indexed_every(4),
             layer_types=all_layers(INDEXED),
             moe_layers=from_first("first_k_dense_replace", 1),
             eager=True,
             vllm_indexer=False,
         ),
-        "hy_v4_vl_text": ModelType(attention=indexed, layer_types=all_layers(INDEXED), vllm_indexer=False),
+        "hy_v4_vl_text": ModelType(attention=indexed_every(4), layer_types=all_layers(INDEXED), vllm_indexer=False),
     }
 )

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from inspector.architectures.hf.record import ModelType, named
 from inspector.architectures.hf_blocks import ExpectedTensor, embedding, linear, norm
+from inspector.architectures.hf_caches import SLIDING_TYPES, kv_cache
 from inspector.architectures.hf_types import first_of
 
 TYPE_CHECKING = False
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
+    from inspector.architectures.hf_caches import Caches
     from inspector.architectures.hf_config import HfConfig
 
 
@@ -43,6 +45,14 @@ def _modernbert_decoder_layers(k: HfConfig, n: int) -> Sequence[str]:
     return first_of(3, key="global_attn_every_n_layers")(k, n)
 
 
+def attention(k: HfConfig, kind: str, _i: int) -> Caches:
+    """ModernBERT's decoder looks back as far as half of its local attention (modeling_modernbert_decoder.py)."""
+    window = None
+    if kind in SLIDING_TYPES and not k.has("sliding_window"):
+        window = (k.count("local_attention", 128) or 0) // 2
+    return kv_cache(k, kind, k.n_kv_heads, k.head_dim, window=window)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         **named(
@@ -55,7 +65,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         ),
         **named("bert camembert roberta xlm-roberta", ModelType(encoder=True, tensors=_bert_tensors)),
         "modernbert": ModelType(encoder=True, layer_types=_modernbert_decoder_layers),
-        "modernbert-decoder": ModelType(layer_types=_modernbert_decoder_layers),
+        "modernbert-decoder": ModelType(attention=attention, layer_types=_modernbert_decoder_layers),
         **named("rembert roformer", ModelType(encoder=True, eager=True)),
     }
 )

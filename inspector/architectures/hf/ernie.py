@@ -31,8 +31,10 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "ernie4_5_moe": ModelType(
             moe_layers=_ernie_experts,
             layout=Layout(bias_key="use_bias", mlp_bias_key="use_bias", moe="mlp"),
+            routing_bias=True,
             activations=Activations(shared=1, rope_f32=True),
         ),
+        "ernie4_5_vl_moe_text": ModelType(generic=True, routing_bias=True),
         "afmoe": ModelType(
             layer_types=last_of(4, key="global_attn_every_n_layers"),
             moe_layers=from_first("num_dense_layers", 0),

@@ -32,7 +32,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "exaone": ModelType(layout=Layout(), activations=Activations()),
         "exaone4": ModelType(
             layer_types=_exaone4_layers,
-            layout=Layout(norms=_POST, qk_norm="head"),
+            layout=Layout(norms=_POST, qk_norm="head", o_bias_key=""),
             activations=Activations(residuals=3, attention=2),
         ),
         "exaone_moe": ModelType(

@@ -6,6 +6,7 @@ from types import MappingProxyType
 
 from inspector.architectures.hf.record import Activations, Layout, ModelType, named
 from inspector.architectures.hf_caches import kv_cache, own_row
+from inspector.architectures.hf_experts import by_keys
 from inspector.architectures.hf_types import FULL, last_is_full, last_of
 
 TYPE_CHECKING = False
@@ -40,6 +41,17 @@ def gemma4(k: HfConfig, kind: str, i: int) -> Caches:
     return kv_cache(k, kind, heads, dim)
 
 
+def _gemma4_experts(k: HfConfig) -> tuple[int | None, int | None]:
+    return by_keys(k) if k.flag("enable_moe_block") else (None, None)
+
+
+def _widest(k: HfConfig) -> int | None:
+    """Gemma 3n gives each layer a width of its own: the largest stands for all."""
+    return max(k.ints("intermediate_size") or (0,)) or (
+        None if isinstance(k.get("intermediate_size"), list) else k.count("intermediate_size")
+    )
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "gemma": ModelType(layout=Layout(), activations=Activations()),
@@ -61,10 +73,11 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             activations=Activations(two_masks=True, copies=2),
             eager=True,
         ),
-        "gemma3n_text": ModelType(shared=True, layer_types=last_of(5), activations_known=False),
+        "gemma3n_text": ModelType(d_ff=_widest, shared=True, layer_types=last_of(5), activations_known=False),
         **named(
             "gemma4_text gemma4_unified_text",
             ModelType(
+                experts=_gemma4_experts,
                 attention=gemma4,
                 shared=True,
                 layer_types=last_of(6),

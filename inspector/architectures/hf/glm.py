@@ -19,11 +19,13 @@ _GLM4: Final = ("input_layernorm", "post_attention_layernorm", "post_self_attn_l
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
-        "glm": ModelType(layout=Layout(mlp="fused"), activations=Activations(mlp=4.0), rotary=0.5),
-        "glm4": ModelType(layout=Layout(norms=_GLM4, mlp="fused"), activations=Activations(mlp=4.0), rotary=0.5),
+        "glm": ModelType(layout=Layout(mlp="fused", o_bias_key=""), activations=Activations(mlp=4.0), rotary=0.5),
+        "glm4": ModelType(
+            layout=Layout(norms=_GLM4, mlp="fused", o_bias_key=""), activations=Activations(mlp=4.0), rotary=0.5
+        ),
         "glm4_moe": ModelType(
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-            layout=Layout(head_norm_key="use_qk_norm", qk_norm_names=("q_norm", "k_norm"), moe="mlp"),
+            layout=Layout(head_norm_key="use_qk_norm", moe="mlp", o_bias_key=""),
             activations=Activations(moe="float32"),
             rotary=0.5,
         ),
@@ -40,7 +42,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layer_types=all_layers(INDEXED),
             forced=full_is_indexed,
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-            layout=Layout(mla=True, moe="mlp"),
+            layout=Layout(mla=True, indexer=True, moe="mlp"),
         ),
         "glm5_next_text": ModelType(
             attention=indexed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.hf.record import Activations, Layout, ModelType, named
-from inspector.architectures.hf_blocks import ExpectedTensor, embedding, head, linear, norm, tied, turned
+from inspector.architectures.hf_blocks import ExpectedTensor, embedding, head, linear, norm, turned
 from inspector.architectures.hf_caches import kv_cache
 from inspector.architectures.hf_types import last_of
 
@@ -72,7 +72,7 @@ def _gptj_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
         yield from linear(f"{at}mlp.fc_in", width, hidden, "mlp", bias=True)
         yield from linear(f"{at}mlp.fc_out", hidden, width, "mlp", bias=True)
     yield from norm("transformer.ln_f", hidden, ln=True)
-    if not tied(k, default=False):
+    if not k.tied:
         yield from linear("lm_head", vocab, hidden, "output", bias=True)
     else:
         yield ExpectedTensor("lm_head.bias", (vocab,), "output")
@@ -192,6 +192,12 @@ def dbrx(k: HfConfig, kind: str, _i: int) -> Caches:
     return kv_cache(k, kind, kv, hidden // heads if hidden and heads else None)
 
 
+def _dbrx_experts(k: HfConfig) -> tuple[int | None, int | None]:
+    own = k.sub("ffn_config")
+    n, used = own.get("moe_num_experts", 4), own.get("moe_top_k", 1)
+    return (n, used) if isinstance(n, int) and isinstance(used, int) else (None, None)
+
+
 def jetmoe(k: HfConfig, kind: str, _i: int) -> Caches:
     return kv_cache(k, kind, k.count("num_key_value_heads"), k.count("kv_channels"))
 
@@ -275,7 +281,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             plain_experts=True,
         ),
         "nemotron": ModelType(layout=Layout(mlp="plain", ln=True), activations=Activations(), rotary=0.5),
-        "dbrx": ModelType(attention=dbrx),
+        "dbrx": ModelType(attention=dbrx, experts=_dbrx_experts),
         "jetmoe": ModelType(attention=jetmoe),
     }
 )

@@ -24,12 +24,14 @@ def _bamba_layers(k: HfConfig, n: int) -> Sequence[str]:
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "granite": ModelType(layout=Layout(), activations=Activations(copies=2)),
-        **named(
-            "granitemoe granitemoeshared",
-            ModelType(layout=Layout(moe="granite"), activations=Activations(copies=2), plain_experts=True),
+        "granitemoe": ModelType(layout=Layout(moe="granite"), activations=Activations(copies=2), plain_experts=True),
+        "granitemoeshared": ModelType(
+            layout=Layout(moe="granite_shared"), activations=Activations(copies=2), plain_experts=True
         ),
         **named("granite_swa granitemoe_swa", ModelType(layer_types=first_of(4), eager=True)),
-        "granitemoehybrid": ModelType(state=mamba2, layer_types=all_layers(LINEAR), layout=Layout(moe="granite")),
+        "granitemoehybrid": ModelType(
+            state=mamba2, layer_types=all_layers(LINEAR), layout=Layout(moe="granite_shared", mlp="shared")
+        ),
         "bamba": ModelType(
             state=mamba2,
             layer_types=_bamba_layers,

@@ -8,6 +8,7 @@ from inspector.architectures.hf.record import Activations, Layout, ModelType
 from inspector.architectures.hf_caches import state_cache
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import CONV, FULL, SLIDING
+from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,11 +29,24 @@ def _lfm2_layers(k: HfConfig, n: int) -> Sequence[str]:
     return tuple(FULL if i in attention else CONV for i in range(n))
 
 
+def _lfm2_width(k: HfConfig) -> int | None:
+    """LFM2 shrinks the width that it is given to two thirds and rounds up (modeling_lfm2.py Lfm2MLP)."""
+    key = "block_ff_dim" if k.count("block_ff_dim") else "intermediate_size"
+    width = k.count(key)
+    if width is None or not k.flag("block_auto_adjust_ff_dim", default=True):
+        return width
+    k.origin["intermediate_size"] = f"2/3 of {k.prefix}{key}, rounded up"
+    factor = k.get("block_ffn_dim_multiplier", 1.0)
+    factor = factor if isinstance(factor, (int, float)) and 0 < factor < 1000 else 1.0
+    return pad(int(factor * int(2 * width / 3)), k.count("block_multiple_of", 256) or 256)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "lfm2": ModelType(
             state=shortconv,
             layer_types=_lfm2_layers,
+            d_ff=_lfm2_width,
             layout=Layout(
                 norms=("operator_norm", "ffn_norm"),
                 o="out_proj",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import ModelType, named
+from inspector.architectures.hf.record import ModelType
 from inspector.architectures.hf_caches import SLIDING_TYPES, gdn, kda, kv_cache, latent, state_cache, times
 from inspector.architectures.hf_experts import from_first
-from inspector.architectures.hf_types import FULL, HYBRID, HYBRID_SLIDING, LINEAR, SLIDING, last_of
+from inspector.architectures.hf_types import FULL, HYBRID, HYBRID_SLIDING, LINEAR, SLIDING, last_of, looped
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,11 @@ def _inkling_layers(k: HfConfig, n: int) -> Sequence[str]:
     return tuple(HYBRID_SLIDING if i in local else HYBRID for i in range(n))
 
 
+def _inkling_copies(k: HfConfig, n: int) -> Sequence[int]:
+    start, stop = k.count("loop_layer_index_start", 0) or 0, k.count("loop_layer_index_end", n) or 0
+    return looped(n, start, stop, k.count("loop_num_passes", 1))
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "kimi_linear": ModelType(
@@ -74,9 +79,14 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             attention=swa_heads, state=inkling, layer_types=_inkling_layers, moe_layers=from_first("dense_mlp_idx", 0)
         ),
         "inkling2": ModelType(generic=True, eager=True),
-        **named(
-            "inkling2_text inkling2_loop_text",
-            ModelType(attention=swa_heads, state=inkling, layer_types=last_of(6, other=HYBRID_SLIDING, mark=HYBRID)),
+        "inkling2_text": ModelType(
+            attention=swa_heads, state=inkling, layer_types=last_of(6, other=HYBRID_SLIDING, mark=HYBRID)
+        ),
+        "inkling2_loop_text": ModelType(
+            attention=swa_heads,
+            state=inkling,
+            layer_types=last_of(6, other=HYBRID_SLIDING, mark=HYBRID),
+            copies=_inkling_copies,
         ),
     }
 )

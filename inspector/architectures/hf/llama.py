@@ -7,7 +7,17 @@ from types import MappingProxyType
 from inspector.architectures.hf.record import Activations, Layout, ModelType, named
 from inspector.architectures.hf_caches import kv, latent_or_kv
 from inspector.architectures.hf_experts import from_first
-from inspector.architectures.hf_types import CHUNKED, FULL, INDEXED, SLIDING, all_layers, first_of, last_of, where
+from inspector.architectures.hf_types import (
+    CHUNKED,
+    FULL,
+    INDEXED,
+    SLIDING,
+    all_layers,
+    first_of,
+    last_of,
+    looped,
+    where,
+)
 from inspector.layers import CrossCache, UnknownCache
 
 TYPE_CHECKING = False
@@ -62,11 +72,36 @@ def _step3_experts(k: HfConfig, n: int) -> Sequence[bool]:
     return tuple(i in moe for i in range(n))
 
 
+def _hrm_depth(k: HfConfig) -> int:
+    """`num_hidden_layers` counts the cache's layers, not the weights' (configuration_hrm_text.py)."""
+    return k.layer_count("num_layers_per_stack") or k.n_layers
+
+
+def _hrm_copies(k: HfConfig, n: int) -> Sequence[int]:
+    return ((k.count("H_cycles", 2) or 1) * ((k.count("L_cycles", 3) or 0) + 1),) * n
+
+
+def _dory_listed(types: Sequence[str]) -> Sequence[str]:
+    """Older files list attention and MLP apart (configuration_dory.py)."""
+    return types[::2] if "mlp" in types else types
+
+
+def _dory_depth(k: HfConfig) -> int:
+    return k.n_layers // 2 if "mlp" in (k.strings("layer_types") or ()) else k.n_layers
+
+
+def _dory_copies(k: HfConfig, n: int) -> Sequence[int]:
+    """The layers between the input and output ones run `n_recurrent_loops` times, and store each time."""
+    if k.get("recurrent_kv_cache_mode", "per_loop") != "per_loop":
+        return (1,) * n
+    start, stop = k.count("n_input_layers", 0) or 0, n - (k.count("n_output_layers", 0) or 0)
+    return looped(n, start, stop, k.count("n_recurrent_loops", 1))
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
-        **named(
-            "llama mistral ministral3 helium seed_oss internlm3", ModelType(layout=Layout(), activations=Activations())
-        ),
+        **named("llama mistral ministral3 helium internlm3", ModelType(layout=Layout(), activations=Activations())),
+        "seed_oss": ModelType(layout=Layout(o_bias_key="attention_out_bias"), activations=Activations()),
         "ministral": ModelType(layout=Layout(), activations=Activations(two_masks=True)),
         "mistral4": ModelType(
             attention=latent_or_kv,
@@ -121,8 +156,12 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layer_types=where(lambda i, n: (i + 1) % 6 == 0 or i == n - 1),
             moe_layers=from_first("first_k_dense_replace", 3),
         ),
-        "dory": ModelType(layer_types=last_of(4)),
-        "hrm_text": ModelType(note="every stack runs H_cycles × (L_cycles + 1) times, each with a cache of its own"),
+        "dory": ModelType(layer_types=last_of(4), listed=_dory_listed, n_layers=_dory_depth, copies=_dory_copies),
+        "hrm_text": ModelType(
+            n_layers=_hrm_depth,
+            copies=_hrm_copies,
+            note="every stack runs H_cycles × (L_cycles + 1) times, each with a cache of its own",
+        ),
         "jais2": ModelType(activations=Activations()),
         "stablelm": ModelType(
             layout=Layout(
@@ -131,6 +170,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
                 qkv_bias_key="use_qkv_bias",
                 parallel_key="use_parallel_residual",
                 head_norm_key="qk_layernorm",
+                head_norms="module",
             ),
             activations=Activations(residuals=6, qkv="partial"),
             rotary=0.25,

@@ -8,7 +8,7 @@ from inspector.architectures.hf.record import Layout, ModelType, named
 from inspector.architectures.hf_blocks import ExpectedTensor, attention, dense_mlp, embedding, head, linear, norm
 from inspector.architectures.hf_blocks import mamba1 as mamba1_tensors
 from inspector.architectures.hf_blocks import mamba2 as mamba2_tensors
-from inspector.architectures.hf_caches import kv_cache, mamba1, mamba2, state_cache, times
+from inspector.architectures.hf_caches import kv_cache, mamba1, mamba2, mamba2_sized, state_cache, times
 from inspector.architectures.hf_experts import experts
 from inspector.architectures.hf_types import FULL, HYBRID, LINEAR, SLIDING, all_layers, layer_types
 
@@ -134,15 +134,26 @@ def cca(k: HfConfig, _kind: str, _i: int) -> Caches:
     return state_cache("cca", q + kv if q and kv else None, kernel, kv // 2 if kv else None, state="model")
 
 
+def _falcon_h1_tensors(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    return mamba2_tensors(k, at, norm_key="mamba_rms_norm")
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         **named("mamba falcon_mamba", ModelType(state=mamba1, layer_types=all_layers(LINEAR), tensors=_mamba_tensors)),
-        "mamba2": ModelType(state=mamba2, layer_types=all_layers(LINEAR), tensors=_mamba_tensors),
+        "mamba2": ModelType(
+            state=mamba2_sized("mamba_d_head", "mamba_head_dim", "mamba_headdim", "head_dim"),
+            layer_types=all_layers(LINEAR),
+            tensors=_mamba_tensors,
+        ),
         "falcon_h1": ModelType(
             state=mamba2,
             layer_types=all_layers(HYBRID),
             layout=Layout(
-                norms=("input_layernorm", "pre_ff_layernorm"), mlp_at="feed_forward", final="model.final_layernorm"
+                norms=("input_layernorm", "pre_ff_layernorm"),
+                mlp_at="feed_forward",
+                final="model.final_layernorm",
+                mixer=_falcon_h1_tensors,
             ),
         ),
         "jamba": ModelType(
@@ -153,6 +164,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
                 norms=("input_layernorm", "pre_ff_layernorm"),
                 mlp_at="feed_forward",
                 moe="jamba",
+                mixer=mamba1_tensors,
                 final="model.final_layernorm",
             ),
         ),

@@ -11,9 +11,10 @@ from inspector.architectures.hf_types import FULL, LINEAR, last_of, where
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
+    from inspector.architectures.hf_blocks import ExpectedTensor
     from inspector.architectures.hf_caches import Caches
     from inspector.architectures.hf_config import HfConfig
 
@@ -43,9 +44,19 @@ def mimo(k: HfConfig, kind: str, _i: int) -> Caches:
     return kv_cache(k, kind, heads, k.head_dim, k.count("v_head_dim"))
 
 
+def _lightning_tensors(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    from inspector.architectures.hf_blocks import lightning as tensors
+
+    return tensors(k, at)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
-        "minimax": ModelType(state=lightning, layer_types=_minimax_layers, layout=Layout(moe="mixtral")),
+        "minimax": ModelType(
+            state=lightning,
+            layer_types=_minimax_layers,
+            layout=Layout(moe="mixtral", mixer=_lightning_tensors, mixer_at="self_attn."),
+        ),
         "minimax_m2": ModelType(
             layout=Layout(qk_norm="full", moe="mlp"), activations=Activations(), plain_experts=True
         ),

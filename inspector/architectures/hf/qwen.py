@@ -10,9 +10,10 @@ from inspector.architectures.hf_types import FULL, LINEAR, SLIDING, all_layers, 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
+    from inspector.architectures.hf_blocks import ExpectedTensor
     from inspector.architectures.hf_config import HfConfig
 
 
@@ -27,6 +28,13 @@ def _qwen_experts(k: HfConfig, n: int) -> Sequence[bool]:
     dense = frozenset(k.ints("mlp_only_layers") or ())
     step = k.count("decoder_sparse_step") or 1
     return tuple(i not in dense and (i + 1) % step == 0 for i in range(n))
+
+
+def _delta_net_tensors(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """Qwen3-Next keeps the mixer's inputs in two projections, Qwen3.5 in four."""
+    from inspector.architectures.hf_blocks import gated_delta_net
+
+    return gated_delta_net(k, at, fused=k.model_type == "qwen3_next")
 
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
@@ -54,18 +62,18 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             state=gdn,
             layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
             moe_layers=_qwen_experts,
-            layout=Layout(qk_norm="head", moe="qwen", gated_q=True),
+            layout=Layout(qk_norm="head", moe="qwen", gated_q=True, mixer=_delta_net_tensors, mixer_at="linear_attn."),
         ),
         "qwen3_5_text": ModelType(
             state=gdn,
             layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
-            layout=Layout(qk_norm="head", gated_q=True),
+            layout=Layout(qk_norm="head", gated_q=True, mixer=_delta_net_tensors, mixer_at="linear_attn."),
             vllm_state_dtype=("mamba_ssm_dtype", ""),
         ),
         "qwen3_5_moe_text": ModelType(
             state=gdn,
             layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
-            layout=Layout(qk_norm="head", moe="qwen", gated_q=True),
+            layout=Layout(qk_norm="head", moe="qwen", gated_q=True, mixer=_delta_net_tensors, mixer_at="linear_attn."),
             vllm_state_dtype=("mamba_ssm_dtype", ""),
         ),
         "qwen4_exp_text": ModelType(generic=True, layer_types=all_layers("qwen4_exp")),

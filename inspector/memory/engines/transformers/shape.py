@@ -7,7 +7,6 @@ from inspector.architectures.hf.record import Activations, ModelType
 from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.shared.kv_options import config_value
 from inspector.memory.engines.transformers.peak import SCANNED, Shape
-from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,20 +35,6 @@ def _rotary(facts: ModelFacts, head_dim: int) -> int:
     return int(head_dim * share)
 
 
-def _intermediate(facts: ModelFacts) -> int:
-    """The width of a dense MLP; GPT-2's default is four times the hidden width.
-
-    LFM2 takes two thirds of what its config says, rounded up (modeling_lfm2.py Lfm2MLP).
-    """
-    width = facts.d_ff or 4 * (facts.d_model or 0)
-    if facts.arch != "lfm2" or config_value(facts, "block_auto_adjust_ff_dim") is False:
-        return width
-    factor, step = config_value(facts, "block_ffn_dim_multiplier"), config_value(facts, "block_multiple_of")
-    stated = isinstance(factor, (int, float)) and 0 < factor < 1000
-    width = int((float(factor) if stated else 1.0) * int(2 * width / 3))
-    return pad(width, step if isinstance(step, int) and step > 0 else 256)
-
-
 def _expert_width(facts: ModelFacts) -> int:
     """The width of one routed expert."""
     if _record(facts).plain_experts:
@@ -57,19 +42,26 @@ def _expert_width(facts: ModelFacts) -> int:
     return facts.d_ff_expert or facts.d_ff or 0
 
 
+def _head_dims(facts: ModelFacts, first: KVCache | None, latent: LatentCache | None) -> tuple[int | None, int | None]:
+    """(elements of a query and key head, of a value head); of latents, those of the heads that they expand to."""
+    if latent is None:
+        head_dim = facts.head_dim_k or (first.head_dim_k if first else None)
+        return head_dim, facts.head_dim_v or head_dim
+    nope, v_dim = config_value(facts, "qk_nope_head_dim"), config_value(facts, "v_head_dim")
+    head_dim = nope + latent.rope_dim if isinstance(nope, int) else None
+    return head_dim, v_dim if isinstance(v_dim, int) else facts.head_dim_v or head_dim
+
+
 def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_cache: int) -> Shape | None:
     """The sizes of a prefill's tensors; None when the model does not say enough."""
-    kv = [c for layer in facts.layers for c in layer.caches if isinstance(c, KVCache)]
-    latent = [c for layer in facts.layers for c in layer.caches if isinstance(c, LatentCache)]
-    head_dim = facts.head_dim_k or (kv[0].head_dim_k if kv else None)
-    if latent:
-        nope, v_dim = config_value(facts, "qk_nope_head_dim"), config_value(facts, "v_head_dim")
-        head_dim = nope + latent[0].rope_dim if isinstance(nope, int) else None
-    if not (facts.d_model and facts.n_heads and head_dim and facts.vocab_size):
+    caches = [c for layer in facts.layers for c in layer.caches]
+    kv = [c for c in caches if isinstance(c, KVCache)]
+    latent = next((c for c in caches if isinstance(c, LatentCache)), None)
+    dim_k, dim_v = _head_dims(facts, kv[0] if kv else None, latent)
+    if not (facts.d_model and facts.n_heads and dim_k and dim_v and facts.vocab_size):
         return None
     moe = any(layer.ffn == "moe" for layer in facts.layers)
     windows = tuple(dict.fromkeys(c.window for c in kv)) or (None,)
-    ropes = len(windows) if _record(facts).two_rotaries else 1
     return Shape(
         n_seqs=n_seqs,
         n_tokens=n_tokens,
@@ -77,20 +69,20 @@ def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_
         d_model=facts.d_model,
         n_heads=facts.n_heads,
         n_kv_heads=max((c.n_kv_heads for c in kv), default=1),
-        head_dim_k=head_dim,
-        head_dim_v=(v_dim if latent and isinstance(v_dim, int) else facts.head_dim_v or head_dim),
+        head_dim_k=dim_k,
+        head_dim_v=dim_v,
         vocab=facts.vocab_size,
-        d_ff=_intermediate(facts),
+        d_ff=facts.d_ff or 4 * facts.d_model,
         d_expert=_expert_width(facts) if moe else 0,
         n_experts=(facts.n_experts or 0) if moe else 0,
         top_k=(facts.n_experts_used or 0) if moe else 0,
-        rot=_rotary(facts, head_dim),
-        n_ropes=ropes,
+        rot=_rotary(facts, dim_k),
+        n_ropes=len(windows) if _record(facts).two_rotaries else 1,
         windows=windows,
         n_sliding=sum(c.window is not None for c in kv),
         n_layers=len(facts.layers),
-        latent_rank=latent[0].rank if latent else 0,
-        nope=head_dim - latent[0].rope_dim if latent else 0,
+        latent_rank=latent.rank if latent else 0,
+        nope=dim_k - latent.rope_dim if latent else 0,
         layer_cache=layer_cache,
     )
 
