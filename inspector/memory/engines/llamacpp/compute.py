@@ -15,12 +15,9 @@ def compute_parts(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
 ) -> tuple[Mapping[str, int], str] | None:
     """Bytes of compute buffers by device and their grade, or None where the graph is not known."""
-    try:
-        from inspector.memory.engines.llamacpp.graph import compute_buffers
-    except ImportError:
-        return None
-    result: tuple[Mapping[str, int], str] | None = compute_buffers(facts, effective, assignment)
-    return result
+    from inspector.memory.engines.llamacpp.graph import compute_buffers
+
+    return compute_buffers(facts, effective, assignment)
 
 
 def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
@@ -30,11 +27,10 @@ def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Ass
     """
     if not effective["flash_attn_auto"] or not assignment.devices:
         return True
+    from inspector.memory.engines.llamacpp.graph import flash_in_place
+    from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
+
     try:
-        from inspector.memory.engines.llamacpp.graph import flash_in_place
-    except ImportError:
-        return True
-    try:
-        return bool(flash_in_place(facts, effective, assignment))
-    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
+        return flash_in_place(facts, effective, assignment)
+    except GraphUnknown:
         return True  # a graph that cannot be built says nothing of where its nodes would run

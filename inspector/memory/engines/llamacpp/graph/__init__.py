@@ -10,7 +10,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
-from inspector.memory.engines.llamacpp.graph.model import Model
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.run import Run
 
 TYPE_CHECKING = False
@@ -41,8 +41,8 @@ def compute_buffers(
             return _on_devices(facts, effective, assignment)
         graph, grade = build(Model(facts), run_of(effective))
         return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade
-    except (LookupError, AttributeError, TypeError, ValueError, ArithmeticError, AssertionError):
-        return None  # weights or keys that the graph needs are missing or malformed
+    except GraphUnknown:
+        return None
 
 
 def _on_devices(
@@ -79,12 +79,12 @@ def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: 
 def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:
     """The worst-case graph and its grade; layers that repeat are left out unless `whole`.
 
-    Raises LookupError where a weight is missing.
+    Raises GraphUnknown for an architecture without a builder, and where a weight or key that it needs is missing.
     """
     from importlib import import_module
 
     if model.arch in UNKNOWN:
-        raise LookupError(model.arch)
+        raise GraphUnknown(model.arch)
     row = ARCHS.get(model.arch)
     module, name, options = row or ("decoder", "Decoder", {})
     graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)

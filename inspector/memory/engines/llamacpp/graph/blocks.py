@@ -6,6 +6,7 @@ and adapters are not.
 
 from __future__ import annotations
 
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.ops import Ops
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, I64, Tensor, is_contiguous
 
@@ -49,7 +50,7 @@ class Blocks(Ops):
         """A weight that must be there."""
         t = self.m.weight(il, name + ".weight")
         if t is None:
-            raise LookupError(f"blk.{il}.{name}.weight")
+            raise GraphUnknown(f"blk.{il}.{name}.weight")
         return t
 
     def wo(self, il: int, name: str) -> Tensor | None:
@@ -125,7 +126,7 @@ class Blocks(Ops):
         """Where an architecture clamps its gated activations in separate steps: the layer's limit, else 0."""
         if self.m.arch not in SEPARATE_CLAMPS:
             return 0.0
-        return float(self.m.per_layer("swiglu_clamp_" + which, 0.0)[il])
+        return self.m.per_layer("swiglu_clamp_" + which, il, 0.0)
 
     def activation(self, gate: Tensor | None, up: Tensor, act: str, limit: float = 0.0) -> Tensor:
         """The non-linearity between up and down, gated where there is a gate.
@@ -175,7 +176,7 @@ class Blocks(Ops):
         best = self.get_rows(self.reshape(groups, 1, *groups.ne[:3]), best)
         best = self.sum_rows(self.reshape(best, *best.ne[1:]))
         best = self.reshape(best, best.ne[1], best.ne[2])
-        chosen = self.argsort_top_k(best, int(self.m.key("expert_group_used_count", 0)))
+        chosen = self.argsort_top_k(best, self.m.count("expert_group_used_count", 0))
         kept = self.get_rows(groups, chosen)
         return self.reshape(self.set_rows(self.fill(groups), kept, chosen), n_expert, n)
 
@@ -194,7 +195,7 @@ class Blocks(Ops):
             select = logits
         elif arch == "grovemoe":
             select = self.unary(logits)
-        n_groups = int(self.m.key("expert_group_count", 0) or 0)
+        n_groups = self.m.count("expert_group_count", 0)
         if n_groups > 1:
             select = self._mask_groups(select, n_expert, n_groups)
         ids = self.argsort_top_k(select, n_used)
@@ -244,6 +245,8 @@ class Blocks(Ops):
         m = self.m
         n_expert = n_expert or m.n_expert
         n_used = n_used or m.n_expert_used(il)
+        if not 0 < n_used <= n_expert:
+            raise GraphUnknown("expert_used_count")
         n_embd, n = x.ne[0], x.ne[1]
         if logits is None:
             logits = self.lin(x, il, "ffn_gate_inp")
@@ -251,7 +254,7 @@ class Blocks(Ops):
         bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
         ids = self._chosen(logits, probs, bias, n_expert, n_used)
         probs = self.reshape(probs, 1, m.n_expert if m.arch == "grovemoe" else n_expert, n)
-        factor = float(m.scalar("expert_weights_scale", 0.0)) if scale is None else scale
+        factor = m.number("expert_weights_scale", 0.0) if scale is None else scale
         weights = self._weights(probs, ids, gating, norm_w=norm_w, scale=factor)
         x = self.reshape(x, n_embd, 1, n)
         if weigh_first:
@@ -276,7 +279,7 @@ class Blocks(Ops):
         wide = width or n_embd * (1 + self.deepstack())
         table = self.top("token_embd.weight")
         if table is None:
-            raise LookupError("token_embd.weight")
+            raise GraphUnknown("token_embd.weight")
 
         def rows(ids: Tensor) -> Tensor:
             cur = self.get_rows(table, ids)
@@ -291,7 +294,7 @@ class Blocks(Ops):
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
-        factor = float(m.key("embedding_scale", SCALED_EMBEDDINGS[m.arch])) if m.arch in SCALED_EMBEDDINGS else 0.0
+        factor = m.number("embedding_scale", SCALED_EMBEDDINGS[m.arch]) if m.arch in SCALED_EMBEDDINGS else 0.0
         tokens_only = factor != 0.0 and wide != n_embd
         if factor and not tokens_only:
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
@@ -304,7 +307,7 @@ class Blocks(Ops):
         """How many deeper levels of image features come with each embedding."""
         m = self.m
         if m.arch in ("qwen3vl", "qwen3vlmoe", "qwen3tts"):
-            return int(m.key("n_deepstack_layers", 0))
+            return m.count("n_deepstack_layers", 0)
         mapping = m.key("deepstack_mapping") if m.arch in ("granite", "granite_swa") else None
         return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
 
@@ -353,7 +356,7 @@ class Blocks(Ops):
         if t is None:
             embd = self.top("token_embd.weight")
             if embd is None:
-                raise LookupError("output.weight")
+                raise GraphUnknown("output.weight")
             # a tied output is its own tensor, on the output layer's device
             from inspector.memory.engines.llamacpp.graph.model import external
 

@@ -177,7 +177,7 @@ class Decoder(Attention):
         if how == "swa":
             return self.m.swa[il] or not self.m.has_swa
         if how == "step":
-            step = int(self.m.key("no_rope_layer_step", self.o.get("no_rope_step", 4)))
+            step = self.m.count("no_rope_layer_step", self.o.get("no_rope_step", 4))
             return step > 0 and (il + 1) % step != 0
         return bool(how)
 
@@ -185,7 +185,7 @@ class Decoder(Attention):
         """How experts are chosen: the architecture's rule, or the file's."""
         how = self.o.get("gating", "softmax")
         if how == "key":
-            return GATINGS.get(int(self.m.key("expert_gating_func", self.o.get("gating_default", 1))), "softmax")
+            return GATINGS.get(self.m.count("expert_gating_func", self.o.get("gating_default", 1)), "softmax")
         return str(how)
 
     def feed(self, x: Tensor, il: int) -> Tensor:

@@ -76,7 +76,7 @@ class Bert(BatchDecoder):
         return None if base is None else (*base, self.has_experts(il))
 
     def has_experts(self, il: int) -> bool:
-        every = int(self.m.key("moe_every_n_layers", 0)) if self.m.arch == "nomic-bert-moe" else 0
+        every = self.m.count("moe_every_n_layers", 0) if self.m.arch == "nomic-bert-moe" else 0
         return bool(every) and il % every == 1
 
     def layer(self, x: Tensor, il: int) -> Tensor:
@@ -110,5 +110,5 @@ class JinaBert2(Bert):
 
     def feed(self, x: Tensor, il: int) -> Tensor:
         up = self.w(il, "ffn_up")
-        both = self.wo(il, "ffn_gate") is None and up.ne[1] != int(self.m.scalar("feed_forward_length", 0))
+        both = self.wo(il, "ffn_gate") is None and up.ne[1] != self.m.d_ff()
         return self.ffn(x, il, "glu" if both else "gelu")

@@ -14,7 +14,7 @@ class Qwen3Next(Recurrent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.expand(self.normed(x, il, "attn_norm"))
-        cur = self.linear(normed, il) if self.is_recurrent(il) else self.gated_attention(normed, il)
+        cur = self.linear(normed, il) if self.m.recurrent(il) else self.gated_attention(normed, il)
         mid = self.add(cur, x)
         out = self.feed(self.normed(mid, il, "post_attention_norm"), il)
         return self.add(out, mid)
@@ -100,7 +100,7 @@ class Plamo2(Recurrent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.normed(x, il, "attn_norm")
-        cur = self.scan(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur = self.scan(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
         mid = self.add(self.normed(cur, il, "post_attention_norm"), x)
         cur = self.ffn(self.normed(mid, il, "ffn_norm"), il, "glu")
@@ -156,7 +156,7 @@ class MiniMax01(Recurrent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         residual = self.normed(x, il, "attn_norm")
-        cur = self.lightning(residual, il) if self.is_recurrent(il) else self.attention(residual, il)
+        cur = self.lightning(residual, il) if self.m.recurrent(il) else self.attention(residual, il)
         cur, residual = self.rows_out(il, cur, residual)
         ffn_in = self.add(cur, self.scale(residual))
         residual = self.normed(ffn_in, il, "ffn_norm")

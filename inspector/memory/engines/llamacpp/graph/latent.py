@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.attention import Cache, row_view
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
-from inspector.memory.engines.llamacpp.graph.model import external
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, external
 from inspector.memory.engines.llamacpp.graph.recurrent import Recurrent
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I64, Tensor
 
@@ -25,9 +25,9 @@ class Latent(Decoder):
 
     def build(self, o: Mapping[str, Any]) -> None:
         m = self.m
-        self.d_k = int(m.key("attention.key_length_mla", 0) or m.head_k_full)
-        self.d_v = int(m.key("attention.value_length_mla", 0) or m.head_v_full)
-        self.rank = int(m.key("attention.kv_lora_rank", 0))
+        self.d_k = m.count("attention.key_length_mla", 0) or m.head_k_full
+        self.d_v = m.count("attention.value_length_mla", 0) or m.head_v_full
+        self.rank = m.count("attention.kv_lora_rank", 0)
         super().build({**o, "attn_scale": bool(m.key("attention.temperature_scale"))})
 
     def queries(self, x: Tensor, il: int) -> Tensor:
@@ -107,14 +107,14 @@ class Sparse(Latent):
     def inputs(self) -> Cache:
         m, r = self.m, self.r
         base = self.base = self.cache(r.n_ctx_seq, [], rot=False)
-        self.idx_dim = int(m.key("attention.indexer.key_length", 0))
-        self.idx_heads = int(m.key("attention.indexer.head_count", 0))
-        self.idx_top = int(m.key("attention.indexer.top_k", 0))
+        self.idx_dim = m.count("attention.indexer.key_length", 0)
+        self.idx_heads = m.count("attention.indexer.head_count", 0)
+        self.idx_top = m.count("attention.indexer.top_k", 0)
         lid = self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
         lid.k_idxs = self.input(I64, r.n_tokens, name="lid_k_idxs")
         lid.mask = self.mask(r.n_ctx_seq, half=True)
         if self.idx_dim <= 0:
-            raise LookupError("attention.indexer.key_length")
+            raise GraphUnknown("attention.indexer.key_length")
         n = 64
         while self.idx_dim % (2 * n) == 0:
             n *= 2
@@ -193,7 +193,7 @@ class KimiLinear(Recurrent, Latent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.expand(self.normed(x, il, "attn_norm"))
-        cur = self.delta(normed, il) if self.is_recurrent(il) else self.full(normed, il)
+        cur = self.delta(normed, il) if self.m.recurrent(il) else self.full(normed, il)
         cur, x = self.rows_out(il, cur, x)
         ffn_in = self.add(cur, x)
         return self.add(self.feed(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
@@ -210,7 +210,7 @@ class KimiLinear(Recurrent, Latent):
     def convolved(self, every: Tensor, x: Tensor, il: int, name: str) -> Tensor:
         """One of q, k, v: projected, convolved with its kept columns, activated."""
         n, seqs, tokens, heads = self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens, self.m.n_head(0)
-        d, taps = int(self.m.key("kda.head_dim")), self.d_conv
+        d, taps = self.m.count("kda.head_dim"), self.d_conv
         inner = d * heads
         kept = self.view(every, (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
         x = self.reshape(self.lin(x, il, "attn_" + name), inner, n, seqs)
@@ -224,7 +224,7 @@ class KimiLinear(Recurrent, Latent):
 
     def delta(self, x: Tensor, il: int) -> Tensor:
         n, seqs, tokens, heads = self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens, self.m.n_head(0)
-        d = int(self.m.key("kda.head_dim"))
+        d = self.m.count("kda.head_dim")
         every = self.gathered(self.state(il, "r"))
         q, k, v = (self.convolved(every, x, il, name) for name in "qkv")
         g = self.lin(self.lin(x, il, "ssm_f_a"), il, "ssm_f_b")

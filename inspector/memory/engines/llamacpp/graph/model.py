@@ -1,18 +1,18 @@
 """What the graph builders ask of a model: hyperparameters per layer, and weights as shapes.
 
-Defaults and per-layer arrays as in llama_model::load_hparams (src/llama-model.cpp, b11434).
+Layers, heads, windows, recurrence and prediction layers are read from the facts, which state llama.cpp's rules once
+(inspector/architectures/gguf_layers.py); other keys with the defaults of llama_model::load_hparams
+(src/llama-model.cpp, b11434).
 """
 
 from __future__ import annotations
-
-from types import MappingProxyType
 
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any, Final
+    from typing import Any
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
@@ -25,6 +25,10 @@ def _items(value: Any) -> tuple[Any, ...] | None:
         return tuple(value)
     head = getattr(value, "head", None)
     return tuple(head) if head is not None and len(head) == value.length else None
+
+
+class GraphUnknown(Exception):
+    """The graph of this model is not known: an architecture without a builder, or a weight or key that one needs."""
 
 
 class Model:
@@ -47,25 +51,21 @@ class Model:
                 block[rest] = t
             else:
                 self.globals[name] = t
-        self.n_layer_all = int(self.key("block_count", 0))
-        self.n_nextn = int(self.key("nextn_predict_layers", 0))
-        self.n_layer = self.n_layer_all - self.n_nextn
-        self.n_kv_layers = self.n_layer  # further ones read the caches of earlier layers
-        self.n_embd = int(self.key("embedding_length", 0))
-        self.n_expert = int(self.key("expert_count", 0))
+        self.layers = (*facts.layers, *facts.nextn_layers)
+        self.n_layer_all = len(self.layers)
+        self.n_layer = len(facts.layers)
+        # further ones read the caches of earlier layers
+        self.n_kv_layers = next((x.index for x in facts.layers if x.kind == "shared"), self.n_layer)
+        self.n_embd = self.count("embedding_length")
+        self.n_expert = self.count("expert_count", 0)
         self.n_vocab = self._n_vocab()
-        self.n_ctx_train = int(self.key("context_length", 0))
-        self._heads = self.per_layer("attention.head_count", 0)
-        self._heads_kv = self.per_layer("attention.head_count_kv", None, fallback=self._heads)
-        first = self._heads[0] if self._heads else 0
-        default = self.n_embd // first if first else 0
-        self.head_k_full = int(self.key("attention.key_length", default))
-        self.head_v_full = int(self.key("attention.value_length", default))
-        self.head_k_swa = int(self.key("attention.key_length_swa", self.head_k_full))
-        self.head_v_swa = int(self.key("attention.value_length_swa", self.head_v_full))
-        self.n_rot = int(self.key("rope.dimension_count", self.head_k_full))
-        self.n_swa, self.swa = sliding_window(self)
+        self.n_ctx_train = self.count("context_length", 0)
+        self.head_k_full = facts.head_dim_k or 0
+        self.head_v_full = facts.head_dim_v or 0
+        self.n_rot = self.count("rope.dimension_count", self.head_k_full)
+        self.n_swa = facts.window
         self.has_swa = self.n_swa is not None
+        self.swa = tuple(x.window is not None for x in self.layers)
         self.attn_softcap = self.arch == "gemma2"
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
 
@@ -74,21 +74,29 @@ class Model:
         value = self.keys.get(f"{self.arch}.{name}")
         return default if value is None else value
 
-    def scalar(self, name: str, default: Any = None) -> Any:
-        """A key that may be an array: its first element then."""
+    def count(self, name: str, default: int | None = None) -> int:
+        """A whole number from 0 on; of an array, its first. Raises GraphUnknown without one, or of another type."""
         value = self.key(name, default)
         items = _items(value)
-        return items[0] if items else value
+        value = items[0] if items else value
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return value
 
-    def per_layer(self, name: str, default: Any, *, fallback: tuple[Any, ...] = ()) -> tuple[Any, ...]:
-        """One value a layer, from a scalar or an array."""
-        value = self.key(name)
-        if value is None:
-            return fallback or (default,) * self.n_layer_all
+    def number(self, name: str, default: float) -> float:
+        """A number; of an array, its first. Raises GraphUnknown where it is of another type."""
+        return self._number(name, self.key(name, default), 0)
+
+    def _number(self, name: str, value: Any, il: int) -> float:
         items = _items(value)
-        if items is None:
-            return (value,) * self.n_layer_all
-        return (*items, *(items[-1:] * (self.n_layer_all - len(items))))
+        value = items[min(il, len(items) - 1)] if items else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return float(value)
+
+    def per_layer(self, name: str, il: int, default: float) -> float:
+        """Layer `il`'s number of a key that is one number or an array with one a layer."""
+        return self._number(name, self.key(name, default), il)
 
     def _n_vocab(self) -> int:
         tokens = self.keys.get("tokenizer.ggml.tokens")
@@ -96,23 +104,30 @@ class Model:
         if n is None and isinstance(tokens, (list, tuple)):
             n = len(tokens)
         if not n:
-            n = self.key("vocab_size")
+            n = self.count("vocab_size", 0)
         embd = self.globals.get("token_embd.weight")
-        if not n and embd is not None:
+        if not n and embd is not None and embd.shape:
             n = embd.shape[0]
         return int(n or 0)
 
     def n_head(self, il: int = 0) -> int:
-        return int(self._heads[il]) if self._heads else 0
+        return self.layers[il].n_heads or 0
 
     def n_head_kv(self, il: int = 0) -> int:
-        return int(self._heads_kv[il]) if self._heads_kv else 0
+        return self.layers[il].n_kv_heads or 0
 
     def head_k(self, il: int = 0) -> int:
-        return self.head_k_swa if self.swa[il : il + 1] == (True,) else self.head_k_full
+        return self.layers[il].head_dim_k or 0
 
     def head_v(self, il: int = 0) -> int:
-        return self.head_v_swa if self.swa[il : il + 1] == (True,) else self.head_v_full
+        return self.layers[il].head_dim_v or 0
+
+    def d_ff(self, il: int = 0) -> int:
+        return self.layers[il].d_ff or 0
+
+    def recurrent(self, il: int) -> bool:
+        """Whether the layer keeps a recurrent state."""
+        return self.layers[il].kind in {"recurrent", "hybrid"}
 
     def k_gqa(self, il: int = 0) -> int:
         return self.head_k(il) * self.n_head_kv(il)
@@ -132,9 +147,7 @@ class Model:
         return il < self.n_kv_layers
 
     def n_expert_used(self, il: int = 0) -> int:
-        used = self.key("expert_used_count", 0)
-        items = _items(used)
-        return int(items[il] if items else used)
+        return int(self.per_layer("expert_used_count", il, 0))
 
     def shape(self, il: int | str, name: str) -> tuple[int, ...] | None:
         """Innermost-first shape of a weight, or None where the file has none. `il` "" means outside the layers."""
@@ -157,77 +170,6 @@ class Model:
             t.buf = self.weight_buf(block, name)
         self._made[(block, name)] = t
         return t
-
-
-# Which layers slide, where the file has no per-layer array: every n-th layer is full (0: none), the first ones or the
-# last ones of each group, and the window that the architecture imposes. Source: load_arch_hparams in src/models/*.cpp.
-# arch: (n, full layer comes first, window: key | default | forced)
-SLIDING: Final[Mapping[str, tuple[int, bool, str, int]]] = MappingProxyType({
-    "gemma2": (2, False, "default", 4096),
-    "gemma3": (6, False, "key", 0),
-    "gemma3n": (5, False, "key", 0),
-    "gemma-embedding": (6, False, "key", 0),
-    "cohere2": (4, False, "key", 0),
-    "cohere2moe": (4, True, "key", 0),
-    "gpt-oss": (2, False, "key", 0),
-    "olmo2": (4, False, "key", 0),
-    "afmoe": (4, False, "key", 0),
-    "mellum": (4, False, "key", 0),
-    "exaone4": (4, False, "default", 4096),
-    "exaone-moe": (4, False, "key", 0),
-    "muse-glimmer": (4, False, "key", 0),
-    "plamo3": (8, False, "key", 0),
-    "laguna": (4, True, "key", 0),
-    "smallthinker": (4, True, "forced", 4096),
-    "llama4": (4, False, "forced", 8192),
-    "modern-bert": (3, True, "key", 0),
-    "lfm2": (0, False, "key", 0),
-    "gemma4": (0, False, "key", 0),
-    "mimo2": (0, False, "key", 0),
-    "step35": (0, False, "key", 0),
-    "maple": (0, False, "key", 0),
-    "granite_swa": (0, False, "key", 0),
-    "spark2_5": (0, False, "key", 0),
-    "dots3note": (0, False, "key", 0),
-})  # fmt: skip
-
-
-# Where a window of 0 means none; elsewhere the pair of caches is there all the same.
-WINDOW_MAY_BE_ZERO: Final = frozenset(
-    ("afmoe", "gemma3", "laguna", "lfm2", "llama4", "mellum", "olmo2", "plamo3", "smallthinker")
-)
-
-
-def _window(m: Model, rule: str, fixed: int) -> int | None:
-    """The window in tokens, or None where the model has no sliding layers."""
-    window = m.scalar("attention.sliding_window")
-    if m.arch == "exaone4" and m.n_layer_all != 64:
-        return None
-    if rule == "forced":
-        return fixed if (window or (window is None and m.arch == "llama4")) else None
-    if window is None:
-        window = fixed or None
-    return None if window is None or (not window and m.arch in WINDOW_MAY_BE_ZERO) else int(window)
-
-
-def sliding_window(m: Model) -> tuple[int | None, tuple[bool, ...]]:
-    """The window in tokens (None: no sliding layers) and whether each layer slides."""
-    none = (False,) * m.n_layer_all
-    row = SLIDING.get(m.arch)
-    window = _window(m, row[2], row[3]) if row is not None else None
-    if row is None or window is None:
-        return None, none
-    n, full_first, _, _ = row
-    if m.arch == "lfm2":  # all attention layers, whatever pattern the file has
-        return window, tuple(m.n_head_kv(il) > 0 for il in range(m.n_layer_all))
-    pattern = m.key("attention.sliding_window_pattern")
-    items = _items(pattern)
-    if items is not None:
-        return window, tuple(bool(x) for x in (*items, *none))[: m.n_layer_all]
-    if pattern is not None:
-        n = int(pattern)
-    slides = [n == 0 or (il % n != 0 if full_first else il % n < n - 1) for il in range(m.n_layer_all)]
-    return window, tuple(s and il < m.n_layer for il, s in enumerate(slides))
 
 
 def external(elem: Elem, ne: tuple[int, ...]) -> Tensor:

@@ -17,16 +17,12 @@ class PerLayer(Decoder):
     """What the two share: embeddings of the tokens for every layer, and layers that reuse another's cache."""
 
     def build(self, o: Mapping[str, Any]) -> None:
-        self.first_shared = self.n_kv_layers()
-        self.m.n_kv_layers = self.first_shared
+        self.first_shared = self.m.n_kv_layers
         super().build(o)
-
-    def n_kv_layers(self) -> int:
-        raise NotImplementedError
 
     def kind(self, il: int) -> tuple[object, ...] | None:
         base = super().kind(il)
-        return None if base is None else (*base, il < self.n_kv_layers(), il < SPARSE_LAYERS)
+        return None if base is None else (*base, il < self.m.n_kv_layers, il < SPARSE_LAYERS)
 
     def slice2(self, x: Tensor) -> Tensor:
         """One plane of a stack."""
@@ -60,11 +56,8 @@ class PerLayer(Decoder):
 class Gemma3n(PerLayer):
     """Four parallel streams (AltUp), a low-rank residual (LAuReL), sparse activations in the first layers."""
 
-    def n_kv_layers(self) -> int:
-        return 20  # llama_model_gemma3n fixes it
-
     def build(self, o: Mapping[str, Any]) -> None:
-        self.n_altup = int(self.m.key("altup.num_inputs", 4))
+        self.n_altup = self.m.count("altup.num_inputs", 4)
         super().build(o)
 
     def magnitude(self, x: Tensor) -> Tensor:
@@ -159,9 +152,6 @@ class Gemma3n(PerLayer):
 
 class Gemma4(PerLayer):
     """Two head sizes, experts beside the dense feed-forward in some files."""
-
-    def n_kv_layers(self) -> int:
-        return self.m.n_layer_all - int(self.m.key("attention.shared_kv_layers", 0))
 
     def body(self, x: Tensor) -> Tensor:
         self.ple = self.per_layer_inputs(x)

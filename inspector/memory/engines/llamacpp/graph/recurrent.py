@@ -7,7 +7,7 @@ Source: llm_graph_context::build_rs in src/llama-graph.cpp; src/models/mamba-bas
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
-from inspector.memory.engines.llamacpp.graph.model import external
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, external
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
 
 TYPE_CHECKING = False
@@ -21,17 +21,17 @@ class Recurrent(Decoder):
 
     def inputs(self) -> Any:
         r, m = self.r, self.m
-        key = m.key
+        count = m.count
         self.rows_at = self.input(I32, r.n_seqs, name="rs_s_copy")
         self.rows_main = self.view(self.rows_at, (r.n_seqs,))
         self.rows_tail = self.view(self.rows_at, (r.n_seqs - 1,))
         self.states: dict[tuple[int, str], Tensor] = {}
         self.n_seq_tokens = r.n_tokens // r.n_seqs
-        self.d_conv = int(key("ssm.conv_kernel", 0))
-        self.d_inner = int(key("ssm.inner_size", 0))
-        self.d_state = int(key("ssm.state_size", 0))
-        self.dt_rank = int(key("ssm.time_step_rank", 0))
-        self.n_group = int(key("ssm.group_count", 0))
+        self.d_conv = count("ssm.conv_kernel", 0)
+        self.d_inner = count("ssm.inner_size", 0)
+        self.d_state = count("ssm.state_size", 0)
+        self.dt_rank = count("ssm.time_step_rank", 0)
+        self.n_group = count("ssm.group_count", 0)
         self.size_r, self.size_s = self.state_sizes()
         if not self.o.get("pure"):
             super().inputs()
@@ -39,32 +39,20 @@ class Recurrent(Decoder):
 
     def state_sizes(self) -> tuple[int, int]:
         """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
-        m, key = self.m, self.m.key
+        m, count = self.m, self.m.count
         if "rwkv" in m.arch:
-            return int(key("token_shift_count", 2)) * m.n_embd, m.n_embd * int(key("wkv.head_size"))
+            return count("token_shift_count", 2) * m.n_embd, m.n_embd * count("wkv.head_size")
         if m.arch in ("lfm2", "lfm2moe"):
-            return m.n_embd * (int(key("shortconv.l_cache")) - 1), self.d_state * self.d_inner
+            return m.n_embd * (count("shortconv.l_cache") - 1), self.d_state * self.d_inner
         if m.arch == "kimi-linear":
-            d = int(key("kda.head_dim"))
+            d = count("kda.head_dim")
             return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
         conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
         return conv, self.d_state * self.d_inner
 
     def kind(self, il: int) -> tuple[object, ...] | None:
         base = super().kind(il)
-        return None if base is None else (*base, self.is_recurrent(il))
-
-    def is_recurrent(self, il: int) -> bool:
-        how = self.o.get("recurrent", "no_kv_heads")
-        if how == "all":
-            return True
-        listed = self.m.key("attention.recurrent_layers")
-        if isinstance(listed, (list, tuple)):
-            return bool(listed[il])
-        if how == "interval":
-            every = int(self.m.key("full_attention_interval", self.o.get("interval", 4)))
-            return (il + 1) % every != 0
-        return self.m.n_head_kv(il) == 0
+        return None if base is None else (*base, self.m.recurrent(il))
 
     def state(self, il: int, which: str) -> Tensor:
         t = self.states.get((il, which))
@@ -140,14 +128,14 @@ class Recurrent(Decoder):
     def bias(self, il: int, name: str) -> Tensor:
         t = self.m.weight(il, name + ".bias")
         if t is None:
-            raise LookupError(f"blk.{il}.{name}.bias")
+            raise GraphUnknown(f"blk.{il}.{name}.bias")
         return t
 
     def plain(self, il: int, name: str) -> Tensor:
         """A parameter whose name has no suffix."""
         t = self.m.weight(il, name) or self.m.weight(il, name + ".weight")
         if t is None:
-            raise LookupError(f"blk.{il}.{name}")
+            raise GraphUnknown(f"blk.{il}.{name}")
         return t
 
     def mamba2(self, x: Tensor, il: int) -> Tensor:
@@ -189,7 +177,7 @@ class Recurrent(Decoder):
     def shortconv(self, x: Tensor, il: int) -> Tensor:
         """Gated short convolution (LFM2)."""
         n, seqs, m = self.n_seq_tokens, self.r.n_seqs, self.m
-        kept = int(m.key("shortconv.l_cache")) - 1
+        kept = m.count("shortconv.l_cache") - 1
         x = self.reshape(x, x.ne[0], n, seqs)
         bcx = self.lin(x, il, "shortconv.in_proj")
         third = bcx.ne[0] // 3
@@ -263,7 +251,7 @@ class GraniteHybrid(Recurrent):
     def layer(self, x: Tensor, il: int) -> Tensor:
         scaled = bool(self.m.key("residual_scale"))
         normed = self.normed(x, il, "attn_norm")
-        cur = self.mamba2(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur = self.mamba2(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
         ffn_in = self.add(self.scale(cur) if scaled else cur, x)
         cur = self.feed(self.normed(ffn_in, il, "ffn_norm"), il)
@@ -275,7 +263,7 @@ class Jamba(Recurrent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.normed(x, il, "attn_norm")
-        cur = self.mamba1(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur = self.mamba1(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
         ffn_in = self.add(x, cur)
         return self.add(ffn_in, self.feed(self.normed(ffn_in, il, "ffn_norm"), il))
@@ -284,21 +272,15 @@ class Jamba(Recurrent):
 class NemotronH(Recurrent):
     """Each layer is one of Mamba 2, attention or feed-forward."""
 
-    def is_recurrent(self, il: int) -> bool:
-        return self.m.n_head_kv(il) == 0 and not self.width(il)
-
     def kind(self, il: int) -> tuple[object, ...] | None:
         base = super().kind(il)
-        return None if base is None else (*base, self.width(il))
-
-    def width(self, il: int) -> int:
-        return int(self.m.per_layer("feed_forward_length", 0)[il] or 0)
+        return None if base is None else (*base, self.m.d_ff(il))
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.normed(x, il, "attn_norm")
-        if self.is_recurrent(il):
+        if self.m.recurrent(il):
             cur = self.mamba2(normed, il)
-        elif not self.width(il):
+        elif not self.m.d_ff(il):
             cur = self.attention(normed, il)
         else:
             cur = self.feed(normed, il)
@@ -327,7 +309,7 @@ class Lfm2(Recurrent):
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.normed(x, il, "attn_norm")
-        cur = self.shortconv(normed, il) if self.is_recurrent(il) else self.attention(normed, il)
+        cur = self.shortconv(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
         cur = self.add(x, cur)
         return self.add(cur, self.feed(self.normed(cur, il, "ffn_norm"), il))

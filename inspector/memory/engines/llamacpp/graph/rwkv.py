@@ -21,7 +21,7 @@ class Rwkv(Recurrent):
         if o.get("embed_norm", True):
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer", 0)
         self.inputs()
-        self.head_dim = int(m.key("wkv.head_size"))
+        self.head_dim = m.count("wkv.head_size")
         self.output_ids()
         self.first_v: Tensor | None = None
         for il in self.layer_ids:
@@ -30,7 +30,7 @@ class Rwkv(Recurrent):
         self.logits(self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind))
 
     def kind(self, il: int) -> tuple[object, ...] | None:
-        every = int(self.m.key("rescale_every_n_layers", 0))
+        every = self.m.count("rescale_every_n_layers", 0)
         base = super().kind(il)
         return None if base is None else (*base, il == 0, bool(every) and (il + 1) % every == 0)
 
@@ -61,7 +61,7 @@ class Rwkv(Recurrent):
         ffn_in, ffn, prev = (self.reshape(t, e, tokens) for t in (ffn_in, ffn, prev))
         ffn_in, ffn, prev = self.rows_out(il, ffn_in, ffn, prev)
         out = self.add(self.channel_mix(ffn, prev, il), ffn_in)
-        every = int(self.m.key("rescale_every_n_layers", 0))
+        every = self.m.count("rescale_every_n_layers", 0)
         return self.scale(out) if every and (il + 1) % every == 0 else out
 
     def store_shift(self, t: Tensor, state: Tensor) -> None:

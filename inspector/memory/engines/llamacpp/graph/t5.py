@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, I32, Tensor
 
 TYPE_CHECKING = False
@@ -46,7 +47,7 @@ class T5(Decoder):
     def times(self, x: Tensor, il: int, name: str) -> Tensor:
         w = self.at(il, name)
         if w is None:
-            raise LookupError(name)
+            raise GraphUnknown(name)
         return self.mm(w, x)
 
     def heads(self, x: Tensor, il: int, name: str, *, kv: bool) -> Tensor:
@@ -58,7 +59,7 @@ class T5(Decoder):
     def relative(self, buckets: Tensor, il: int) -> Tensor:
         table = self.at(il, "attn_rel_b") or self.at(0, "attn_rel_b")
         if table is None:
-            raise LookupError("attn_rel_b")
+            raise GraphUnknown("attn_rel_b")
         rows = self.get_rows(table, self.reshape(buckets, buckets.ne[0] * buckets.ne[1]))
         rows = self.reshape(rows, rows.ne[0], buckets.ne[0], buckets.ne[1])
         return self.cont(self.permute(rows, 2, 0, 1, 3))
@@ -73,7 +74,7 @@ class T5Decoder(T5):
     """Attention over its own cache, then over the encoder's states."""
 
     def count(self) -> int:
-        return int(self.m.key("decoder_block_count", self.m.n_layer))
+        return self.m.count("decoder_block_count", self.m.n_layer)
 
     def prepare(self) -> None:
         m, r = self.m, self.r

@@ -106,11 +106,11 @@ class Cohere2Moe(Decoder):
     """Parallel attention and experts; leading dense layers always rotate."""
 
     def build(self, o: Mapping[str, Any]) -> None:
-        rms = float(self.m.key("attention.layer_norm_rms_epsilon", 0.0))
+        rms = self.m.number("attention.layer_norm_rms_epsilon", 0.0)
         super().build({**o, "norm": "rms" if rms else "layer"})
 
     def rotates(self, il: int) -> bool:
-        return self.m.swa[il] or il < int(self.m.key("leading_dense_block_count", 0))
+        return self.m.swa[il] or il < self.m.count("leading_dense_block_count", 0)
 
     def feed(self, x: Tensor, il: int) -> Tensor:
         if self.m.weight(il, "ffn_gate_inp.weight") is None:
@@ -211,7 +211,7 @@ class GroveMoe(Decoder):
         m = self.m
         logits = self.lin(x, il, "ffn_gate_inp")
         out = self.moe(x, il, logits=logits)
-        chunks = m.n_expert // int(m.key("experts_per_group", 1) or 1)
+        chunks = m.n_expert // (m.count("experts_per_group", 1) or 1)
         more = self.moe(
             out, il, logits=logits, n_expert=chunks, n_used=min(chunks, m.n_expert_used(il)), suffix="_chexps"
         )
