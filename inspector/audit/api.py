@@ -12,6 +12,6 @@ if TYPE_CHECKING:
 def audit(target: str, *, ignore: Collection[str] = (), deep: bool = False, hashes: bool = False) -> AuditReport:
     """Every finding on a model file or folder, and the verdict. Raises SourceError when there is nothing to look at."""
     from inspector.audit.runner import run
-    from inspector.audit.subject import gather
+    from inspector.audit.subject.local import gather
 
     return run(gather(target), ignore=ignore, deep=deep, hashes=hashes)
