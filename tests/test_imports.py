@@ -72,3 +72,37 @@ def test_imports_for_types_alone_count():
         "inspector.audit.api",
         "inspector.errors",
     }
+
+
+# Its modules still lend each other private names.
+LENDING = "inspector.memory"
+
+
+def borrowed(tree):
+    """Private names of other modules that a module uses: `from inspector.x import _y`, or `x._y` of a module `x`."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "inspector":
+            for alias in node.names:
+                if f"{node.module}.{alias.name}" in MODULES:
+                    names.add(alias.asname or alias.name)
+                elif alias.name.startswith("_") and not alias.name.startswith("__"):
+                    yield f"{node.module}.{alias.name}"
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in names):
+            continue
+        if node.attr.startswith("_") and not node.attr.startswith("__"):
+            yield f"{node.value.id}.{node.attr}"
+
+
+def test_no_module_uses_private_names_of_another():
+    found = {name: list(borrowed(tree)) for name, tree in MODULES.items() if not name.startswith(LENDING)}
+    assert {name: names for name, names in found.items() if names} == {}
+
+
+def test_borrowed_names_are_seen():
+    tree = ast.parse(
+        "from inspector.cli.memory import _x, y\nfrom inspector.audit import registry as r\nfrom inspector.formats"
+        " import _cursor\nprint(r._RULES, r.rules, _cursor.Cursor)\n"
+    )
+    assert list(borrowed(tree)) == ["inspector.cli.memory._x", "r._RULES"]

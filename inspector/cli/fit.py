@@ -7,13 +7,13 @@ import os
 import click
 
 from inspector.cli import outcome
-from inspector.cli.memory import _ENGINE_OPTIONS, _own_options
+from inspector.cli.memory import ENGINE_OPTIONS, own_options
 from inspector.cli.options import (
     COUNT,
     SIZE,
     Parsed,
-    _floats,
     build_workload,
+    floats,
     json_option,
     open_target,
     target_argument,
@@ -42,7 +42,7 @@ _OPTIONS: Final = (
     (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)), "Exactly so many layers on GPUs."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
      "Experts of exactly so many layers on the host."),
-    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)), "Shares of the layers a GPU."),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", floats)), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
@@ -57,7 +57,7 @@ _LEFT_OUT: Final = ("--server", "--quant")  # the first is always so here, the s
 
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for flag, arguments, engines, _, help_ in reversed(_ENGINE_OPTIONS):
+    for flag, arguments, engines, _, help_ in reversed(ENGINE_OPTIONS):
         if flag not in _LEFT_OUT:
             function = click.option(flag, help=f"{help_} ({engines.replace(' ', ', ')})", **arguments)(function)
     function = click.option(
@@ -152,7 +152,7 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     gpus = tuple(g for name in params.pop("gpus") for g in parse_gpu(name))
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
-    arguments, extra = _own_options(engine, params | {"server": False, "quant": None})
+    arguments, extra = own_options(engine, params | {"server": False, "quant": None})
     workload = build_workload(params)
     options = {**(workload.options or {}), **extra}
     if engine == "llama.cpp" and not options.pop("outputs_asked", None):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # option, click's arguments, the engines it belongs to, where it goes (an argument of the engine's, or the workload's
 # options), help
-_ENGINE_OPTIONS: Final[tuple[tuple[str, dict[str, Any], str, str, str], ...]] = (
+ENGINE_OPTIONS: Final[tuple[tuple[str, dict[str, Any], str, str, str], ...]] = (
     ("--kv-form", dict(type=click.Choice(["layers", "gqa", "heads", "hidden"])), "textbook", "argument",
      "Form of the KV formula."),
     ("--constant-factor", dict(type=SIZE), "textbook", "argument", "Simplified activations: bytes a token."),
@@ -67,15 +67,15 @@ def engine_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Options that belong to one engine, and what is loaded beside the model."""
     for flag, arguments, help_ in reversed(_ADDONS):
         function = click.option(flag, help=help_, **arguments)(function)
-    for flag, arguments, engines, _, help_ in reversed(_ENGINE_OPTIONS):
+    for flag, arguments, engines, _, help_ in reversed(ENGINE_OPTIONS):
         function = click.option(flag, help=f"{help_} ({engines.replace(' ', ', ')})", **arguments)(function)
     return function
 
 
-def _own_options(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def own_options(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """The chosen engine's arguments and workload options; one that belongs to another engine is a usage error."""
     chosen: dict[str, dict[str, Any]] = {"argument": {}, "option": {}}
-    for flag, _, engines, place, _ in _ENGINE_OPTIONS:
+    for flag, _, engines, place, _ in ENGINE_OPTIONS:
         name = flag.lstrip("-").replace("-", "_")
         value = params.pop(name)
         if value in (None, False):
@@ -172,7 +172,7 @@ def _several(several: SeveralModels, target: str, *, engine: str | None, as_json
     name = engine_name(engine) if engine else default_engine("gguf")
     gpus = params["gpus"]
     workload, placement = build_workload(params), build_placement(params)
-    arguments, extra = _own_options(name, params)
+    arguments, extra = own_options(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})
     ask = memory_question(workload, placement, gpus, engine=name, arguments=arguments)
@@ -218,7 +218,7 @@ def memory(
     facts = read_facts(checkpoint)
     name = engine_name(engine) if engine else default_engine(checkpoint.format)
     workload, placement = build_workload(params), build_placement(params)
-    arguments, extra = _own_options(name, params)
+    arguments, extra = own_options(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})
     draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None

@@ -50,7 +50,7 @@ def _switch(text: str) -> bool | None:
         raise InspectorError(f"{text!r} is not on, off or auto") from None
 
 
-def _floats(text: str) -> tuple[float, ...]:
+def floats(text: str) -> tuple[float, ...]:
     try:
         parts = tuple(float(p) for p in text.replace("/", ",").split(","))
     except ValueError:
@@ -126,7 +126,7 @@ _PLACEMENT = (
      "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
     (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)),
      "Layers on the GPU; default: all of them."),
-    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", floats)),
      "Shares of the layers a GPU."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0), default=0),
      "Experts of the first N layers stay on the host."),
