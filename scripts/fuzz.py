@@ -27,7 +27,7 @@ sys.path[:0] = [ROOT, os.path.join(ROOT, "tests")]
 import audit_builder as make  # noqa: E402 - after the path is set
 
 from inspector.audit.runner import run  # noqa: E402
-from inspector.audit.subject import gather  # noqa: E402
+from inspector.audit.subject.local import gather  # noqa: E402
 from inspector.errors import FormatError, SourceError  # noqa: E402
 from inspector.formats import read  # noqa: E402
 from inspector.sources.memory import MemorySource  # noqa: E402

@@ -100,7 +100,7 @@ def run_one(argv: list[str], *, seconds: float = CPU_SECONDS) -> tuple[int, str,
 def _audit(target: str) -> int:
     """The rules without the net under them, so that one that breaks shows where."""
     from inspector.audit.runner import run
-    from inspector.audit.subject import gather
+    from inspector.audit.subject.local import gather
 
     run(gather(target), guard=False)
     return 0

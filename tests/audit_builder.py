@@ -10,7 +10,7 @@ from pathlib import Path
 from gguf_builder import F32, I32, STR, U16, U32, Arr, Tensor, build
 
 from inspector.audit.runner import run
-from inspector.audit.subject import gather
+from inspector.audit.subject.local import gather
 
 BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1, "F64": 8, "BOOL": 1}
 

@@ -16,6 +16,6 @@ def audit(target: str, *, ignore: Collection[str] = (), deep: bool = False, hash
     "pass", "warn" or "fail". Raises SourceError when there is nothing to look at.
     """
     from inspector.audit.runner import run
-    from inspector.audit.subject import gather
+    from inspector.audit.subject.local import gather
 
     return run(gather(target), ignore=ignore, deep=deep, hashes=hashes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any, Final
 
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
 
 SEVERITIES: Final = ("info", "warning", "error")
 
@@ -60,18 +60,6 @@ class Rule(Record):
 
 
 _RULES: dict[str, Rule] = {}
-_MODULES: Final = (
-    "files",
-    "gguf",
-    "gguf_meaning",
-    "safetensors",
-    "text",
-    "folders",
-    "configs",
-    "code",
-    "hashes",
-    "values",
-)
 
 
 def rule(
@@ -89,13 +77,13 @@ def rule(
 
 
 def rules() -> dict[str, Rule]:
-    """All rules by code, in order of code."""
+    """All rules by code, in order of code: those of every module in `rules/`."""
     from importlib import import_module
-    from importlib.util import find_spec
+    from pkgutil import iter_modules
 
-    for module in _MODULES:
-        if find_spec(f"inspector.audit.{module}") is not None:
-            import_module(f"inspector.audit.{module}")
+    room = import_module("inspector.audit.rules")
+    for module in iter_modules(room.__path__):
+        import_module(f"inspector.audit.rules.{module.name}")
     return dict(sorted(_RULES.items()))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.audit.registry import Finding, Hit, rank, rules
-from inspector.audit.subject import paused_gc
+from inspector.audit.subject.records import paused_gc
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from inspector.audit.registry import Rule
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
 
 MOST_OF_ONE_KIND: Final = 20
 # No rule may bring the run down by looking too long: a generator that yields this much is cut and counted.

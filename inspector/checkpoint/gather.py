@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from inspector.checkpoint import Checkpoint, Companion
+from inspector.checkpoint.documents import MAX_DOCUMENT, is_document, parse_document
 from inspector.checkpoint.listing import defect_of
-from inspector.errors import FormatError, InspectorError
+from inspector.checkpoint.records import Checkpoint, Companion
+from inspector.errors import FormatError, InspectorError, SourceError
 from inspector.formats import read
 from inspector.formats.modelfile import Defect
 from inspector.sources.local import LocalSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any, Final, TypeVar
 
     from inspector.checkpoint.listing import Entry, Listing
@@ -46,8 +47,6 @@ class Gathering:
 
     def load(self, listing: Listing, quant: str | None = None) -> None:  # noqa: ARG002 - on disk, all are read
         """Read the documents of a folder that its model may need. Raises SourceError."""
-        from inspector.checkpoint.documents import read_documents
-
         read_documents(listing, self)
 
     def open(self, entry: Entry) -> Source:
@@ -103,6 +102,31 @@ class Gathering:
             sha256=sha256 or None,
             defects=tuple(self.defects),
         )
+
+
+def read_documents(listing: Listing, gathering: Gathering, names: Collection[str] | None = None) -> None:
+    """Add the known documents of a folder (of these `names`) to `gathering`, and what is wrong with them."""
+    wanted = [e for e in listing.entries.values() if is_document(e.name) and (names is None or e.name in names)]
+
+    def parse(entry: Entry) -> Any:
+        if entry.problem:
+            return defect_of(entry)
+        try:
+            return parse_document(gathering.read(entry, most=MAX_DOCUMENT))
+        except InspectorError as error:
+            if isinstance(error, SourceError) and not entry.path:
+                raise  # what a network lacks today is no defect of the model's
+            return Defect("document-unreadable", str(error), getattr(error, "offset", None), entry.name)
+
+    found = dict(zip([e.name for e in wanted], gathering.each(parse, wanted), strict=True))
+    defects = [value for value in found.values() if isinstance(value, Defect)]
+    documents = {name: value for name, value in found.items() if not isinstance(value, Defect)}
+    if not isinstance(documents.get("config.json", {}), dict):
+        defects.append(Defect("document-unreadable", "not a JSON object", None, "config.json"))
+        del documents["config.json"]
+    gathering.documents |= documents
+    gathering.defects += defects
+    gathering.notes += [f"{d.where}: {d.what}" for d in defects]
 
 
 def named(error: FormatError, name: str) -> FormatError:

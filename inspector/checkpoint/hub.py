@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import threading
 
-from inspector.checkpoint import Checkpoint, _open_path, split_name
 from inspector.checkpoint.documents import INDEX_SUFFIX
 from inspector.checkpoint.folder import open_config, open_joined, open_listing
-from inspector.checkpoint.gather import Gathering, check_document_size, open_entries
+from inspector.checkpoint.gather import Gathering, check_document_size, open_entries, read_documents
 from inspector.checkpoint.listing import Entry, Listing, folders_of
+from inspector.checkpoint.local import open_path
 from inspector.checkpoint.names import basename, quant_label, role_of
+from inspector.checkpoint.records import Checkpoint, split_name
 from inspector.errors import AccessDenied, InspectorError, NotAModelFile, NotFound, Offline, SourceError
 from inspector.formats.modelfile import ModelFile
 from inspector.sources.parallel import in_order
@@ -98,8 +99,6 @@ class RemoteGathering(Gathering):
         return found if found.name == entry.name else found.replace(name=entry.name)
 
     def load(self, listing: Listing, quant: str | None = None) -> None:
-        from inspector.checkpoint.documents import read_documents
-
         read_documents(listing, self, needed_documents(listing, quant))
 
     def open(self, entry: Entry) -> Source:
@@ -195,7 +194,7 @@ def _cached(target: Target, cache_folder: str, *, strict: bool) -> Checkpoint | 
     if path is None or not os.path.lexists(path):
         return NotFound(f"{target.text}: not on this machine")
     try:
-        return _open_path(path, target=target.text, quant=target.quant, strict=strict)
+        return open_path(path, target=target.text, quant=target.quant, strict=strict)
     except (NotFound, NotAModelFile) as error:  # other files of the repository were downloaded
         return error
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 
-from inspector.checkpoint import SeveralModels, split_name
 from inspector.checkpoint.gather import open_entries
 from inspector.checkpoint.names import matches_tag, quant_label
+from inspector.checkpoint.records import SeveralModels, split_name
 from inspector.checkpoint.shards import missing_parts
 from inspector.errors import InspectorError, NotFound
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from inspector.checkpoint import Checkpoint
     from inspector.checkpoint.gather import Gathering
     from inspector.checkpoint.listing import Entry
+    from inspector.checkpoint.records import Checkpoint
 
 
 class Model(Record):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import os
 
-from inspector.checkpoint import SeveralModels, split_name
 from inspector.checkpoint.documents import INDEX_SUFFIX
 from inspector.checkpoint.gather import open_entries
 from inspector.checkpoint.names import quant_label
+from inspector.checkpoint.records import SeveralModels, split_name
 from inspector.formats.modelfile import Defect
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from inspector.checkpoint import Checkpoint
     from inspector.checkpoint.gather import Gathering
     from inspector.checkpoint.listing import Entry, Listing
+    from inspector.checkpoint.records import Checkpoint
 
 
 def unsafe_path(name: str) -> str | None:

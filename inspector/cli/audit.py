@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inspector.audit.runner import AuditReport
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
 
 
 def _progress() -> Callable[[str], None] | None:
@@ -37,7 +37,7 @@ def _progress() -> Callable[[str], None] | None:
 
 def _gather(text: str, *, values: bool) -> Subject:
     """What to audit, on this machine, in the Hub's cache, or on the Hub. `values`: more than headers will be read."""
-    from inspector.audit.subject import gather
+    from inspector.audit.subject.local import gather
     from inspector.checkpoint import read_target
 
     target = read_target(text)
@@ -53,7 +53,7 @@ def _gather(text: str, *, values: bool) -> Subject:
         return gather(path)
     if values:
         raise InspectorError(f"{text}: --deep and --hash read whole files", hint=f"hf download {target.repo}")
-    from inspector.audit.remote import audit_subject
+    from inspector.audit.subject.remote import audit_subject
     from inspector.cli.progress import progress_line
     from inspector.sources.http import Client
 

@@ -6,7 +6,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
 from inspector.errors import FactsError
-from inspector.facts import ModelFacts
+from inspector.facts.records import ModelFacts
 from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
 
 TYPE_CHECKING = False

@@ -7,7 +7,7 @@ from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import experts
 from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
 from inspector.errors import FactsError
-from inspector.facts import ModelFacts
+from inspector.facts.records import ModelFacts
 from inspector.layers import KVCache, LatentCache, Layer
 from inspector.quantization.packed import logical_tensors
 from inspector.quantization.packed_config import quantization_config, scheme_label

@@ -8,8 +8,8 @@ from inspector.dtypes import REMOVED_GGML_TYPES, unknown_ggml_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspector.formats._gguf_raw import RawTensor
     from inspector.formats._gguf_values import Values
-    from inspector.formats.gguf import _Raw
     from inspector.formats.modelfile import TensorInfo
 
 I64_MAX, U64_MAX = (1 << 63) - 1, (1 << 64) - 1
@@ -25,7 +25,7 @@ def _too_many_elements(shape: tuple[int, ...]) -> bool:
     return False
 
 
-def check_shape(values: Values, raw: _Raw) -> bool:
+def check_shape(values: Values, raw: RawTensor) -> bool:
     """Note why gguf.cpp would refuse a tensor's shape or type; True when it would not."""
     at, name, shape, dtype = raw.record, raw.name, raw.shape, raw.dtype
     ok = len(shape) <= 4  # noted when it was read
@@ -52,7 +52,7 @@ def _words(shape: tuple[int, ...]) -> str:
 
 
 def check_layout(
-    values: Values, raws: list[_Raw], tensors: tuple[TensorInfo, ...], *, start: int, alignment: int
+    values: Values, raws: list[RawTensor], tensors: tuple[TensorInfo, ...], *, start: int, alignment: int
 ) -> tuple[TensorInfo, ...]:
     """Note what is wrong with the places of tensors, and give unknown types the bytes up to the next tensor."""
     ordered = sorted(range(len(raws)), key=lambda i: (raws[i].offset, raws[i].nbytes or 0))
@@ -64,7 +64,7 @@ def check_layout(
 
 
 def _sizes_from_offsets(
-    raws: list[_Raw], tensors: tuple[TensorInfo, ...], ordered: list[int]
+    raws: list[RawTensor], tensors: tuple[TensorInfo, ...], ordered: list[int]
 ) -> tuple[TensorInfo, ...]:
     """A type that is not known still has a size where another tensor follows: the bytes between, padding included."""
     if all(raw.nbytes is not None for raw in raws):
@@ -77,7 +77,7 @@ def _sizes_from_offsets(
     return tuple(sized)
 
 
-def _check_padded(values: Values, raws: list[_Raw], alignment: int) -> None:
+def _check_padded(values: Values, raws: list[RawTensor], alignment: int) -> None:
     """The padded sizes must add up within 64 bits: a size near 2^64 once wrapped to 0 and passed every check."""
     total = 0
     for raw in raws:
@@ -87,7 +87,7 @@ def _check_padded(values: Values, raws: list[_Raw], alignment: int) -> None:
             return
 
 
-def _check_offsets(values: Values, raws: list[_Raw], ordered: list[int], alignment: int) -> None:
+def _check_offsets(values: Values, raws: list[RawTensor], ordered: list[int], alignment: int) -> None:
     """Each tensor must start where the one before ends, padded."""
     faults = False
     end, previous = 0, ""  # None: the one before has no known size
@@ -119,7 +119,7 @@ def _fault(offset: int, end: int, padded_end: int, alignment: int, *, known: boo
     return None
 
 
-def _check_order(values: Values, raws: list[_Raw], ordered: list[int]) -> None:
+def _check_order(values: Values, raws: list[RawTensor], ordered: list[int]) -> None:
     for rank, i in enumerate(ordered):
         # empty tensors share an offset with whatever follows: not a matter of order
         if raws[i].offset != raws[rank].offset:

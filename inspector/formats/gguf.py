@@ -10,9 +10,9 @@ from __future__ import annotations
 import struct
 from types import MappingProxyType
 
-from inspector.dtypes import GGML_DTYPES
 from inspector.errors import NotAModelFile
 from inspector.formats._cursor import Cursor, Stop
+from inspector.formats._gguf_raw import RawTensor
 from inspector.formats._gguf_values import SCALAR_NAMES, Values
 from inspector.formats._strings import check_length
 from inspector.formats.modelfile import ModelFile, TensorInfo
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from inspector.dtypes import Dtype
     from inspector.formats.modelfile import LongArray
     from inspector.sources import Source
 
@@ -51,21 +50,6 @@ class _Header:
         self.version = 0
         self.alignment = DEFAULT_ALIGNMENT
         self.end = 0
-
-
-class _Raw:
-    """A tensor record before the data section's place is known."""
-
-    __slots__ = ("dtype", "name", "nbytes", "offset", "record", "shape", "type_id")
-
-    def __init__(self, name: str, shape: tuple[int, ...], type_id: int, offset: int, record: int) -> None:
-        self.name = name
-        self.shape = shape
-        self.type_id = type_id
-        self.offset = offset
-        self.record = record
-        self.dtype: Dtype | None = GGML_DTYPES.get(type_id)
-        self.nbytes: int | None = None
 
 
 def _read_version(cursor: Cursor) -> int:
@@ -113,7 +97,7 @@ def _read_header(header: _Header) -> None:
     header.end = cursor.offset
     header.alignment = _alignment(header, n_tensors)
     _check_count(cursor, n_tensors, "tensors", most=MAX_TENSORS, smallest=MIN_TENSOR, at=8)
-    raws: list[_Raw] = []
+    raws: list[RawTensor] = []
     try:
         _read_tensors(values, n_tensors, raws)
     finally:
@@ -158,7 +142,7 @@ def _alignment(header: _Header, n_tensors: int) -> int:
     return DEFAULT_ALIGNMENT
 
 
-def _read_tensors(values: Values, n: int, raws: list[_Raw]) -> None:
+def _read_tensors(values: Values, n: int, raws: list[RawTensor]) -> None:
     """The tensor records, appended to `raws` one by one."""
     cursor = values.cursor
     order = cursor.order
@@ -178,7 +162,7 @@ def _read_tensors(values: Values, n: int, raws: list[_Raw]) -> None:
             tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name)
         )
         dims.reverse()
-        raw = _Raw(name, tuple(dims), type_id, offset, record)
+        raw = RawTensor(name, tuple(dims), type_id, offset, record)
         raw.nbytes = _nbytes(values, raw)
         raws.append(raw)
 
@@ -212,7 +196,7 @@ def _long_tail(values: Values, n_dims: int, name: str) -> struct.Struct:
     return struct.Struct(f"{cursor.order}{n_dims}qiQ")
 
 
-def _nbytes(values: Values, raw: _Raw) -> int | None:
+def _nbytes(values: Values, raw: RawTensor) -> int | None:
     """Bytes of a tensor, or None with a defect noted where gguf.cpp would refuse its shape or type."""
     dtype, n, dim = raw.dtype, 1, 1
     for dim in raw.shape:
@@ -230,7 +214,7 @@ def _nbytes(values: Values, raw: _Raw) -> int | None:
     return nbytes
 
 
-def _place(header: _Header, raws: list[_Raw], *, complete: bool) -> tuple[TensorInfo, ...]:
+def _place(header: _Header, raws: list[RawTensor], *, complete: bool) -> tuple[TensorInfo, ...]:
     """Tensors at their place in the file; gguf.cpp wants each exactly behind the one before, padded."""
     start, alignment, running, exact = header.end, header.alignment, 0, True
     tensors = []

@@ -13,7 +13,7 @@ from audit_builder import gguf_bytes, llama_folder, sharded, st_bytes, write
 from gguf_builder import STR, Arr, Tensor, build
 
 from inspector.audit.runner import run
-from inspector.audit.subject import gather
+from inspector.audit.subject.local import gather
 
 GOOD = st_bytes({"a": ("F32", (2, 2))})
 HOSTILE = "x\x1b[31m\u202eevil\u2066\x07\u200b"

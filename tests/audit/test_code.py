@@ -17,8 +17,8 @@ import zlib
 import pytest
 
 from inspector.audit.api import audit
-from inspector.audit.pickle_names import weigh
-from inspector.audit.pickles import Global, scan_pickle
+from inspector.audit.readers.pickle_names import weigh
+from inspector.audit.readers.pickles import Global, scan_pickle
 
 
 def findings(path, *codes):
@@ -103,7 +103,7 @@ def test_honest_pickles_are_a_warning_and_no_more(tmp_path, protocol):
 def test_every_opcode_of_python_is_known():
     import pickletools
 
-    from inspector.audit.pickles import _STEPS
+    from inspector.audit.readers.pickles import _STEPS
 
     assert {ord(op.code) for op in pickletools.opcodes} - {ord(".")} == set(_STEPS)
 
@@ -137,7 +137,7 @@ def zipped(members, *, method=zipfile.ZIP_STORED):
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as z:
         for name, raw in members.items():
-            z.writestr(name, raw)
+            z.writestr(zipfile.ZipInfo(name), raw, method)  # without the time: test ids are made of the bytes
     return out.getvalue()
 
 
@@ -186,7 +186,7 @@ EVIL_PKL = EVIL["protocol 2 REDUCE"]
         ("model.pt", zipped({"archive/data.pkl": TORCH, "archive/old": EVIL["protocol 0 GLOBAL"]}), set()),
         ("model.pt", encrypted(checkpoint(EVIL_PKL)), set()),
         ("model.pt", broken_zip(checkpoint(EVIL_PKL)), {("CD004", "error")}),
-        ("model.pkl.gz", gzip.compress(EVIL_PKL), set()),
+        ("model.pkl.gz", gzip.compress(EVIL_PKL, mtime=0), set()),
         ("model.joblib", zlib.compress(EVIL_PKL), set()),
         ("model.joblib", bz2.compress(EVIL_PKL), set()),
         ("model.joblib", lzma.compress(EVIL_PKL), set()),
@@ -194,6 +194,24 @@ EVIL_PKL = EVIL["protocol 2 REDUCE"]
         ("weights.xyz", EVIL_PKL, set()),
         ("sub/folder/model.bin", EVIL_PKL, set()),
         ("model.pt", b"\x80\x02" + b"(" * 10 + b"1" * 10 + EVIL_PKL[2:], set()),
+    ],
+    # of their own: archives carry the time, and parallel workers must collect the same names
+    ids=[
+        "zip",
+        "deflated-zip",
+        "second-pickle",
+        "hidden-name",
+        "protocol-0",
+        "encrypted",
+        "broken-zip",
+        "gzip",
+        "zlib",
+        "bz2",
+        "lzma",
+        "no-suffix",
+        "odd-suffix",
+        "sub-folder",
+        "marks",
     ],
 )
 def test_code_is_found_wherever_it_hides(tmp_path, file, raw, more):
@@ -288,7 +306,7 @@ BOMBS = {
     "zip of instructions": lambda: deflated(b"\x80\x02" + b"N0" * 10_000_000),
     "zip of one string": lambda: deflated(b"\x80\x02X\xff\xff\xff\x05" + b"a" * 0x05FFFFFF + b"."),
     "many members": lambda: zipped({f"a/{i}.pkl": b"\x80\x02N." for i in range(5_000)}),
-    "gzip of zeros": lambda: gzip.compress(b"\x80\x02X\xff\xff\xff\x05" + b"\0" * (100 << 20)),
+    "gzip of zeros": lambda: gzip.compress(b"\x80\x02X\xff\xff\xff\x05" + b"\0" * (100 << 20), mtime=0),
 }
 
 

@@ -168,13 +168,13 @@ def test_a_file_that_cannot_be_read_is_found(tmp_path, monkeypatch):
 
 
 def test_more_entries_than_are_looked_at_are_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("inspector.audit.subject.MAX_ENTRIES", 5)
+    monkeypatch.setattr("inspector.audit.subject.local.MAX_ENTRIES", 5)
     write(tmp_path, {f"{i}.txt": b"" for i in range(9)} | {"model.safetensors": ST})
     assert "FL012" in codes(tmp_path)
 
 
 def test_headers_beyond_what_is_held_are_not_vouched_for(tmp_path, monkeypatch):
-    monkeypatch.setattr("inspector.audit.subject.MAX_HEADERS", 100)
+    monkeypatch.setattr("inspector.audit.subject.local.MAX_HEADERS", 100)
     write(tmp_path, {f"{i}.safetensors": ST for i in range(5)})
     report = audit(tmp_path)
     assert {f.code for f in report.findings} == {"FL013"}

@@ -8,8 +8,8 @@ import pytest
 from audit_builder import KEYS, audit, codes, gguf_bytes, gguf_tensors, write
 from gguf_builder import BOOL, STR, U8, U32, U64, Arr, Str, Tensor, build
 
-from inspector.audit import gguf
 from inspector.audit.registry import rules
+from inspector.audit.rules import gguf
 from inspector.formats._gguf_defects import GGUF_DEFECTS
 
 T = Tensor

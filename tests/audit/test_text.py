@@ -10,7 +10,7 @@ from gguf_builder import ARR, STR, U32, Arr, Tensor, build
 from template_samples import BOMBS, CHATML, HONEST, HOSTILE
 
 from inspector.audit.api import audit
-from inspector.audit.hidden import hidden_in
+from inspector.audit.readers.hidden import hidden_in
 
 SPECIAL = ["<|im_start|>", "<|im_end|>", "<s>", "</s>"]
 

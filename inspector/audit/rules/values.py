@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, Final
 
-    from inspector.audit.subject import AuditedFile, Subject
+    from inspector.audit.subject.records import AuditedFile, Subject
     from inspector.dtypes import Dtype
     from inspector.formats.modelfile import TensorInfo
     from inspector.sources import Source

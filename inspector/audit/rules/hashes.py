@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
     from inspector.sources import Source
 
 CHUNK: Final = 4 << 20

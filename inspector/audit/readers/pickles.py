@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 
+from inspector.audit.readers.pickle_stream import EndOfStream, Reader
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-WINDOW: Final = 1 << 16
 MAX_OPS: Final = 500_000  # PyTorch writes 32 a tensor
 MAX_TEXT: Final = 1024
 MAX_STACK: Final = 200_000
@@ -47,62 +47,6 @@ class Scan(Record):
     end: int
     n_ops: int
     proto: int
-
-
-class Reader:
-    """Bytes in order, from `read_at(offset, length)`, a window at a time; payloads are stepped over."""
-
-    def __init__(self, read_at: Callable[[int, int], bytes], size: int) -> None:
-        self.read_at = read_at
-        self.size = size
-        self.start = 0
-        self.pos = 0
-        self.buf = b""
-
-    @property
-    def offset(self) -> int:
-        return self.start + self.pos
-
-    def fill(self, n: int) -> bool:
-        """Whether `n` bytes stand at the current place."""
-        if self.pos + n <= len(self.buf):
-            return True
-        self.start += self.pos
-        self.pos = 0
-        self.buf = self.read_at(self.start, max(n, WINDOW)) if self.start < self.size else b""
-        return n <= len(self.buf)
-
-    def take(self, n: int) -> bytes:
-        if not self.fill(n):
-            raise _End
-        out = self.buf[self.pos : self.pos + n]
-        self.pos += n
-        return out
-
-    def skip(self, n: int) -> None:
-        if self.offset + n > self.size:
-            raise _End
-        self.pos += n
-        if self.pos > len(self.buf):
-            self.start += self.pos
-            self.pos = 0
-            self.buf = b""
-
-    def line(self) -> bytes:
-        """Up to the next line feed; one beyond 64 KiB is no argument of anything."""
-        end = self.buf.find(b"\n", self.pos)
-        if end < 0:
-            self.fill(min(1 << 16, max(self.size - self.offset, 1)))
-            end = self.buf.find(b"\n", self.pos, self.pos + (1 << 16))
-            if end < 0:
-                raise _End
-        out = self.buf[self.pos : end]
-        self.pos = end + 1
-        return out
-
-
-class _End(Exception):
-    """The stream ended within an instruction."""
 
 
 class _Broken(Exception):
@@ -191,7 +135,7 @@ class Machine:
                 self.found[key] = self.found[key].replace(called=True)
 
     def run(self) -> None:
-        """One pickle up to its STOP. Raises _End and _Broken."""
+        """One pickle up to its STOP. Raises EndOfStream and _Broken."""
         self.reset()
         reader, steps = self.reader, _STEPS
         while True:
@@ -200,7 +144,7 @@ class Machine:
             self.left -= 1
             self.n_ops += 1
             if not reader.fill(1):
-                raise _End
+                raise EndOfStream
             op = reader.buf[reader.pos]
             reader.pos += 1
             if op == _STOP:
@@ -347,7 +291,7 @@ def _protocol(m: Machine, _: int) -> None:
 def _frame(m: Machine, _: int) -> None:
     n = struct.unpack("<Q", m.reader.take(8))[0]
     if m.reader.offset + n > m.reader.size:
-        raise _End
+        raise EndOfStream
 
 
 _STEPS: Final[dict[int, Callable[[Machine, int], None]]] = {
@@ -405,7 +349,7 @@ def scan_pickle(read_at: Callable[[int, int], bytes], size: int, *, budget: int 
         before = dict(machine.found)
         try:
             machine.run()
-        except (_End, _Broken) as error:
+        except (EndOfStream, _Broken) as error:
             words = str(error) if isinstance(error, _Broken) else "it breaks off within the pickle"
             needed = 5 if machine.magic else 1
             cut = machine.left <= 0 or len(machine.found) > MAX_GLOBALS

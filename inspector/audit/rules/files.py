@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from inspector.audit.registry import Hit, rule
-from inspector.audit.subject import PARTIAL_SUFFIXES, PICKLE_SUFFIXES, is_weight_name
+from inspector.audit.subject.records import PARTIAL_SUFFIXES, PICKLE_SUFFIXES, is_weight_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.audit.subject import AuditedFile, Subject
+    from inspector.audit.subject.records import AuditedFile, Subject
 
 AGAIN = "download it again: hf download REPO FILE"
 

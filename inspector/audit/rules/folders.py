@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inspector.audit.groups import INDEX_SUFFIX, SUFFIX, groups, sound, weight_map
-from inspector.audit.models import first_absent, parts_by_name
 from inspector.audit.registry import Hit, rule
-from inspector.audit.subject import is_document_name, is_weight_name
+from inspector.audit.subject.groups import INDEX_SUFFIX, SUFFIX, groups, sound, weight_map
+from inspector.audit.subject.models import first_absent, parts_by_name
+from inspector.audit.subject.records import is_document_name, is_weight_name
 from inspector.checkpoint import split_name
 from inspector.checkpoint.names import role_of
 from inspector.checkpoint.shards import unsafe_path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-    from inspector.audit.groups import Group
-    from inspector.audit.subject import AuditedFile, Subject
+    from inspector.audit.subject.groups import Group
+    from inspector.audit.subject.records import AuditedFile, Subject
 
 FETCH: Final = "download it again: hf download REPO"
 SHOWN_NAMES: Final = 8

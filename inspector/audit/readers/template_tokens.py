@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 
-from inspector.audit.registry import Hit
-from inspector.audit.templates import GGUF_KEY, analyse
+from inspector.audit.readers.templates import GGUF_KEY, analyse
 from inspector.formats.modelfile import LongArray
 from inspector.record import Record
 
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from inspector.audit.subject import Subject
-    from inspector.audit.templates import Analysed
+    from inspector.audit.readers.templates import Analysed
+    from inspector.audit.subject.records import Subject
 
 # No language model has fewer tokens: below, it is a toy or a cut, and what it lacks proves nothing.
 SMALLEST: Final = 1000
@@ -27,6 +26,14 @@ _SPECIAL: Final = re.compile(r"<\|[A-Za-z][\w:./-]{1,40}\|>|<｜[^<>｜\s]{1,40}
 _ENDING: Final = re.compile(
     r"<[|｜/]|\|>|_of_turn>|</s|\[/?\w+\]|eos|<[a-z_]*end|<turn|endofturn|<eot|im_end|\[e~\[", re.IGNORECASE
 )
+
+
+class Problem(Record):
+    """What is wrong with a template's tokens, and where; `severity` where the vocabulary says how sure that is."""
+
+    where: str
+    message: str
+    severity: str = ""
 
 
 class Vocabulary(Record):
@@ -169,7 +176,7 @@ def _vocabulary(subject: Subject, found: Analysed, wanted: frozenset[str]) -> Vo
     return _folder_vocabulary(subject, wanted) if "/" not in found.template.file else None
 
 
-def problems(subject: Subject) -> Iterator[Hit]:
+def problems(subject: Subject) -> Iterator[Problem]:
     """Tokens that are not there, turns that never end, a beginning written twice. Doubtful cases are left alone."""
     parts = [(f, *_written(f.parsed.tree)) for f in analyse(subject)[:16] if f.parsed.tree is not None]
     known: dict[tuple[str, frozenset[str]], Vocabulary | None] = {}
@@ -185,22 +192,22 @@ def problems(subject: Subject) -> Iterator[Hit]:
         yield from _judge(found, written, text, vocabulary)
 
 
-def _judge(found: Analysed, written: set[str], text: str, vocabulary: Vocabulary) -> Iterator[Hit]:
+def _judge(found: Analysed, written: set[str], text: str, vocabulary: Vocabulary) -> Iterator[Problem]:
     where = found.template.where
     missing = sorted(written - vocabulary.has - {vocabulary.eos, vocabulary.bos})
     if missing:
         names = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 else "")
         severity = "warning" if vocabulary.is_whole or vocabulary.has else "info"
-        yield Hit(where, f"writes special tokens that the vocabulary does not have: {names}", severity=severity)
+        yield Problem(where, f"writes special tokens that the vocabulary does not have: {names}", severity=severity)
     default = found.template.name == "default" or found.template.where.endswith(GGUF_KEY)
     speaks = "assistant" in text or "role" in text or "messages" in text
     if default and vocabulary.eos and speaks and not _ENDING.search(text) and vocabulary.eos not in text:
         severity = "warning" if vocabulary.is_whole else "info"
         what = f"never ends a turn: neither {vocabulary.eos} nor any other special token is written"
-        yield Hit(where, what, severity=severity)
+        yield Problem(where, what, severity=severity)
     bos = vocabulary.bos
     doubled = bos and (bos + bos) in found.template.text
     if doubled or re.search(
         r"\{\{-?\s*bos_token\s*(?:\+\s*bos_token\b|-?\}\}\s*\{\{-?\s*bos_token\b)", found.template.text
     ):
-        yield Hit(where, "writes the beginning-of-sequence token twice in a row")
+        yield Problem(where, "writes the beginning-of-sequence token twice in a row")

@@ -9,7 +9,24 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from inspector.audit.template_values import UNKNOWN, Values
+from inspector.audit.readers.template_names import (
+    BY_ATTRIBUTE,
+    DUNDER,
+    DUNDER_INSIDE,
+    FUNCTIONS,
+    GLOBALS,
+    HELPERS,
+    INTERNAL,
+    METHODS,
+    MODULES,
+    PADDING,
+    WEB,
+    WIDTHS,
+    is_internal,
+    mentions_internal,
+    words,
+)
+from inspector.audit.readers.template_values import UNKNOWN, Values
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -33,57 +50,6 @@ class Sign(Record):
     severity: str
     line: int
     what: str
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_DUNDER: Final = re.compile(r"__\w+__|__(class|base|globals|builtins|import|init|mro|subclasses)\w*|_[A-Z]\w*?__\w+")
-_DUNDER_INSIDE: Final = re.compile(
-    r"__(class|bases?|mro|subclasses|globals|builtins|init|import|getattribute|getattr|self|func|code|closure|dict|"
-    r"reduce|reduce_ex|module|loader|call|new|getitem|setattr|delattr|enter|exit|wrapped|context|kwdefaults|defaults|"
-    r"qualname|name|spec|doc|weakref|init_subclass|annotations)__"
-)
-# Attributes of frames, functions and generators: the ways from any object to its globals.
-_INTERNAL: Final = _words(
-    "gi_frame gi_code gi_yieldfrom cr_frame cr_code cr_await ag_frame ag_code f_globals f_locals f_builtins f_back "
-    "f_code f_trace tb_frame tb_next func_globals func_code func_closure func_defaults func_dict im_func im_self "
-    "im_class co_code co_consts co_names format_map mro"
-)
-# Methods that start programs or load code.
-_METHODS: Final = _words(
-    "popen popen2 popen3 Popen system check_output check_call getoutput getstatusoutput spawnl spawnv posix_spawn "
-    "execv execve execl execvp fork forkpty exec eval exec_module load_module import_module urlopen urlretrieve "
-    "create_subprocess_shell create_subprocess_exec run_code runcode"
-)
-_FUNCTIONS: Final = _words(
-    "eval exec execfile compile open getattr setattr delattr globals locals vars dir breakpoint input help exit quit "
-    "memoryview classmethod type object super id"
-)
-_MODULES: Final = _words(
-    "os sys subprocess builtins importlib posix nt pty socket ctypes shutil pickle marshal runpy platform"
-)
-# What jinja2 puts into every template and what web frameworks add: known as the first step of an attack.
-_GLOBALS: Final = frozenset({"lipsum", "cycler", "joiner", "namespace", "range", "dict", "self"})
-_HELPERS: Final = frozenset({"lipsum", "cycler", "joiner"})
-_WEB: Final = frozenset({"url_for", "get_flashed_messages", "get_env", "environ"})
-_BY_ATTRIBUTE: Final = frozenset({"map", "selectattr", "rejectattr", "groupby", "sort", "unique", "min", "max", "sum"})
-_WIDTHS: Final = re.compile(r"%[-+ 0#]*\d{6,}|%[-+ 0#]*\d*\.\d{6,}|\{[^{}]{0,40}:[^{}]{0,20}?\d{6,}")
-_PADDING: Final = frozenset({"center", "ljust", "rjust", "zfill", "indent", "wordwrap", "expandtabs", "batch", "slice"})
-
-
-def is_internal(name: Any) -> bool:
-    """Whether a name leads into Python's internals: `__class__`, `f_globals`, also in full-width disguise."""
-    if not isinstance(name, str) or len(name) > 400:
-        return False
-    plain = name if name.isascii() else unicodedata.normalize("NFKC", name)
-    return any(part in _INTERNAL or _DUNDER.fullmatch(part) is not None for part in plain.strip().split("."))
-
-
-def mentions_internal(text: Any) -> bool:
-    """Whether a string holds such a name among other words: a format string, a path."""
-    return isinstance(text, str) and _DUNDER_INSIDE.search(unicodedata.normalize("NFKC", text)) is not None
 
 
 def _short(text: str) -> str:
@@ -169,7 +135,7 @@ class Walk:
             return
         if kind != "Const":
             self.add("code", "error", node, f"glues the name {_short(value)} together from pieces")
-        elif (field == "arg" or type(above).__name__ in _CARRIERS) and _DUNDER.fullmatch(value.strip()):
+        elif (field == "arg" or type(above).__name__ in _CARRIERS) and DUNDER.fullmatch(value.strip()):
             severity = "error" if mentions_internal(value) else "warning"
             self.add("code", severity, node, f"uses the name {_short(value)} as a value")
 
@@ -191,7 +157,7 @@ class Walk:
 
 
 # Chains that parsers build with a loop: `a + b + c`, `a.b.c`, `a|b|c`. They nest in the tree and not in the text.
-_CHAINS: Final = _words(
+_CHAINS: Final = words(
     "Add Sub Mul Div FloorDiv Mod And Or Concat Getattr Getitem Filter Test Call Not Compare Operand"
 )
 
@@ -205,7 +171,7 @@ def _depth(flat: list[tuple[Any, int, str]]) -> int:
     return max(depths)
 
 
-_CARRIERS: Final = _words("Assign Call Filter Keyword List Tuple Macro With Test Compare Operand Pair")
+_CARRIERS: Final = words("Assign Call Filter Keyword List Tuple Macro With Test Compare Operand Pair")
 
 
 def _count(n: int) -> str:
@@ -254,12 +220,12 @@ def _getattr(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
         walk.add("code", "error", node, f"reaches for .{node.attr[:60]}: Python's internals")
     elif node.attr.startswith("_"):
         walk.add("code", "warning", node, f"reaches for the private attribute .{node.attr[:60]}")
-    elif node.attr in _METHODS and _is_called(above, field):
+    elif node.attr in METHODS and _is_called(above, field):
         walk.add("code", "error", node, f"calls .{node.attr}(), which starts programs or loads code")
     if type(base).__name__ == "Name" and base.name not in walk.own:
-        if base.name in _MODULES:
+        if base.name in MODULES:
             walk.add("code", "error", node, f"uses the module {base.name}")
-        elif base.name in _WEB:
+        elif base.name in WEB:
             walk.add("code", "warning", node, f"uses {base.name}, which belongs to a web framework")
 
 
@@ -270,9 +236,9 @@ def _is_called(above: Any, field: str) -> bool:
 def _getitem(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
     base = node.node
     key = walk.values.of(node.arg)
-    if isinstance(key, str) and key in _INTERNAL and key != "mro":
+    if isinstance(key, str) and key in INTERNAL and key != "mro":
         walk.add("code", "error", node, f"reaches for [{_short(key)}]: Python's internals")
-    if type(base).__name__ == "Name" and base.name in _GLOBALS and base.name not in walk.own:
+    if type(base).__name__ == "Name" and base.name in GLOBALS and base.name not in walk.own:
         walk.add("code", "error", node, f"reaches into jinja2's own {base.name}")
     if key is UNKNOWN and _starts_dunder(walk, node.arg):
         walk.add("code", "error", node, "puts a name that starts with two underscores together")
@@ -292,9 +258,9 @@ def _name(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
     name, called = node.name, _is_called(above, field)
     if is_internal(name) and name != "mro":
         walk.add("code", "error", node, f"uses {name[:60]}: Python's internals")
-    elif called and name in _FUNCTIONS:
+    elif called and name in FUNCTIONS:
         walk.add("code", "error", node, f"calls {name}(), a function of Python that templates do not have")
-    elif name in _HELPERS and not called and type(above).__name__ not in {"Getattr", "Getitem"}:
+    elif name in HELPERS and not called and type(above).__name__ not in {"Getattr", "Getitem"}:
         walk.add(
             "code", "error", node, f"takes jinja2's function {name} as a value: the usual first step to its globals"
         )
@@ -304,7 +270,7 @@ def _name(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
         walk.add("code", "error", node, f"takes jinja2's own {name} as a value")
     elif name == "self":
         walk.add("code", "warning", node, "uses self, the template as an object")
-    elif called and name in _WEB:
+    elif called and name in WEB:
         walk.add("code", "warning", node, f"uses {name}, which belongs to a web framework")
 
 
@@ -322,9 +288,9 @@ def _filter(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
             what = _short(name) if isinstance(name, str) else "a name that is put together"
             walk.add("code", "error", node, f"fetches {what} by |attr: the way into Python's internals")
         return
-    if node.name in _BY_ATTRIBUTE:
+    if node.name in BY_ATTRIBUTE:
         _by_attribute(walk, node, constants, named)
-    if node.name in _PADDING:
+    if node.name in PADDING:
         _padding(walk, node, [*constants, *named.values()])
     if node.name in {"string", "list"} and type(node.node).__name__ == "Filter" and node.name == "string":
         inner = node.node.name
@@ -353,7 +319,7 @@ def _padding(walk: Walk, node: Any, numbers: list[Any]) -> None:
 def _format_string(walk: Walk, node: Any, text: Any) -> None:
     if mentions_internal(text):
         walk.add("code", "error", node, "a format string that reaches Python's internals")
-    if isinstance(text, str) and _WIDTHS.search(text):
+    if isinstance(text, str) and WIDTHS.search(text):
         walk.add("bomb", "warning", node, "a format string that pads to millions of characters")
 
 
@@ -363,7 +329,7 @@ def _call(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
     if kind == "Getattr":
         if callee.attr == "format":
             _format_string(walk, node, walk.values.of(callee.node))
-        if callee.attr in _PADDING:
+        if callee.attr in PADDING:
             _padding(walk, node, walk.values.all(node.args))
     if kind == "Name" and callee.name == "range":
         n = _range_length([v if type(v := walk.values.of(a)) is int else _number(a) for a in node.args])
@@ -485,7 +451,7 @@ def signs_of(tree: nodes.Node) -> tuple[Sign, ...]:
     return Walk(tree).run()
 
 
-_IN_TEXT: Final = re.compile(_DUNDER_INSIDE.pattern + r"|\|\s*attr\b|\.popen\(|\bsubprocess\.|\b__import__\b")
+_IN_TEXT: Final = re.compile(DUNDER_INSIDE.pattern + r"|\|\s*attr\b|\.popen\(|\bsubprocess\.|\b__import__\b")
 
 
 def signs_of_text(text: str) -> Iterator[Sign]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-from inspector.audit.subject import (
-    MAX_DOCUMENT,
+from inspector.audit.subject.local import MAX_DOCUMENT, read_document
+from inspector.audit.subject.records import (
     AuditedFile,
     Document,
     Entry,
@@ -13,7 +13,6 @@ from inspector.audit.subject import (
     is_document_name,
     is_partial_name,
     is_weight_name,
-    read_document,
 )
 from inspector.errors import FormatError, NotFound
 from inspector.formats import read

@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
 
 MAX_TOKENIZER: Final = 64 << 20
 MAX_TOKENS: Final = 1_000_000  # the largest vocabularies have some 300,000

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import re
 
-from inspector.audit.archives import Budget, Inflated, Member, locate, open_member, tar_members, unpacker, zip_members
-from inspector.audit.pickle_names import is_known_danger
-from inspector.audit.pickles import MAX_OPS, Global, scan_pickle
-from inspector.audit.subject import is_partial_name
+from inspector.audit.readers.archives import (
+    Budget,
+    Inflated,
+    Member,
+    locate,
+    open_member,
+    tar_members,
+    unpacker,
+    zip_members,
+)
+from inspector.audit.readers.pickle_names import is_known_danger
+from inspector.audit.readers.pickles import MAX_OPS, Global, scan_pickle
+from inspector.audit.subject.records import is_partial_name
 from inspector.errors import InspectorError
 from inspector.formats.sniff import recognise
 from inspector.record import Record
@@ -17,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Final
 
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
     from inspector.sources import Source
 
     ReadAt = Callable[[int, int], bytes]

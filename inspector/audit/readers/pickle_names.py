@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from inspector.audit.pickles import Global
+    from inspector.audit.readers.pickles import Global
 
 
 def _words(text: str) -> frozenset[str]:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from jinja2.environment import Environment
     from jinja2.parser import Parser
 
-    from inspector.audit.subject import Document, Subject
-    from inspector.audit.template_code import Sign
+    from inspector.audit.readers.template_code import Sign
+    from inspector.audit.subject.records import Document, Subject
 
 GGUF_KEY: Final = "tokenizer.chat_template"
 # The largest honest templates have 30 KiB. Above MAX_PARSED a template is a finding and is searched as text only:
@@ -175,7 +175,7 @@ def analyse(subject: Subject) -> tuple[Analysed, ...]:
 
 
 def _analyse(templates: tuple[Template, ...]) -> tuple[Analysed, ...]:
-    from inspector.audit.template_code import signs_of, signs_of_text
+    from inspector.audit.readers.template_code import signs_of, signs_of_text
 
     done: dict[str, tuple[Parsed, tuple[Sign, ...]]] = {}
     left, searched = MAX_ALL, MAX_SEARCHED

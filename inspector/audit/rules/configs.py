@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 
 from inspector.architectures.hf_config import ALIASES, HfConfig
-from inspector.audit.groups import groups
+from inspector.audit.readers.tokenizers import largest_token
 from inspector.audit.registry import Hit, rule
-from inspector.audit.tokenizers import largest_token
+from inspector.audit.subject.groups import groups
 from inspector.errors import InspectorError
 from inspector.record import Record
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from typing import Any, Final
 
-    from inspector.audit.groups import Group
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.groups import Group
+    from inspector.audit.subject.records import Subject
     from inspector.formats.modelfile import TensorInfo
 
 FETCH: Final = "download config.json and the weights from the same revision: hf download REPO"

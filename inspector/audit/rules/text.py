@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-from inspector.audit.hidden import describe_hidden, hidden_in
+from inspector.audit.readers.hidden import describe_hidden, hidden_in
+from inspector.audit.readers.templates import analyse
 from inspector.audit.registry import Hit, rule
-from inspector.audit.templates import analyse
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from inspector.audit.subject import Subject
-    from inspector.audit.templates import Analysed
+    from inspector.audit.readers.templates import Analysed
+    from inspector.audit.subject.records import Subject
     from inspector.formats.modelfile import ModelFile
 
 MOST_SIGNS: Final = 5
@@ -120,12 +120,13 @@ def template_tokens(subject: Subject) -> Iterator[Hit]:
     Why it matters: a special token that the vocabulary lacks is cut into ordinary pieces, which the model has never
     seen in that place; a template that never ends a turn makes the model talk on without end.
     """
-    from inspector.audit.template_tokens import problems
+    from inspector.audit.readers.template_tokens import problems
 
     for found in analyse(subject):
         if found.parsed.kind == "syntax":
             yield Hit(_at(found, found.parsed.line), f"does not compile: {found.parsed.message}")
-    yield from problems(subject)
+    for p in problems(subject):
+        yield Hit(p.where, p.message, severity=p.severity)
 
 
 _TRAVERSAL: Final = re.compile(r"(^|[/\\])\.\.([/\\]|$)|^[/\\~]|^[A-Za-z]:[/\\]|^file://", re.IGNORECASE)

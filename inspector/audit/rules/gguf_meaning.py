@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from inspector.architectures.gguf import GGUF_ARCHS
 from inspector.architectures.roles import layer_of
-from inspector.audit.models import (
+from inspector.audit.registry import Hit, rule
+from inspector.audit.subject.models import (
     GgufModel,
     as_count,
     first_absent,
@@ -15,7 +16,6 @@ from inspector.audit.models import (
     was_read,
     whole_models,
 )
-from inspector.audit.registry import Hit, rule
 from inspector.checkpoint import split_name
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
-    from inspector.audit.subject import AuditedFile, Subject
+    from inspector.audit.subject.records import AuditedFile, Subject
     from inspector.formats.modelfile import TensorInfo
 
 CONVERT: Final = "convert the model again with a current convert_hf_to_gguf.py"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.audit.code_scan import examine
-from inspector.audit.pickle_names import is_known_danger, weigh
+from inspector.audit.readers.code_scan import examine
+from inspector.audit.readers.pickle_names import is_known_danger, weigh
 from inspector.audit.registry import Hit, as_dict, rule
 
 TYPE_CHECKING = False
@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from inspector.audit.code_scan import Found
-    from inspector.audit.subject import Document, Subject
+    from inspector.audit.readers.code_scan import Found
+    from inspector.audit.subject.records import Document, Subject
 
 MOST_NAMED: Final = 6
 SAFETENSORS = "use the safetensors version, or convert it in a sandbox"

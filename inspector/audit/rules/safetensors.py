@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from inspector.audit.subject import Subject
+    from inspector.audit.subject.records import Subject
 
 
 def _defects(subject: Subject, *codes: str) -> Iterator[Hit]:

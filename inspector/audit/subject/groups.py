@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from inspector.audit.subject import AuditedFile, Document, Subject
+    from inspector.audit.subject.records import AuditedFile, Document, Subject
     from inspector.formats.modelfile import TensorInfo
 
 SUFFIX = ".safetensors"

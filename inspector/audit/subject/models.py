@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, Final
 
-    from inspector.audit.subject import AuditedFile, Subject
+    from inspector.audit.subject.records import AuditedFile, Subject
     from inspector.formats.modelfile import TensorInfo
 
 # A header with one of these was not read to its end: what it lacks says nothing.

@@ -1,0 +1,54 @@
+"""The record that all facts of one model stand in."""
+
+from __future__ import annotations
+
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from inspector.formats.modelfile import TensorInfo
+    from inspector.layers import Layer
+
+
+class ModelFacts(Record):
+    """The facts of one model; a fact that is not known is None, and `origin` says which key each was read from.
+
+    `n_layers` counts the layers that run in ordinary inference; `n_layers_nextn` further ones (multi-token prediction).
+    `n_params` is exact when read from tensors (packed quants unpacked to logical counts); `n_params_active` counts
+    routed experts by the share that a token uses, embeddings included. `generic`: the architecture has no row in the
+    registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
+    engines whose rules need more than this vocabulary.
+    """
+
+    arch: str
+    format: str
+    n_params: int | None
+    n_params_active: int | None
+    n_layers: int | None
+    d_model: int | None
+    d_ff: int | None
+    n_heads: int | None
+    n_kv_heads: int | None
+    head_dim_k: int | None
+    head_dim_v: int | None
+    vocab_size: int | None
+    n_ctx_train: int | None
+    layers: tuple[Layer, ...]
+    origin: Mapping[str, str]
+    n_layers_nextn: int = 0
+    n_experts: int | None = None
+    n_experts_used: int | None = None
+    d_ff_expert: int | None = None
+    window: int | None = None
+    tied_embeddings: bool | None = None
+    causal: bool = True
+    dtype: str | None = None
+    quantization: str | None = None
+    generic: bool = False
+    notes: tuple[str, ...] = ()
+    tensors: tuple[TensorInfo, ...] = ()
+    keys: Mapping[str, Any] | None = None
+    nextn_layers: tuple[Layer, ...] = ()
