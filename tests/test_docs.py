@@ -50,7 +50,7 @@ def test_every_fact_is_in_the_glossary(root):
 
 def test_links_lead_somewhere(root):
     broken = []
-    pages = ("memory", "accuracy", "cli", "architectures", "glossary")
+    pages = ("memory", "accuracy", "cli", "architectures", "architecture", "glossary")
     for page in [root / "docs" / f"{name}.md" for name in pages]:
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         broken += [(page.name, x) for x in links if "://" not in x and not (page.parent / x).exists()]
