@@ -2,16 +2,19 @@
 
 A block is kept up to date between two comments, `<!-- generated: COMMAND -->` and `<!-- end -->`. Commands start with
 `inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
-Output that starts with `|` or `#` is Markdown already; all else becomes a console block under its own command line.
+Output that starts with `|`, `#` or a fence is Markdown already; all else becomes a console block under its own command
+line.
 `--check` writes nothing and fails when a page is stale; `--only docs/cli.md` leaves other pages alone.
-`--print architectures` prints a registry as Markdown, for a block.
+`--print architectures` prints a registry as Markdown, for a block; `--print layers` the import contract as a picture.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import difflib
 import glob
+import itertools
 import os
 import re
 import shlex
@@ -47,7 +50,7 @@ def run(command: str) -> str:
 
 def render(command: str) -> str:
     output = run(command)
-    if output.startswith(("|", "#")):
+    if output.startswith(("|", "#", "```")):
         return f"{output}\n"
     fence = "````" if "```" in output else "```"
     return f"{fence}console\n$ {command}\n{output}\n{fence}\n"
@@ -72,6 +75,37 @@ def print_architectures() -> None:
             print(f"| `{row['name']}` | {row['layers']} | {row['ref']} |")
 
 
+def layers() -> list[list[str]]:
+    """The import contract of pyproject.toml, highest first; modules in one row do not import each other."""
+    with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
+        found = re.search(r"^layers = (\[.*?^\])", file.read(), re.DOTALL | re.MULTILINE)
+    if found is None:
+        sys.exit("error: pyproject.toml has no import contract")
+    rows: list[str] = ast.literal_eval(found[1])  # a TOML list of strings is one of Python's
+    return [row.split(" | ") for row in rows]
+
+
+def about(module: str) -> str:
+    """The first sentence of a module's docstring."""
+    base = os.path.join(ROOT, "inspector", module)
+    path = next(path for path in (os.path.join(base, "__init__.py"), f"{base}.py") if os.path.exists(path))
+    with open(path, encoding="utf-8") as file:
+        words = ast.get_docstring(ast.parse(file.read())) or ""
+    return " ".join(words.split("\n\n")[0].split())
+
+
+def print_layers() -> None:
+    """The contract as a picture, an arrow from each row to the one below it, and a line on each module."""
+    rows = layers()
+    names = [" & ".join(f"{m.strip('_')}[{m}]" for m in row) for row in rows]
+    arrows = [f"    {above} --> {below}" for above, below in itertools.pairwise(names)]
+    print("\n".join(["```mermaid", "flowchart TB", *arrows]))
+    print("```\n\n| module | what it is |\n|---|---|")
+    for row in rows:
+        for module in row:
+            print(f"| `{module}` | {about(module)} |")
+
+
 def pages(only: list[str]) -> list[str]:
     """Paths of the pages to look at, all by default."""
     found = sorted(
@@ -84,10 +118,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
     parser.add_argument("--only", action="append", default=[], metavar="PAGE", help="this page; repeatable")
-    parser.add_argument("--print", choices=["architectures"], help="print a registry as Markdown and stop")
+    parser.add_argument("--print", choices=["architectures", "layers"], help="print a registry as Markdown and stop")
     args = parser.parse_args()
     if args.print:
-        print_architectures()
+        {"architectures": print_architectures, "layers": print_layers}[args.print]()
         return 0
     stale = 0
     for path in pages(args.only):

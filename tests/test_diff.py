@@ -92,6 +92,50 @@ def test_a_rename_needs_one_candidate_that_stands_out(tmp_path):
     assert {c.kind for c in diff(a, b).of("tensor")} == {"added", "removed"}
 
 
+def pair_of(tmp_path, a, b):
+    """The changes of tensors between two files that hold these: name → (dtype, shape, bytes an element)."""
+    files = [write_safetensors(tmp_path / f"{n}.safetensors", tensors) for n, tensors in (("a", a), ("b", b))]
+    return [(c.kind, c.name, c.after if c.kind == "renamed" else None) for c in diff(*files).of("tensor")]
+
+
+F32 = ("F32", [2], 4)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "renamed"),
+    [
+        ("x.weight", "y.weight", False),  # the last word alone says nothing
+        ("weight", "y.weight", False),
+        ("x.q.weight", "y.q.weight", True),  # two words do
+        ("q.weight", "model.q.weight", True),
+        ("x.q.weight", "x.k.weight", False),  # a beginning in common does not count
+        ("x.q.weight", "x.q.bias", False),
+        ("x.0.q.weight", "x.1.q.weight", True),
+        ("x.q.weight", "x_q.weight", False),  # words are told apart by dots only
+    ],
+)
+def test_a_rename_shares_at_least_the_last_two_words(old, new, renamed, tmp_path):
+    wanted = {("renamed", old, new)} if renamed else {("removed", old, None), ("added", new, None)}
+    assert set(pair_of(tmp_path, {old: F32}, {new: F32})) == wanted
+
+
+def test_the_longest_end_in_common_decides_a_rename(tmp_path):
+    found = pair_of(tmp_path, {"a.b.c.w": F32}, {"x.b.c.w": F32, "y.c.w": F32})
+    assert set(found) == {("renamed", "a.b.c.w", "x.b.c.w"), ("added", "y.c.w", None)}
+
+
+def test_a_new_name_is_taken_by_one_old_name_only(tmp_path):
+    found = pair_of(tmp_path, {"a.c.w": F32, "b.c.w": F32}, {"x.c.w": F32})
+    assert found == [("renamed", "a.c.w", "x.c.w"), ("removed", "b.c.w", None)]
+
+
+@pytest.mark.parametrize("other", [("F32", [3], 4), ("F16", [2], 2), ("F32", [2, 1], 4), ("I32", [2], 4)])
+def test_a_rename_keeps_shape_and_type(other, tmp_path):
+    assert pair_of(tmp_path, {"x.q.weight": other}, {"y.q.weight": other}) == [("renamed", "x.q.weight", "y.q.weight")]
+    found = pair_of(tmp_path, {"x.q.weight": F32}, {"y.q.weight": other})
+    assert {kind for kind, _, _ in found} == {"removed", "added"}
+
+
 def test_a_gguf_and_the_checkpoint_it_came_from_compare_under_gguf_names(files):
     found = diff(str(files / "safetensors/llama-untied"), str(files / Q8))
     assert not [c for c in found.of("tensor") if c.kind in {"added", "removed", "renamed", "reshaped"}], found.changes

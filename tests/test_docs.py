@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import json
 import re
 import stat
@@ -13,8 +14,12 @@ import jsonschema
 import pytest
 from schemas import SCHEMAS, check
 
+from inspector.audit.registry import Finding
 from inspector.cli.group import COMMANDS
+from inspector.comparison import Change
 from inspector.facts import ModelFacts
+from inspector.layers import Layer
+from inspector.memory.estimate import Device, Gpu, Line, Workload
 
 
 def load(root, name):
@@ -50,7 +55,7 @@ def test_every_fact_is_in_the_glossary(root):
 
 def test_links_lead_somewhere(root):
     broken = []
-    pages = ("memory", "accuracy", "cli", "architectures", "glossary")
+    pages = ("memory", "accuracy", "cli", "architectures", "architecture", "glossary")
     for page in [root / "docs" / f"{name}.md" for name in pages]:
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         broken += [(page.name, x) for x in links if "://" not in x and not (page.parent / x).exists()]
@@ -64,6 +69,38 @@ def test_every_schema_is_one(root):
         if name != "common":
             assert schema["additionalProperties"] is False
             assert schema["properties"]["schema"] == {"const": f"inspector.{name}/1"}
+
+
+JSON_TYPES = {"int": "integer", "str": "string", "bool": "boolean", "float": "number", "Mapping": "object",
+              "tuple": "array"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("schema", "record"),
+    [
+        (SCHEMAS["common"]["$defs"]["facts"], ModelFacts),
+        (SCHEMAS["common"]["$defs"]["layer"], Layer),
+        (SCHEMAS["common"]["$defs"]["line"], Line),
+        (SCHEMAS["common"]["$defs"]["device"], Device),
+        (SCHEMAS["common"]["$defs"]["workload"], Workload),
+        (SCHEMAS["fit"]["properties"]["gpus"]["items"], Gpu),
+        (SCHEMAS["audit"]["properties"]["findings"]["items"], Finding),
+        (SCHEMAS["diff"]["properties"]["changes"]["items"], Change),
+    ],
+    ids=lambda x: x.__name__ if isinstance(x, type) else "",
+)
+def test_a_schema_has_the_types_of_its_record(schema, record):
+    types = {name: p.annotation for name, p in inspect.signature(record).parameters.items()}
+    assert set(schema["properties"]) <= set(types)
+    for name, said in schema["properties"].items():
+        words = [word.strip().partition("[")[0] for word in types[name].split(" | ")]
+        if words == ["Any"] or "type" not in said:  # a $ref, or an enumeration of words
+            assert words == ["Any"] or {"$ref", "enum"} & set(said), name
+            continue
+        wanted = {"null" if word == "None" else JSON_TYPES[word] for word in words}
+        stated = said["type"] if isinstance(said["type"], list) else [said["type"]]
+        left_out = name not in schema["required"]  # where there is nothing to say, instead of null
+        assert set(stated) in (wanted, *[wanted - {"null"}] * left_out), name
 
 
 @pytest.mark.parametrize(

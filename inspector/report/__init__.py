@@ -1,1 +1,1 @@
-"""report."""
+"""Results → text, JSON, CSV, SARIF and one HTML page; nothing is computed here."""
