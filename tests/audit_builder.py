@@ -5,33 +5,49 @@ from __future__ import annotations
 import json
 import os
 import struct
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from gguf_builder import F32, I32, STR, U16, U32, Arr, Tensor, build
 
-from inspector.audit.runner import run
+from inspector.audit.registry import Finding
+from inspector.audit.runner import AuditReport, run
 from inspector.audit.subject import gather
 
 BYTES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1, "I8": 1, "I32": 4, "I64": 8, "F8_E4M3": 1, "F64": 8, "BOOL": 1}
 
+# A tensor as a header describes it: its dtype's name and its shape.
+Row = tuple[str, tuple[int, ...]]
 
-def audit(path, **options):
+
+def audit(path: str | Path, **options: Any) -> AuditReport:
     """The report; a rule that breaks raises here."""
     return run(gather(str(path)), guard=False, **options)
 
 
-def codes(path, **options):
+def codes(path: str | Path, **options: Any) -> set[str]:
     return {f.code for f in audit(path, **options).findings}
 
 
-def loud(report):
+def loud(report: AuditReport) -> list[Finding]:
     """Findings that are more than information."""
     return [f for f in report.findings if f.severity != "info"]
 
 
-def st_bytes(tensors=None, *, metadata=None, header=None, data=None, tail=b"", length=None, pad=True):
+def st_bytes(
+    tensors: Mapping[str, Row] | None = None,
+    *,
+    metadata: Any = None,
+    header: bytes | None = None,
+    data: bytes | None = None,
+    tail: bytes = b"",
+    length: int | None = None,
+    pad: bool = True,
+) -> bytes:
     """A safetensors file. `tensors`: name → (dtype, shape); `header` and `data` may be given instead, and lie."""
-    entries, at = {}, 0
+    entries: dict[str, Any] = {}
+    at = 0
     if metadata is not None:
         entries["__metadata__"] = metadata
     for name, (dtype, shape) in (tensors or {}).items():
@@ -47,7 +63,7 @@ def st_bytes(tensors=None, *, metadata=None, header=None, data=None, tail=b"", l
     return struct.pack("<Q", len(raw) if length is None else length) + raw + body + tail
 
 
-def write(folder, files):
+def write(folder: str | Path, files: Mapping[str, Any]) -> Path:
     """Name → bytes, text, or anything JSON can hold."""
     folder = Path(folder)
     for name, content in files.items():
@@ -61,14 +77,14 @@ def write(folder, files):
 
 
 D, V, HEADS, KV, FF = 16, 32, 4, 2, 24
-CONFIG = {
+CONFIG: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": D, "num_hidden_layers": 2,
     "num_attention_heads": HEADS, "num_key_value_heads": KV, "intermediate_size": FF, "vocab_size": V,
     "tie_word_embeddings": False, "torch_dtype": "bfloat16",
 }  # fmt: skip
 
 
-def llama_layer(i, dtype="BF16"):
+def llama_layer(i: int, dtype: str = "BF16") -> dict[str, Row]:
     kv, at = D * KV // HEADS, f"model.layers.{i}."
     return {
         at + "input_layernorm.weight": (dtype, (D,)),
@@ -80,8 +96,8 @@ def llama_layer(i, dtype="BF16"):
     }
 
 
-def llama_tensors(n_layers=2, *, head=True, dtype="BF16"):
-    tensors = {"model.embed_tokens.weight": (dtype, (V, D))}
+def llama_tensors(n_layers: int = 2, *, head: bool = True, dtype: str = "BF16") -> dict[str, Row]:
+    tensors: dict[str, Row] = {"model.embed_tokens.weight": (dtype, (V, D))}
     for i in range(n_layers):
         tensors |= llama_layer(i, dtype)
     tensors["model.norm.weight"] = (dtype, (D,))
@@ -90,23 +106,35 @@ def llama_tensors(n_layers=2, *, head=True, dtype="BF16"):
     return tensors
 
 
-def llama_folder(folder, tensors=None, config=None, **more):
+def llama_folder(
+    folder: str | Path,
+    tensors: Mapping[str, Row] | None = None,
+    config: Mapping[str, Any] | None = None,
+    **more: Any,
+) -> Path:
     """A whole small model: config.json and model.safetensors."""
     tensors = llama_tensors() if tensors is None else tensors
-    return write(folder, {"config.json": CONFIG | (config or {}), "model.safetensors": st_bytes(tensors), **more})
+    return write(folder, {"config.json": {**CONFIG, **(config or {})}, "model.safetensors": st_bytes(tensors), **more})
 
 
-def shard(i, n):
+def shard(i: int, n: int) -> str:
     return f"model-{i:05d}-of-{n:05d}.safetensors"
 
 
-def sharded(folder, parts=None, *, weight_map=None, total=None, **more):
+def sharded(
+    folder: str | Path,
+    parts: Sequence[Mapping[str, Row]] | None = None,
+    *,
+    weight_map: Any = None,
+    total: Any = None,
+    **more: Any,
+) -> Path:
     """An indexed model: `parts` one dict of tensors a shard."""
     parts = parts or [
         {"model.embed_tokens.weight": ("BF16", (V, D)), **llama_layer(0)},
         {**llama_layer(1), "model.norm.weight": ("BF16", (D,)), "lm_head.weight": ("BF16", (V, D))},
     ]
-    files = {shard(i + 1, len(parts)): st_bytes(tensors) for i, tensors in enumerate(parts)}
+    files: dict[str, Any] = {shard(i + 1, len(parts)): st_bytes(tensors) for i, tensors in enumerate(parts)}
     if weight_map is None:
         weight_map = {name: shard(i + 1, len(parts)) for i, tensors in enumerate(parts) for name in tensors}
     if total is None:
@@ -118,7 +146,7 @@ def sharded(folder, parts=None, *, weight_map=None, total=None, **more):
 # --- GGUF ----------------------------------------------------------------------------------------------------------
 
 TOKENS = [f"t{i}" for i in range(32)]
-KEYS = {
+KEYS: dict[str, tuple[int, Any]] = {
     "general.architecture": (STR, "llama"),
     "llama.block_count": (U32, 2),
     "llama.context_length": (U32, 64),
@@ -137,7 +165,7 @@ KEYS = {
 }
 
 
-def gguf_tensors(n_blocks=2, *, kind=0, rows=32, first=0):
+def gguf_tensors(n_blocks: int = 2, *, kind: int = 0, rows: int = 32, first: int = 0) -> list[Tensor]:
     tensors = [Tensor("token_embd.weight", (32, rows), kind)] if first == 0 else []
     for i in range(first, n_blocks):
         tensors += [
@@ -149,15 +177,30 @@ def gguf_tensors(n_blocks=2, *, kind=0, rows=32, first=0):
     return [*tensors, Tensor("output_norm.weight", (32,), 0)]
 
 
-def gguf_bytes(changes=None, tensors=None, **options):
+def gguf_bytes(
+    changes: Mapping[str, tuple[int, Any] | None] | None = None, tensors: list[Tensor] | None = None, **options: Any
+) -> bytes:
     """A sound small llama; `changes` replaces keys, None removes one."""
-    keys = {k: v for k, v in (KEYS | (changes or {})).items() if v is not None}
+    keys = {k: v for k, v in {**KEYS, **(changes or {})}.items() if v is not None}
     return build([(k, *v) for k, v in keys.items()], gguf_tensors() if tensors is None else tensors, **options)
 
 
-def split_gguf(folder, n=3, *, changes=None, numbers=None, counts=None, skip=(), tensors=None, total=None, name="m"):
+def split_gguf(
+    folder: str | Path,
+    n: int = 3,
+    *,
+    changes: Mapping[int, Mapping[str, tuple[int, Any] | None]] | None = None,
+    numbers: Sequence[int] | None = None,
+    counts: Sequence[int] | None = None,
+    skip: Collection[int] = (),
+    tensors: list[list[Tensor]] | None = None,
+    total: int | None = None,
+    name: str = "m",
+) -> Path:
     """A split model, its first part without tensors; `changes` by part number from 0."""
-    parts = tensors or [[]] + [gguf_tensors(i, first=i - 1)[: None if i == n - 1 else -1] for i in range(1, n)]
+    parts: list[list[Tensor]] = tensors or [[]] + [
+        gguf_tensors(i, first=i - 1)[: None if i == n - 1 else -1] for i in range(1, n)
+    ]
     if total is None:
         total = sum(map(len, parts))
     files = {}
@@ -167,14 +210,16 @@ def split_gguf(folder, n=3, *, changes=None, numbers=None, counts=None, skip=(),
             "split.count": (U16, counts[i] if counts else n),
             "split.tensors.count": (I32, total),
         }
-        keys = (KEYS if i == 0 else {}) | own | ((changes or {}).get(i) or {})
+        keys = {**(KEYS if i == 0 else {}), **own, **((changes or {}).get(i) or {})}
         if i not in skip:
-            keys = {k: v for k, v in keys.items() if v is not None}
-            files[f"{name}-{i + 1:05d}-of-{n:05d}.gguf"] = build([(k, *v) for k, v in keys.items()], part)
+            pairs = [(k, *v) for k, v in keys.items() if v is not None]
+            files[f"{name}-{i + 1:05d}-of-{n:05d}.gguf"] = build(pairs, part)
     return write(folder, files)
 
 
-def hub_snapshot(root, files, *, commit="a" * 40, hashes=None):
+def hub_snapshot(
+    root: str | Path, files: Mapping[str, Any], *, commit: str = "a" * 40, hashes: Mapping[str, str] | None = None
+) -> Path:
     """A repository in the Hub's cache; returns the snapshot's folder. Blobs are named by what they hold."""
     import hashlib
 
