@@ -2,8 +2,8 @@
 
 Each mutation is made in a temporary copy of the tree, never here. A row whose text does not stand exactly once in the
 package stops the script and is named: the code has moved on, and the row must follow. Killed: a named test fails, or
-takes ten times too long. `--write` puts the score of a full run into docs/testing.md; `--record FILE` keeps the results,
-and with `--again` only what that file does not call killed is run.
+takes ten times too long. `--write` puts the score of a full run into docs/testing.md; `--record FILE` keeps the
+results, and with `--again` only what that file does not call killed is run.
 """
 
 from __future__ import annotations
