@@ -26,7 +26,7 @@ def _rows(tests: str, *rows: tuple[str, str, str, str]) -> tuple[Mutation, ...]:
 
 # fmt: off
 BYTES = _rows(
-    "test_dtypes.py test_units.py test_boundaries.py",
+    "test_boundaries.py test_dtypes.py test_units.py",
     ("dtype-q4k-bytes", "Q4_K blocks lose two bytes", '"Q4_K",    256, 144,', '"Q4_K",    256, 142,'),
     ("dtype-q6k-elems", "Q6_K blocks hold half as much", '"Q6_K",    256, 210,', '"Q6_K",    128, 210,'),
     ("dtype-f6-bytes", "six-bit floats take a byte each", '"F6_E2M3",   4,   3,', '"F6_E2M3",   4,   4,'),
@@ -48,7 +48,7 @@ BYTES = _rows(
 )
 
 GGUF = _rows(
-    "formats/test_gguf.py test_fixtures.py test_boundaries.py",
+    "test_boundaries.py formats/test_gguf.py test_fixtures.py",
     ("gguf-oldest", "version 2 is refused", "OLDEST, NEWEST = 2, 3", "OLDEST, NEWEST = 3, 3"),
     ("gguf-newest", "version 4 is read", "if not OLDEST <= version <= NEWEST:", "if not OLDEST <= version:"),
     ("gguf-endian", "big-endian files are not told", "if version and not version & 0xFFFF:", "if version and not version & 0xFF:"),
@@ -83,7 +83,7 @@ GGUF = _rows(
 )
 
 SAFETENSORS = _rows(
-    "formats/test_safetensors.py test_fixtures.py test_boundaries.py",
+    "test_boundaries.py formats/test_safetensors.py test_fixtures.py",
     ("st-base", "data start at the header's length", "base = 8 + len(header)\n", "base = len(header)\n"),
     ("st-header-cut", "a header that ends behind the file passes", "elif 8 + length > source.size:", "elif length > source.size:"),
     ("st-limit", "a header of the greatest legal length is refused", "    if length > MAX_HEADER:", "    if length >= MAX_HEADER:"),
@@ -106,7 +106,7 @@ SAFETENSORS = _rows(
 )
 
 CHECKPOINT = _rows(
-    "test_checkpoint.py test_boundaries.py",
+    "test_boundaries.py test_checkpoint.py",
     ("split-part-zero", "part 0 of a split is a part", "0 < int(part) <= int(count)", "0 <= int(part) <= int(count)"),
     ("split-beyond", "part 4 of 3 is a part", "0 < int(part) <= int(count)", "0 < int(part)"),
     ("missing-last", "the last missing part is not named", "for i in range(1, count + 1) if i not in parts]", "for i in range(1, count) if i not in parts]"),
@@ -121,7 +121,7 @@ CHECKPOINT = _rows(
 )
 
 LAYERS = _rows(
-    "architectures/test_gguf.py architectures/test_hf.py facts/test_gguf.py facts/test_hf.py test_boundaries.py",
+    "test_boundaries.py architectures/test_gguf.py architectures/test_hf.py facts/test_gguf.py facts/test_hf.py",
     ("swa-full-at", "the first of a period is the full layer", "full_at = 0 if rule.dense_first else period - 1", "full_at = 0"),
     ("swa-nextn", "prediction layers slide", "tuple(i < numbers.n_main and (period == 0 or", "tuple((period == 0 or"),
     ("swa-only-64", "exaone4 slides at any depth", "rule is None or (rule.only_n_layers and rule.only_n_layers != numbers.n_main)", "rule is None or (rule.only_n_layers and rule.only_n_layers > numbers.n_main)"),
@@ -155,7 +155,7 @@ LAYERS = _rows(
 )
 
 CACHES = _rows(
-    "memory/test_textbook.py memory/test_llamacpp.py test_boundaries.py",
+    "test_boundaries.py memory/test_textbook.py memory/test_llamacpp.py",
     ("cache-window", "a window of W keeps W - 1 tokens", "return n_tokens if window is None else min(n_tokens, window)", "return n_tokens if window is None else min(n_tokens, window - 1)"),
     ("cache-state-columns", "all K columns of a convolution count", "return 4 * (max(cache.conv_kernel - 1, 0) * cache.conv_channels", "return 4 * (cache.conv_kernel * cache.conv_channels"),
     ("cache-row", "the last block of a row is cut", "return -(-width // dtype.block_elems) * dtype.block_bytes", "return width // dtype.block_elems * dtype.block_bytes"),
@@ -167,7 +167,7 @@ CACHES = _rows(
 )
 
 LLAMACPP = _rows(
-    "memory/test_llamacpp.py memory/test_llamacpp_graph.py test_boundaries.py",
+    "test_boundaries.py memory/test_llamacpp.py memory/test_llamacpp_graph.py",
     ("lc-ctx-pad", "contexts are padded to 512", "CONTEXT_PAD: Final = 256", "CONTEXT_PAD: Final = 512"),
     ("lc-cells-pad", "cells are padded to 32", "CELLS_PAD: Final = 256", "CELLS_PAD: Final = 32"),
     ("lc-swa-cells", "a window has no room for the micro-batch", "window * n_windows + sizes.n_ubatch", "window * n_windows"),
@@ -201,7 +201,7 @@ LLAMACPP = _rows(
 )
 
 PLACEMENT = _rows(
-    "memory/test_placement.py memory/test_gpus.py test_boundaries.py",
+    "test_boundaries.py memory/test_placement.py memory/test_gpus.py",
     ("pl-float32", "split points are compared in double precision", 'struct.unpack("<f", struct.pack("<f", value))[0]', 'struct.unpack("<d", struct.pack("<d", value))[0]'),
     ("pl-position", "a layer on the split point goes to the first device", "if position < share), names[-1])", "if position <= share), names[-1])"),
     ("pl-output-counts", "the output layer is not counted", "start = max(n_layers + 1 - n_gpu, 0)", "start = max(n_layers - n_gpu, 0)"),
@@ -218,7 +218,7 @@ PLACEMENT = _rows(
 )
 
 VLLM = _rows(
-    "memory/test_vllm.py test_boundaries.py",
+    "test_boundaries.py memory/test_vllm.py",
     ("vl-15-tie", "groups of three beside two are not padded", "size = large if large < small * 1.5 else small", "size = large if large <= small * 1.5 else small"),
     ("vl-block", "blocks of 32 tokens", "DEFAULT_BLOCK: Final = 16", "DEFAULT_BLOCK: Final = 32"),
     ("vl-mla-block", "FlashMLA pages of 16", "MLA_BLOCK: Final = 64", "MLA_BLOCK: Final = 16"),
@@ -242,7 +242,7 @@ VLLM = _rows(
 )
 
 TRANSFORMERS = _rows(
-    "memory/test_transformers.py test_boundaries.py",
+    "test_boundaries.py memory/test_transformers.py",
     ("tf-sdpa-window", "a prompt as long as the window needs no mask", "sum(w is not None and s.n_tokens >= w for w in s.windows)", "sum(w is not None and s.n_tokens > w for w in s.windows)"),
     ("tf-window-kept", "a dynamic window keeps W tokens", "kept = min(n, max(window - 1, 1))", "kept = min(n, max(window, 1))"),
     ("tf-static", "a static window keeps the whole context", "kept = n if window is None else min(window, n)", "kept = n"),
@@ -258,7 +258,7 @@ TRANSFORMERS = _rows(
 )
 
 TEXTBOOK = _rows(
-    "memory/test_textbook.py cli/test_calc.py test_boundaries.py",
+    "test_boundaries.py memory/test_textbook.py cli/test_calc.py",
     ("tb-gqa", "grouped heads count all heads", 'head_key = "n_kv_heads" if form == "gqa" else "n_heads"', 'head_key = "n_heads"'),
     ("tb-ceil", "half a byte of weights is dropped", "return -(-n_params * (row.nominal if nominal else row.real) // 80000)", "return n_params * (row.nominal if nominal else row.real) // 80000"),
     ("tb-q4km", "Q4_K_M takes four bits", '"Q4_K_M",  40000,  45000', '"Q4_K_M",  40000,  40000'),
@@ -269,7 +269,7 @@ TEXTBOOK = _rows(
 )
 
 FIT = _rows(
-    "memory/test_fit.py test_boundaries.py",
+    "test_boundaries.py memory/test_fit.py",
     ("fit-default-context", "48k are aimed at", "DEFAULT_CONTEXT: Final = 32768", "DEFAULT_CONTEXT: Final = 49152"),
     ("fit-least-context", "contexts give way down to 8k", "LEAST_CONTEXT: Final = 4096", "LEAST_CONTEXT: Final = 8192"),
     ("fit-beaten", "choices that are worse in everything are shown", "all(t >= m for t, m in zip(theirs[:n], mine[:n], strict=True))", "all(t > m for t, m in zip(theirs[:n], mine[:n], strict=True))"),
@@ -292,7 +292,7 @@ FIT = _rows(
 )
 
 QUANT = _rows(
-    "quantization/test_mix.py quantization/test_labels.py quantization/test_layouts.py test_boundaries.py",
+    "test_boundaries.py quantization/test_mix.py quantization/test_labels.py quantization/test_layouts.py",
     ("mix-more-bits", "the last eighth gets no more bits", "i < n // 8 or i >= 7 * n // 8 or (i - n // 8) % 3 == 2", "i < n // 8 or i > 7 * n // 8 or (i - n // 8) % 3 == 2"),
     ("mix-third", "the wrong third gets more bits", "(i - n // 8) % 3 == 2", "(i - n // 8) % 3 == 1"),
     ("mix-gqa", "groups of three count as grouped", "return m.gqa >= 4", "return m.gqa >= 3"),
@@ -311,7 +311,7 @@ QUANT = _rows(
 )
 
 AUDIT = _rows(
-    "audit/test_cli_audit.py audit/test_gguf.py audit/test_safetensors.py test_boundaries.py",
+    "test_boundaries.py audit/test_cli_audit.py audit/test_gguf.py audit/test_safetensors.py",
     ("au-order", "the least bad comes first", "findings.sort(key=lambda f: -rank(f.severity))", "findings.sort(key=lambda f: rank(f.severity))"),
     ("au-verdict", "a warning fails", '("pass", "warn", "fail")[worst]', '("pass", "fail", "fail")[worst]'),
     ("au-most", "nineteen of one kind are listed", "MOST_OF_ONE_KIND: Final = 20", "MOST_OF_ONE_KIND: Final = 19"),
@@ -333,7 +333,7 @@ AUDIT = _rows(
 )
 
 VALUES = _rows(
-    "audit/test_values.py test_boundaries.py",
+    "test_boundaries.py audit/test_values.py",
     ("va-nan-mask", "infinities count as NaN", "return n_nan, n - n_nan", "return n, 0"),
     ("va-bf16", "BF16 is looked at as F16", '"BF16": ("u2", 0x7F80, 0x007F)', '"BF16": ("u2", 0x7C00, 0x03FF)'),
     ("va-scale-place", "Q6_K's scale is looked for at the start", '"Q6_K": ((208, "F16"),)', '"Q6_K": ((0, "F16"),)'),
@@ -342,14 +342,14 @@ VALUES = _rows(
 
 REST = (
     *_rows(
-        "test_diff.py test_boundaries.py",
+        "test_boundaries.py test_diff.py",
         ("di-rename-words", "one common word makes a rename", "ranked[0][0] > 1 and alone", "ranked[0][0] > 0 and alone"),
         ("di-rename-tie", "of two equal candidates one is taken", "ranked[0][0] > ranked[1][0])", "ranked[0][0] >= ranked[1][0])"),
         ("di-nan", "NaN differs from itself", "return bool(a == b) or (a != a and b != b)", "return bool(a == b)"),
         ("di-exit", "differences exit 0", "return outcome.OK if found.is_empty else outcome.NO", "return outcome.OK"),
     ),
     *_rows(
-        "sources/test_http.py sources/test_ranges.py test_boundaries.py",
+        "test_boundaries.py sources/test_http.py sources/test_ranges.py",
         ("ht-tries", "failures are tried three times", "TRIES: Final = 4", "TRIES: Final = 3"),
         ("ht-left", "one try too many", "if self._left <= 0 or", "if self._left < 0 or"),
         ("ht-redirects", "six redirects are followed", "MAX_REDIRECTS: Final = 5", "MAX_REDIRECTS: Final = 6"),
@@ -362,13 +362,13 @@ REST = (
         ("ht-quarter", "a prefix grows by itself each time", "have + have // 4)", "have + have)"),
     ),
     *_rows(
-        "sources/test_target.py test_boundaries.py",
+        "test_boundaries.py sources/test_target.py",
         ("ta-dots", "a path may leave the repository", 'any(part in {"", ".", ".."} for part in path.split("/"))', 'any(part in {"", "."} for part in path.split("/"))'),
         ("ta-length", "names of 97 characters pass", "or len(repo) > 96\n", "or len(repo) > 97\n"),
         ("ta-refs", "refs/pr/7 is a folder", 'n = 3 if parts[0] == "refs" and len(parts) >= 3 else 1', "n = 1"),
     ),
     *_rows(
-        "cli/test_escaping.py cli/test_memory.py cli/test_plain_path.py test_boundaries.py",
+        "test_boundaries.py cli/test_escaping.py cli/test_memory.py cli/test_plain_path.py",
         ("re-surrogate", "bytes that are no UTF-8 are shown a byte off", 'return f"\\\\x{code - 0xDC00:02x}"', 'return f"\\\\x{code - 0xDC01:02x}"'),
         ("re-infinite", "infinities break JSON", "if isinstance(value, float) and not -1.8e308 < value < 1.8e308:", "if isinstance(value, float) and value != value:"),
         ("re-modelled", "modelled figures look exact", 'return ("≈ " if grade == "modelled" else "")', 'return ("≈ " if grade == "derived" else "")'),

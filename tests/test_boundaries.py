@@ -26,6 +26,7 @@ from inspector.layers import KVCache, Layer
 from inspector.memory.devices.gpus import apple_working_set
 from inspector.memory.devices.placement import assign, device_totals
 from inspector.memory.engines import vllm
+from inspector.memory.engines.textbook import precision, weights_nbytes
 from inspector.memory.engines.transformers.peak import Family, Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
@@ -180,6 +181,14 @@ def test_a_device_may_be_filled_to_the_byte_but_for_its_reserve(used, fits):
 def test_a_mac_of_32_gib_lets_a_process_wire_two_thirds():
     # llama.cpp prints recommendedMaxWorkingSetSize = 22906.50 MB on an M1 Max: whole pages of 16 KiB
     assert 22_906_500_000 - (16 << 10) < apple_working_set(32 * GIB) < 22_906_510_000
+
+
+# --- textbook ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_params", "nbytes"), [(1, 1), (2, 1), (3, 2), (7_000_000_001, 3_500_000_001)])
+def test_half_a_byte_of_weights_takes_a_whole_one(n_params, nbytes):
+    assert weights_nbytes(n_params, precision("INT4")) == nbytes
 
 
 # --- vLLM ----------------------------------------------------------------------------------------------------------

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.shared.kv_options import config_value
 from inspector.memory.engines.transformers.peak import FAMILIES, NOT_DERIVED, SCANNED, Family, Shape
@@ -11,15 +9,10 @@ from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Final
 
     from inspector.facts import ModelFacts
 
-# Share of the head that is rotated when the config does not say (configuration_*.py of transformers 5.24.0).
-PARTIAL_ROTARY: Final[Mapping[str, float]] = MappingProxyType(
-    {"glm": 0.5, "glm4": 0.5, "glm4_moe": 0.5, "phi": 0.5, "nemotron": 0.5, "stablelm": 0.25, "gpt_neox": 0.25}
-)
 NO_ROTARY: Final = frozenset({"gpt2", "opt", "gpt_bigcode", "bloom", "mpt", "gpt_neo", "biogpt", "xglm"})
 TWO_ROTARIES: Final = frozenset({"gemma3_text", "olmo3"})  # one for sliding layers, one for full ones
 # Types whose experts are as wide as intermediate_size, whatever else the config says.
@@ -49,6 +42,7 @@ def _rotary(facts: ModelFacts, head_dim: int) -> int:
     nested = config_value(facts, "rope_parameters")
     part = config_value(facts, "partial_rotary_factor", "rotary_pct", "rope_pct")
     part = nested.get("partial_rotary_factor", part) if hasattr(nested, "get") else part
+    # the class's own share when the config does not say (configuration_*.py of transformers 5.24.0)
     default = {
         "glm": 0.5,
         "glm4": 0.5,
