@@ -30,6 +30,7 @@ from inspector.memory.engines.textbook import precision, weights_nbytes
 from inspector.memory.engines.transformers.peak import Family, Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
+from inspector.memory.fit.choose import Ask, asked_context
 from inspector.sources.http import Retry, retried
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, format_count
@@ -189,6 +190,16 @@ def test_a_mac_of_32_gib_lets_a_process_wire_two_thirds():
 @pytest.mark.parametrize(("n_params", "nbytes"), [(1, 1), (2, 1), (3, 2), (7_000_000_001, 3_500_000_001)])
 def test_half_a_byte_of_weights_takes_a_whole_one(n_params, nbytes):
     assert weights_nbytes(n_params, precision("INT4")) == nbytes
+
+
+# --- fit -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("trained", "aimed_at"), [(8192, 8192), (32768, 32768), (131072, 32768)])
+def test_without_a_context_fit_aims_at_32768_tokens_or_what_the_model_was_trained_for(trained, aimed_at):
+    ask = Ask(gpus=(Gpu("g", 80 * GIB),), engine="vllm")
+    assert asked_context(facts_by_hand([FULL], n_ctx_train=trained), ask) == aimed_at
+    assert asked_context(facts_by_hand([FULL], n_ctx_train=trained), ask.replace(longest=True)) == trained
 
 
 # --- vLLM ----------------------------------------------------------------------------------------------------------
