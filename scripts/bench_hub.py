@@ -22,8 +22,8 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from hub_models import long_gguf, shards  # type: ignore[import-not-found]  # noqa: E402
-from hub_server import HubServer  # type: ignore[import-not-found]  # noqa: E402
+from hub_models import long_gguf, shards  # noqa: E402
+from hub_server import HubServer  # noqa: E402
 
 SMOLLM2 = ROOT / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf"
 METADATA = "import sys; from huggingface_hub import get_safetensors_metadata as f; f(sys.argv[1])"

@@ -8,5 +8,7 @@ from pathlib import Path
 _SPEC = importlib.util.spec_from_file_location(
     "fuzz_cli", Path(__file__).resolve().parent.parent / "scripts" / "fuzz_cli.py"
 )
+assert _SPEC is not None
+assert _SPEC.loader is not None
 fuzz = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(fuzz)

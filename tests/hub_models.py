@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import random
 import struct
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import gguf_builder as g
 
@@ -15,8 +18,9 @@ CONFIG = {
 }  # fmt: skip
 
 
-def safetensors(names, *, shape=(64, 64), data=True):
-    header, end = {"__metadata__": {"format": "pt"}}, 0
+def safetensors(names: Iterable[str], *, shape: tuple[int, int] = (64, 64), data: bool = True) -> bytes:
+    header: dict[str, dict[str, Any]] = {"__metadata__": {"format": "pt"}}
+    end = 0
     for name in names:
         n = 2 * shape[0] * shape[1]
         header[name] = {"dtype": "BF16", "shape": list(shape), "data_offsets": [end, end + n]}
@@ -26,9 +30,10 @@ def safetensors(names, *, shape=(64, 64), data=True):
     return struct.pack("<Q", len(text)) + text + (bytes(end) if data else b"")
 
 
-def shards(n, per_shard, *, index=True, **options):
+def shards(n: int, per_shard: int, *, index: bool = True, **options: Any) -> dict[str, bytes]:
     """name → bytes of a sharded model; names as transformers writes them."""
-    files, weight_map = {}, {}
+    files: dict[str, bytes] = {}
+    weight_map: dict[str, str] = {}
     for i in range(n):
         name = f"model-{i + 1:05d}-of-{n:05d}.safetensors"
         tensors = [f"model.layers.{i}.self_attn.part_{j}_proj.weight" for j in range(per_shard)]
@@ -40,9 +45,12 @@ def shards(n, per_shard, *, index=True, **options):
     return files
 
 
-def small_gguf(arch="llama", *, n_tokens=100, tensor_type=0, **kv):
+def small_gguf(arch: str = "llama", *, n_tokens: int = 100, tensor_type: int = 0, **kv: str) -> bytes:
     numbers = {"block_count": 1, "context_length": 512, "embedding_length": 64, "attention.head_count": 4}
-    pairs = [("general.architecture", g.STR, arch), *((f"llama.{k}", g.U32, v) for k, v in numbers.items())]
+    pairs: list[tuple[str, int, Any]] = [
+        ("general.architecture", g.STR, arch),
+        *((f"llama.{k}", g.U32, v) for k, v in numbers.items()),
+    ]
     pairs += [(f"general.{k}", g.STR, v) for k, v in kv.items()]
     pairs += [("tokenizer.ggml.tokens", g.ARR, g.Arr(g.STR, [b"t%d" % i for i in range(n_tokens)]))]
     tensors = [
@@ -52,19 +60,19 @@ def small_gguf(arch="llama", *, n_tokens=100, tensor_type=0, **kv):
     return g.build(pairs, tensors)
 
 
-def vocabulary(n, *, merges=0, seed=1):
+def vocabulary(n: int, *, merges: int = 0, seed: int = 1) -> tuple[list[bytes], list[bytes]]:
     """Tokens and merges that grow longer as they go, as learnt ones do."""
     source = random.Random(seed)
 
-    def token(i):
+    def token(i: int) -> bytes:
         return bytes(source.choices(b"abcdefghijklmnop", k=max(1, int(source.gauss(3 + 4 * (i / n) ** 0.3, 2)))))
 
     return [token(i) for i in range(n)], [token(i) + b" " + token(i) for i in range(merges)]
 
 
-def long_gguf(n_tokens, n_merges):
+def long_gguf(n_tokens: int, n_merges: int) -> bytes:
     tokens, merges = vocabulary(n_tokens, merges=n_merges)
-    kv = [("general.architecture", g.STR, "llama"), ("llama.block_count", g.U32, 32),
+    kv: list[tuple[str, int, Any]] = [("general.architecture", g.STR, "llama"), ("llama.block_count", g.U32, 32),
           ("tokenizer.ggml.model", g.STR, "gpt2" if merges else "llama"),
           ("tokenizer.ggml.tokens", g.ARR, g.Arr(g.STR, tokens))]  # fmt: skip
     if not merges:
@@ -79,7 +87,7 @@ def long_gguf(n_tokens, n_merges):
     return g.build(kv, [g.Tensor(name) for name in names])
 
 
-def write(folder, files):
+def write(folder: Path, files: Mapping[str, bytes]) -> Path:
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +95,7 @@ def write(folder, files):
     return folder
 
 
-REPOSITORIES = {
+REPOSITORIES: dict[str, dict[str, bytes]] = {
     "one gguf": {"model.gguf": small_gguf(), "README.md": b"# hello"},
     "gguf beside a config": {"sub/m.Q4_0.gguf": small_gguf(tensor_type=2), "config.json": json.dumps(CONFIG).encode()},
     "gguf with projector": {"m.Q8_0.gguf": small_gguf(), "mmproj-m-f16.gguf": small_gguf("clip"), "m.imatrix": b"x"},

@@ -13,8 +13,10 @@ import socket
 import struct
 import threading
 import time
+from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import pytest
@@ -27,7 +29,7 @@ TOKEN = "hf_right"
 
 
 @pytest.fixture(autouse=True)
-def quick_hub(monkeypatch, tmp_path):
+def quick_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """No token, no cache, short waits; imported by the test modules that serve. Connections are closed at the end."""
     from huggingface_hub import close_session, constants
 
@@ -44,7 +46,7 @@ def quick_hub(monkeypatch, tmp_path):
 class Blob:
     """A file's bytes, in memory or on disk. `listed`: the size that the listing claims; `sha256` may lie as well."""
 
-    def __init__(self, data: bytes | Path, *, listed: int | None = None):
+    def __init__(self, data: bytes | Path, *, listed: int | None = None) -> None:
         self.data = data
         self.size = len(data) if isinstance(data, bytes) else data.stat().st_size
         self.listed = self.size if listed is None else listed
@@ -71,9 +73,18 @@ class HubServer:
     """
 
     def __init__(
-        self, files, *, repo="org/model", gated=False, private=False, delay=0.0, faults=None, page=None, cuts=None
-    ):
-        self.blobs = {name: f if isinstance(f, Blob) else Blob(f) for name, f in files.items()}
+        self,
+        files: Mapping[str, bytes | Path | Blob],
+        *,
+        repo: str = "org/model",
+        gated: bool = False,
+        private: bool = False,
+        delay: float = 0.0,
+        faults: Mapping[str, Iterable[str]] | None = None,
+        page: int | None = None,
+        cuts: Mapping[str, Iterable[int]] | None = None,
+    ) -> None:
+        self.blobs: dict[str, Blob] = {name: f if isinstance(f, Blob) else Blob(f) for name, f in files.items()}
         self.repo, self.gated, self.private, self.delay, self.page = repo, gated, private, delay, page
         self.faults = {k: list(v) for k, v in (faults or {}).items()}
         self.cuts = {k: set(v) for k, v in (cuts or {}).items()}
@@ -86,14 +97,14 @@ class HubServer:
         self.lock = threading.Lock()
         self.servers: list[ThreadingHTTPServer] = []
 
-    def __enter__(self):
+    def __enter__(self) -> HubServer:  # noqa: PYI034 - no sub-classes
         for handler in (_Hub, _Cdn):
             server = _Server(("127.0.0.1", 0), type(handler.__name__, (handler,), {"hub": self}))
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             self.servers.append(server)
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         for server in self.servers:
             server.shutdown()
             server.server_close()
@@ -116,7 +127,8 @@ class HubServer:
         return [r for path, r in self.requests if "Signature=" in path and f"/{quote(name)}?" in path]
 
     def forget(self) -> None:
-        self.requests, self.body_bytes, self.connections = [], 0, 0
+        self.requests = []
+        self.body_bytes = self.connections = 0
 
     def next_fault(self, name: str) -> str:
         with self.lock:
@@ -132,10 +144,10 @@ class HubServer:
                 self.cuts[name].discard(found)
             return found
 
-    def listing(self):
+    def listing(self) -> list[dict[str, Any]]:
         siblings = []
         for name, blob in self.blobs.items():
-            entry = {"rfilename": name, "size": blob.listed, "blobId": "0" * 40}
+            entry: dict[str, Any] = {"rfilename": name, "size": blob.listed, "blobId": "0" * 40}
             if is_large(name, blob):
                 entry["lfs"] = {"sha256": blob.sha256, "size": blob.listed, "pointerSize": 134}
             siblings.append(entry)
@@ -150,7 +162,7 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def handle_error(self, *_):
+    def handle_error(self, *_: object) -> None:
         pass  # a client that hangs up is no error here
 
 
@@ -159,16 +171,16 @@ class _Base(BaseHTTPRequestHandler):
     hub: HubServer
     timeout = 30
 
-    def log_message(self, *_):
+    def log_message(self, *_: object) -> None:
         pass
 
-    def setup(self):
+    def setup(self) -> None:
         super().setup()
         self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self.hub.lock:
             self.hub.connections += 1
 
-    def answer(self, status, body=b"", **headers):
+    def answer(self, status: int, body: bytes = b"", **headers: Any) -> None:
         """Headers with "_" for "-"; those that are None are left out."""
         self.send_response(status)
         headers = {"Content_Length": len(body), **headers}
@@ -178,10 +190,13 @@ class _Base(BaseHTTPRequestHandler):
         self.end_headers()
         self.push(body)
 
-    def do_HEAD(self):
+    def do_GET(self) -> None:
+        raise NotImplementedError
+
+    def do_HEAD(self) -> None:
         self.do_GET()
 
-    def push(self, body):
+    def push(self, body: bytes) -> None:
         if self.command == "HEAD":
             return
         for start in range(0, len(body), 1 << 16):
@@ -194,15 +209,15 @@ class _Base(BaseHTTPRequestHandler):
                 self.close_connection = True
                 return
 
-    def record(self):
+    def record(self) -> None:
         with self.hub.lock:
             self.hub.requests.append((self.path, self.headers.get("Range")))
         time.sleep(self.hub.delay)
 
-    def error(self, status, code, message):
+    def error(self, status: int, code: str, message: str) -> None:
         self.answer(status, b"", X_Error_Code=code or None, X_Error_Message=message)
 
-    def hang_up(self, *, reset=False):
+    def hang_up(self, *, reset: bool = False) -> None:
         self.close_connection = True
         if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -235,7 +250,7 @@ class _Base(BaseHTTPRequestHandler):
             return False
         return True
 
-    def send_blob(self, name, *, etag):
+    def send_blob(self, name: str, *, etag: str) -> None:
         blob, fault = self.hub.blobs[name], self.hub.next_fault(name)
         if self.misbehave(fault):
             return None
@@ -252,7 +267,7 @@ class _Base(BaseHTTPRequestHandler):
         body = blob.read(start, end)
         shown = start + (7 if word == "shift" else 0)
         total = "*" if word == "star" else blob.size
-        headers = {
+        headers: dict[str, Any] = {
             "Content_Range": None if word == "bare" else f"bytes {shown}-{end - 1}/{total}",
             "ETag": etag,
             "Accept_Ranges": "bytes",
@@ -270,7 +285,7 @@ class _Base(BaseHTTPRequestHandler):
             return self.drip(body)
         return self.answer(206, body, **headers)
 
-    def drip(self, body):
+    def drip(self, body: bytes) -> None:
         for i in range(200):
             self.push(body[i : i + 1])
             if self.close_connection:
@@ -278,7 +293,7 @@ class _Base(BaseHTTPRequestHandler):
             time.sleep(0.05)
         self.hang_up()
 
-    def send_whole(self, blob, etag, *, chunked):
+    def send_whole(self, blob: Blob, etag: str, *, chunked: bool) -> None:
         self.send_response(200)
         self.send_header("ETag", etag)
         if chunked:
@@ -296,7 +311,7 @@ class _Base(BaseHTTPRequestHandler):
 
 
 class _Hub(_Base):
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.record()
         hub, url = self.hub, urlsplit(self.path)
         path, query = unquote(url.path), parse_qs(url.query)
@@ -315,7 +330,7 @@ class _Hub(_Base):
             return self.resolve(revision, name, authorized=authorized)
         return self.error(404, "RepoNotFound", "Repository not found")
 
-    def api(self, path, query, *, authorized):
+    def api(self, path: str, query: dict[str, list[str]], *, authorized: bool) -> None:
         hub = self.hub
         if path == "" and "search" in query:
             return self.send_json([{"id": hub.repo}, {"id": "other/thing"}])
@@ -331,13 +346,13 @@ class _Hub(_Base):
             return self.tree(query)
         if rest.startswith("revision/") and rest[9:] not in REVISIONS:
             return self.error(404, "RevisionNotFound", f"Invalid rev id: {rest[9:]}")
-        info = {"id": hub.repo, "sha": SHA, "gated": "manual" if hub.gated else False}
+        info: dict[str, Any] = {"id": hub.repo, "sha": SHA, "gated": "manual" if hub.gated else False}
         if hub.page is None:
             info["siblings"] = hub.listing()
         return self.send_json(info)
 
-    def tree(self, query):
-        def entry(s):
+    def tree(self, query: dict[str, list[str]]) -> None:
+        def entry(s: dict[str, Any]) -> dict[str, Any]:
             lfs = {"lfs": {"oid": s["lfs"]["sha256"], "size": s["lfs"]["size"]}} if "lfs" in s else {}
             return {"type": "file", "path": s["rfilename"], "size": s["size"], **lfs}
 
@@ -350,14 +365,14 @@ class _Hub(_Base):
             headers["Link"] = f'<{self.hub.endpoint}{url}>; rel="next"'
         return self.send_json(every[start : start + page], **headers)
 
-    def send_json(self, value, **headers):
+    def send_json(self, value: object, **headers: Any) -> None:
         body = json.dumps(value).encode()
         if "gzip" in self.headers.get("Accept-Encoding", ""):
             body = gzip.compress(body)
             headers["Content_Encoding"] = "gzip"
         return self.answer(200, body, Content_Type="application/json", **headers)
 
-    def resolve(self, revision, name, *, authorized):
+    def resolve(self, revision: str, name: str, *, authorized: bool) -> None:
         hub = self.hub
         if self.misbehave(hub.next_fault(f"resolve:{name}")):
             return None
@@ -382,7 +397,7 @@ class _Hub(_Base):
             X_Linked_ETag=f'"{blob.sha256}"',
         )
 
-    def send_small(self, name):
+    def send_small(self, name: str) -> None:
         """Text is compressed, chunked and never ranged when a client takes gzip."""
         blob = self.hub.blobs[name]
         if "gzip" not in self.headers.get("Accept-Encoding", ""):
@@ -396,7 +411,7 @@ class _Hub(_Base):
 
 
 class _Cdn(_Base):
-    def do_GET(self):
+    def do_GET(self) -> None:
         self.record()
         hub, url = self.hub, urlsplit(self.path)
         if self.headers.get("Authorization"):

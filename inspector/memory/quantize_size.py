@@ -8,7 +8,7 @@ from inspector.errors import FactsError, InspectorError
 from inspector.formats.modelfile import TensorInfo
 from inspector.quantization.layouts import SCHEMES, Matrix, lora_nbytes, predict_layout
 from inspector.quantization.mix import predict_mix
-from inspector.quantization.mix_targets import PPL_SOURCE, QUANT_TARGETS
+from inspector.quantization.mix_targets import QUANT_TARGETS
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -186,6 +186,3 @@ def adapter_nbytes(facts: ModelFacts, rank: int) -> int:
     if facts.format == "gguf":
         raise InspectorError("adapter sizes are those of a safetensors checkpoint's modules")
     return lora_nbytes(matrices(facts)[0], rank)
-
-
-QUALITY_SOURCE: Final = PPL_SOURCE

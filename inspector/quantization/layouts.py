@@ -36,7 +36,7 @@ class Scheme(Record):
 
 
 class Predicted(Record):
-    """Bytes of a model in one scheme. `nbytes` is their sum; `kept`: what stays as it is.
+    """Bytes of a model in one scheme. `nbytes` is their sum; `kept_nbytes`: what stays as it is.
 
     `skipped`: weights whose rows do not fill the scheme's groups, counted as they are. `grade` is "derived" unless a
     part of the layout varies between writers.

@@ -37,7 +37,6 @@ class QuantTarget(Record):
 
 
 _L3: Final = "Llama-3-8B"
-PPL_SOURCE: Final = "llama.cpp b11434, tools/quantize/quantize.cpp (QUANT_OPTIONS)"
 
 # Names, numbers, sizes and perplexities: QUANT_OPTIONS of tools/quantize/quantize.cpp. Default element types:
 # llama_ftype_get_default_type of src/llama-quant.cpp. The order is theirs: a number means its first row.

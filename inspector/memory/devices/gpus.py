@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 # CUDA context of one process on one GPU: 426 MiB on an RTX 6000 Ada (torch 2.10, CUDA 13.0); 300-400 MB since lazy
 # loading (CUDA 11.7); more than 1 GB before. The middle of what is reported, not a measurement of ours.
 CUDA_CONTEXT: Final = 450 * MIB
-CUDA_CONTEXT_BAND: Final = (300 * MIB, 700 * MIB)
 MAX_GPUS: Final = 1024
 
 

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-# Where glm-dsa files have no indexer types (layers that rank keys anew), by context length: glm-dsa.cpp.
-GLM_LONG_CONTEXT = 1048576
-
 
 class Latent(Decoder):
     """DeepSeek-V2 and what follows it: cached latents where the file is laid out for them, plain heads otherwise."""
