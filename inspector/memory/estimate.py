@@ -100,12 +100,18 @@ class Estimate(Record):
 
 
 class Gpu(Record):
-    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes."""
+    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
+
+    `backend`: what drives it; `unified`: its memory is the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
+    """
 
     name: str
     capacity: int
     reserve: int = 0
     note: str = ""
+    backend: str = "cuda"
+    unified: bool = False
+    compute_capability: str = ""
 
 
 class Placement(Record):
