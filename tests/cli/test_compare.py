@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from schemas import check
 from startup_logs import NEW, VLLM
 
 
@@ -18,7 +19,7 @@ def test_a_log_of_the_same_build_agrees_in_every_printed_digit(run_inspector, sp
     code, out, err = run_inspector(
         ["compare", _log(tmp_path), str(sparse_model("llama-3.2-1b")), "--json", "--within", "0"]
     )
-    answer = json.loads(out)
+    answer = check(json.loads(out))
     assert (code, err) == (0, "")
     assert (answer["schema"], answer["build"], answer["same"]) == ("inspector.compare/1", "b11434 (abc1234)", True)
     assert {(r["what"], r["device"]): r["off"] for r in answer["lines"]} == {
