@@ -105,8 +105,8 @@ def cpu_build(source: Path, work: Path) -> Path:
     """The release's libraries without CUDA; all of them but ggml-cuda and the registry are used as they are."""
     build = work / "cpu"
     if not (build / "bin" / "libllama-common.so").exists():
-        options = ("BUILD_SHARED_LIBS=ON", "CMAKE_BUILD_TYPE=Release", "GGML_RPC=ON", "LLAMA_CURL=OFF")
-        options += ("LLAMA_BUILD_TESTS=OFF", "LLAMA_OPENSSL=OFF")
+        options = ["BUILD_SHARED_LIBS=ON", "CMAKE_BUILD_TYPE=Release", "GGML_RPC=ON", "LLAMA_CURL=OFF"]
+        options += ["LLAMA_BUILD_TESTS=OFF", "LLAMA_OPENSSL=OFF"]
         run("cmake", "-S", source, "-B", build, "-G", "Ninja", *(f"-D{option}" for option in options))
         run("ninja", "-C", build, "llama-fit-params")
     return build
