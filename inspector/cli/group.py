@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
     "quantize-size": "quantize_size", "audit": "audit", "diff": "diff", "calc": "calc", "report": "report",
-    "rule": "rule", "archs": "registries", "dtypes": "registries", "gpus": "registries", "engines": "registries",
+    "rule": "rule", "compare": "compare",
+    "archs": "registries", "dtypes": "registries", "gpus": "registries", "engines": "registries",
 }  # fmt: skip
 
 EPILOG = """\b

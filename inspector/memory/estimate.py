@@ -102,7 +102,7 @@ class Estimate(Record):
 class Gpu(Record):
     """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
 
-    `backend`: which of llama.cpp's back ends drives it (`inspector.memory.engines.llamacpp.backends`).
+    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
     """
 
     name: str
@@ -110,6 +110,8 @@ class Gpu(Record):
     reserve: int = 0
     note: str = ""
     backend: str = "cuda"
+    unified: bool = False
+    compute_capability: str = ""
 
 
 class Placement(Record):

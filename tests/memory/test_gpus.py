@@ -111,6 +111,67 @@ def test_apple_machines_keep_part_of_their_memory():
     assert gpus.apple_working_set(64 * GIB) == 48 * GIB
 
 
+@pytest.mark.parametrize(
+    ("text", "megabytes"),
+    [("M4 Max 36GB", 28_991), ("M4 Max 128GB", 115_448), ("M3 Max 64GB", 55_662), ("M1 Pro 16GB", 11_453)],
+)
+def test_apple_machines_say_what_llamacpp_logs_on_them(text: str, megabytes: int):
+    (gpu,) = parse_gpu(text)
+    assert 0 <= megabytes * 10**6 - gpu.capacity < MIB
+    assert GPUS[gpu.name].reported
+
+
+def test_a_bare_apple_rule_never_promises_more_than_a_log():
+    for row in GPUS.values():
+        if row.vendor == "Apple" and row.reported:
+            gib = int(row.name.rpartition(" ")[2].removesuffix("GB"))
+            assert gpus.apple_working_set(gib * GIB) <= row.capacity + MIB
+
+
+@pytest.mark.parametrize(
+    ("text", "capability"),
+    [
+        ("gtx1080ti", "6.1"), ("p100", "6.0"), ("v100", "7.0"), ("t4", "7.5"), ("gtx1660", "7.5"), ("a100", "8.0"),
+        ("rtx3090", "8.6"), ("orin nano", "8.7"), ("rtx4090", "8.9"), ("rtx 6000 ada", "8.9"), ("h100", "9.0"),
+        ("b200", "10.0"), ("b300", "10.3"), ("rtx5090", "12.0"), ("rtx pro 6000", "12.0"), ("dgx spark", "12.1"),
+        ("7900xtx", ""), ("M4 Max 36GB", ""),
+    ],
+)  # fmt: skip
+def test_cards_have_nvidias_published_compute_capability(text: str, capability: str):
+    assert parse_gpu(text)[0].compute_capability == capability
+
+
+def test_every_row_names_its_back_end():
+    expected = {"NVIDIA": {"cuda"}, "AMD": {"rocm"}, "Apple": {"metal"}, "Intel": {"vulkan", "sycl", "hpu"}}
+    for row in GPUS.values():
+        assert row.backend in expected[row.vendor]
+        assert bool(row.compute_capability) == (row.vendor == "NVIDIA")
+
+
+def test_a_size_by_hand_is_a_cuda_card_with_memory_of_its_own():
+    (gpu,) = parse_gpu("24GiB")
+    assert (gpu.backend, gpu.unified) == ("cuda", False)
+
+
+def test_unified_memory_is_said_where_device_and_host_are_one_pool():
+    unified = {row.name for row in GPUS.values() if row.unified and row.vendor != "Apple"}
+    assert unified == {
+        "GB10", "Jetson AGX Orin 64GB", "Jetson Orin NX 16GB", "Jetson Orin Nano 8GB", "MI300A",
+        "Ryzen AI Max+ 395 96GB",
+    }  # fmt: skip
+    assert all(row.unified for row in GPUS.values() if row.vendor == "Apple")
+
+
+def test_an_mi250_is_two_devices_of_64_gib():
+    assert [g.capacity for g in parse_gpu("MI250")] == [64 * GIB] * 2
+    assert len(parse_gpu("2xMI250X")) == 4
+
+
+def test_usable_memory_is_what_the_driver_says_not_the_box():
+    assert parse_gpu("GB10")[0].capacity == 124_610 * MIB  # 121.69 GiB
+    assert parse_gpu("B300")[0].capacity == 275_040 * MIB
+
+
 def test_the_registry_can_be_browsed():
     rows = {row["name"]: row for row in gpus.gpu_rows()}
     assert len(rows) == len(GPUS) >= 150

@@ -27,7 +27,12 @@ MAX_GPUS: Final = 1024
 
 
 class GpuModel(Record):
-    """One row of the registry: total in MiB, as the driver says it (`reported`) or the vendor does."""
+    """One row of the registry: total in MiB, as the driver says it (`reported`) or the vendor does.
+
+    `backend`: what runs it ("cuda", "rocm", "metal", "vulkan", "sycl"; "hpu": no back end of llama.cpp does);
+    `compute_capability`: NVIDIA's ("8.9"), empty elsewhere; `unified`: device and host share one memory;
+    `devices`: how many devices of this size one card is.
+    """
 
     name: str
     vendor: str
@@ -36,6 +41,10 @@ class GpuModel(Record):
     reported: bool = True
     cuda_mib: int | None = None
     aliases: tuple[str, ...] = ()
+    backend: str = "cuda"
+    compute_capability: str = ""
+    unified: bool = False
+    devices: int = 1
 
     @property
     def capacity(self) -> int:
@@ -50,7 +59,15 @@ class GpuModel(Record):
     def as_gpu(self, label: str = "") -> Gpu:
         """This model as a device to place things on."""
         note = self.source if self.reported else f"{self.source}; the driver's own figure is not known here"
-        return Gpu(name=self.name + label, capacity=self.capacity, reserve=self.reserve, note=note)
+        return Gpu(
+            name=self.name + label,
+            capacity=self.capacity,
+            reserve=self.reserve,
+            note=note,
+            backend=self.backend,
+            unified=self.unified,
+            compute_capability=self.compute_capability,
+        )
 
 
 GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})
@@ -149,6 +166,7 @@ def parse_gpu(text: str) -> tuple[Gpu, ...]:
     if gpu is None:
         model = find_gpu(what)
         gpu = model.as_gpu()
+        count *= model.devices
     if count == 1:
         return (gpu,)
     return tuple(gpu.replace(name=f"{gpu.name} #{i}") for i in range(count))
@@ -222,10 +240,10 @@ def _from_smi() -> list[tuple[str, int, int]]:
 def apple_working_set(unified: int) -> int:
     """Bytes of unified memory that Metal lets one process wire down by default (recommendedMaxWorkingSetSize).
 
-    Two thirds up to 36 GiB, three quarters above: what `llama.cpp` prints on machines of each size; macOS does not
-    document it, and `sysctl iogpu.wired_limit_mb` moves it.
+    Two thirds below 36 GiB, three quarters from there: the least that `llama.cpp` prints on machines of each size.
+    macOS does not document it, newer releases let a process have more, and `sysctl iogpu.wired_limit_mb` moves it.
     """
-    return unified * 2 // 3 if unified <= 36 * GIB else unified * 3 // 4
+    return unified * 2 // 3 if unified < 36 * GIB else unified * 3 // 4
 
 
 def gpu_rows() -> list[dict[str, Any]]:
@@ -239,6 +257,10 @@ def gpu_rows() -> list[dict[str, Any]]:
             "reported": row.reported,
             "source": row.source,
             "aliases": list(row.aliases),
+            "backend": row.backend,
+            "compute_capability": row.compute_capability or None,
+            "unified": row.unified,
+            "devices": row.devices,
         }
         for row in GPUS.values()
     ]

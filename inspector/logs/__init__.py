@@ -1,0 +1,7 @@
+"""Start-up logs of engines: what llama.cpp and vLLM say about their settings and buffers, read as data."""
+
+from __future__ import annotations
+
+from inspector.logs.startup import LogBuffer, LogDevice, StartupLog, read_startup_log
+
+__all__ = ["LogBuffer", "LogDevice", "StartupLog", "read_startup_log"]

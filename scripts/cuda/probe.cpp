@@ -1,0 +1,97 @@
+// Loads a model without allocating, with llama.cpp's own options, and prints the bytes of every buffer type as JSON:
+//   {"buffers": [{"name", "device", "host", "model", "context", "compute"}, …], "n_ctx", …, "log": "…"}
+// AS_SERVER=1: what llama-server sets beside its options (server.cpp: four slots over one cache; server-context.cpp: as
+// many rows of logits as slots).
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "../src/llama-ext.h"
+#include "arg.h"
+#include "common.h"
+#include "ggml-backend.h"
+#include "llama.h"
+#include "log.h"
+
+static std::string said;
+
+static void print_text(const std::string & text) {
+    putchar('"');
+    for (const unsigned char c : text) {
+        if (c == '"' || c == '\\') {
+            printf("\\%c", c);
+        } else if (c < 0x20 || c > 0x7e) {
+            printf("\\u%04x", c);
+        } else {
+            putchar(c);
+        }
+    }
+    putchar('"');
+}
+
+// no destructors: they would hand back what was never allocated
+[[noreturn]] static void leave(int code) {
+    printf(", \"log\": ");
+    print_text(said);
+    puts("}");
+    fflush(stdout);
+    _Exit(code);
+}
+
+[[noreturn]] static void refuse(const char * stage) {
+    printf("{\"error\": ");
+    print_text(stage);
+    leave(3);
+}
+
+static void as_server(common_params & params) {
+    if (params.n_parallel < 0) {
+        params.n_parallel = 4;
+        params.kv_unified = true;
+    }
+    params.n_outputs_max = std::max(1, std::min(params.n_batch, params.n_parallel));
+}
+
+int main(int argc, char ** argv) {
+    const bool server = getenv("AS_SERVER") != nullptr;
+    common_params params;
+    common_init();
+    if (!common_params_parse(argc, argv, params, server ? LLAMA_EXAMPLE_SERVER : LLAMA_EXAMPLE_FIT_PARAMS)) {
+        return 2;
+    }
+    if (server) {
+        as_server(params);
+    }
+    llama_backend_init();
+    common_log_pause(common_log_main());
+    llama_log_set([](ggml_log_level, const char * text, void *) { said += text; }, nullptr);
+
+    llama_model_params model_params = common_model_params_to_llama(params);
+    model_params.no_alloc = true;
+    model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+    llama_model * model = llama_model_load_from_file(params.model.path.c_str(), model_params);
+    if (!model) {
+        refuse("the model");
+    }
+    llama_context * context = llama_init_from_model(model, common_context_params_to_llama(params));
+    if (!context) {
+        refuse("the context");
+    }
+
+    printf("{\"buffers\": [");
+    const char * comma = "";
+    for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
+        ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+        printf("%s{\"name\": ", comma);
+        print_text(ggml_backend_buft_name(type));
+        printf(", \"device\": ");
+        print_text(device ? ggml_backend_dev_name(device) : "");
+        printf(", \"host\": %s, \"model\": %zu, \"context\": %zu, \"compute\": %zu}",
+               ggml_backend_buft_is_host(type) ? "true" : "false", size.model, size.context, size.compute);
+        comma = ", ";
+    }
+    printf("], \"n_ctx\": %u, \"n_batch\": %u, \"n_ubatch\": %u, \"n_seq_max\": %u", llama_n_ctx(context),
+           llama_n_batch(context), llama_n_ubatch(context), llama_n_seq_max(context));
+    leave(0);
+}
