@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
-SOURCES := $(shell find inspector -name '*.py' -o -name '*.html.j2') inspector/py.typed $(wildcard README.md) LICENSE
+SOURCES := $(shell find inspector -name '*.py' -o -path 'inspector/report/page/*') inspector/py.typed $(wildcard README.md) LICENSE
 LLAMA := demo/Llama-3-8B-Q4_K_M.gguf
 SMOLLM2 := models/SmolLM2-135M-Instruct.Q4_1.gguf
 

@@ -59,6 +59,58 @@ class _RecordType(type):
             cls.__init__ = first
         return cls  # type: ignore[no-any-return]
 
+    @property
+    def __signature__(cls: Any) -> Any:
+        """What `inspect.signature` and `help` show: the fields, their types as written, and their defaults."""
+        from inspect import Parameter, Signature
+
+        types: dict[str, str] = {}
+        for base in reversed(cls.__mro__):
+            types.update(vars(base).get("__annotations__", {}))
+        return Signature(
+            [
+                Parameter(
+                    f, Parameter.POSITIONAL_OR_KEYWORD, default=cls._defaults.get(f, Parameter.empty),
+                    annotation=types.get(f, Parameter.empty),
+                )
+                for f in cls._fields
+            ]
+        )  # fmt: skip
+
+
+_MOST_SHOWN = 6  # more elements than that are counted, not shown: a model has hundreds of tensors
+_MOST_TEXT = 120
+
+
+def _brief(value: Any) -> str:
+    """A value in a few words: short ones whole, long ones by how many there are."""
+    if isinstance(value, str):
+        return repr(value) if len(value) <= _MOST_TEXT else f"{value[:_MOST_TEXT]!r}…"
+    if hasattr(value, "_fields"):
+        text = repr(value)
+        return text if len(text) <= _MOST_TEXT else f"{type(value).__name__}(…)"
+    if not isinstance(value, tuple | list) and not hasattr(value, "items"):
+        return repr(value)
+    text = _brief_elements(value) if len(value) <= _MOST_SHOWN else ""
+    return text if 0 < len(text) <= _MOST_TEXT else f"<{len(value)}>"
+
+
+def _brief_elements(value: Any) -> str:
+    if hasattr(value, "items"):
+        return f"{{{', '.join(f'{_brief(k)}: {_brief(v)}' for k, v in value.items())}}}"
+    inside = ", ".join(map(_brief, value))
+    return f"[{inside}]" if isinstance(value, list) else f"({inside}{',' * (len(value) == 1)})"
+
+
+def _refuse_hash(record: Any) -> None:
+    """Raises TypeError that names the field which has no hash."""
+    for field in record._fields:
+        try:
+            hash(getattr(record, field))
+        except TypeError as error:
+            name = f"{type(record).__name__}.{field}"
+            raise TypeError(f"{name} has no hash, so neither has the record ({error})") from None
+
 
 if TYPE_CHECKING:
 
@@ -70,6 +122,7 @@ if TYPE_CHECKING:
 
         def replace(self, **changes: Any) -> Self: ...
         def as_dict(self) -> dict[str, Any]: ...
+        def to_json(self) -> dict[str, Any]: ...
 
 else:
 
@@ -88,10 +141,14 @@ else:
             return all(getattr(self, f) == getattr(other, f) for f in self._fields)
 
         def __hash__(self):
-            return hash(tuple(getattr(self, f) for f in self._fields))
+            try:
+                return hash(tuple(getattr(self, f) for f in self._fields))
+            except TypeError:
+                _refuse_hash(self)
+                raise
 
         def __repr__(self):
-            return f"{type(self).__name__}({', '.join(f'{f}={getattr(self, f)!r}' for f in self._fields)})"
+            return f"{type(self).__name__}({', '.join(f'{f}={_brief(getattr(self, f))}' for f in self._fields)})"
 
         def __reduce__(self):
             return type(self), tuple(getattr(self, f) for f in self._fields)
@@ -103,3 +160,12 @@ else:
         def as_dict(self):
             """Field names to values, in order; nested records stay records."""
             return {f: getattr(self, f) for f in self._fields}
+
+        def to_json(self):
+            """Field names to values of JSON's types, however deep: `json.dumps` takes it as it is. Sizes are integers.
+
+            Raises TypeError for a record that holds something else than values (a rule's function).
+            """
+            from inspector.jsonable import jsonable
+
+            return jsonable(self)

@@ -7,7 +7,7 @@ from schemas import check
 
 from inspector.checkpoint import open_checkpoint
 from inspector.cli.group import run_command_line
-from inspector.diff import diff, same_value
+from inspector.comparison import diff, same_value
 from inspector.formats.modelfile import LongArray
 
 Q8, Q4 = "gguf/tiny-llama-q8_0.gguf", "gguf/tiny-llama-align-128.gguf"

@@ -57,6 +57,7 @@ def test_the_version_is_the_one_that_pyproject_declares(root):
 def test_the_wheel_holds_types_and_code_and_nothing_else():
     files = [path for path in installed_files() if "dist-info" not in path and not path.startswith("..")]
     assert "inspector/py.typed" in files
+    assert {f"inspector/report/page/{name}" for name in ("page.html.j2", "style.css", "script.js")} <= set(files)
     assert {path.split("/")[0] for path in files} == {"inspector"}
     assert not [path for path in files if "test" in path]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.architectures.hf.record import Layout
 from inspector.architectures.hf_experts import experts
 from inspector.record import Record
 
@@ -28,41 +29,6 @@ class ExpectedTensor(Record):
         return n
 
 
-class Family(Record):
-    """How one architecture's layers differ from Llama's.
-
-    `norms`: names of a layer's norms; `ln`: they are LayerNorms with a bias; `final`: the last norm ("" for none).
-    `qkv_bias`/`o_bias`: always there; the `*_key` fields name config keys that switch a part on. `qk_norm`: "head"
-    (one weight a head dimension), "full" (the whole projection). `mlp`: gated, fused (gate and up in one), plain
-    (up and down), fc, c_fc, w123, xielu; `moe`: the layout of routed experts. `gated_q`: the query carries an
-    output gate.
-    """
-
-    norms: tuple[str, ...] = ("input_layernorm", "post_attention_layernorm")
-    ln: bool = False
-    final: str = "model.norm"
-    qkv_bias: bool = False
-    o_bias: bool = False
-    bias_key: str = "attention_bias"
-    qkv_bias_key: str = ""
-    o: str = "o_proj"
-    fused_qkv: bool = False
-    qk_norm: str = ""
-    qk_norm_names: tuple[str, str] = ("q_norm", "k_norm")
-    head_norm_key: str = ""
-    mlp: str = "gated"
-    mlp_bias: bool = False
-    mlp_bias_key: str = "mlp_bias"
-    mlp_at: str = "mlp"
-    moe: str = ""
-    mla: bool = False
-    sinks: bool = False
-    gated_q: bool = False
-    head_bias: bool = False
-    head_bias_key: str = ""
-    parallel_key: str = ""
-
-
 def linear(name: str, out: int, inner: int, role: str, *, bias: bool = False) -> Iterator[ExpectedTensor]:
     """A projection of `inner` to `out` features."""
     yield ExpectedTensor(f"{name}.weight", (out, inner), role)
@@ -77,32 +43,32 @@ def norm(name: str, width: int, *, ln: bool = False) -> Iterator[ExpectedTensor]
         yield ExpectedTensor(f"{name}.bias", (width,), "norm")
 
 
-def attention(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+def attention(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     """Query, key, value and output projections, and what an architecture adds to them."""
     hidden, heads, kv, dim = k.need("hidden_size"), k.n_heads, k.n_kv_heads, k.head_dim
     assert heads is not None
     assert kv is not None
     assert dim is not None
-    both = bool(family.bias_key) and k.flag(family.bias_key)
-    qkv_bias = family.qkv_bias or both or (bool(family.qkv_bias_key) and k.flag(family.qkv_bias_key))
-    o_bias = family.o_bias or (both and k.model_type not in _NO_OUTPUT_BIAS)
+    both = bool(layout.bias_key) and k.flag(layout.bias_key)
+    qkv_bias = layout.qkv_bias or both or (bool(layout.qkv_bias_key) and k.flag(layout.qkv_bias_key))
+    o_bias = layout.o_bias or (both and k.model_type not in _NO_OUTPUT_BIAS)
     if k.model_type == "seed_oss":
         o_bias = k.flag("attention_out_bias")
-    if family.fused_qkv:
+    if layout.fused_qkv:
         yield from linear(f"{at}qkv_proj", (heads + 2 * kv) * dim, hidden, "attention")
     else:
-        yield from linear(f"{at}q_proj", heads * dim * (2 if family.gated_q else 1), hidden, "attention", bias=qkv_bias)
+        yield from linear(f"{at}q_proj", heads * dim * (2 if layout.gated_q else 1), hidden, "attention", bias=qkv_bias)
         yield from linear(f"{at}k_proj", kv * dim, hidden, "attention", bias=qkv_bias)
         yield from linear(f"{at}v_proj", kv * dim, hidden, "attention", bias=qkv_bias)
-    yield from linear(f"{at}{family.o}", hidden, heads * dim, "attention", bias=o_bias)
-    if family.sinks:
+    yield from linear(f"{at}{layout.o}", hidden, heads * dim, "attention", bias=o_bias)
+    if layout.sinks:
         yield ExpectedTensor(f"{at}sinks", (heads,), "attention")
-    q_name, k_name = family.qk_norm_names
-    if family.qk_norm:
-        widths = (dim, dim) if family.qk_norm == "head" else (heads * dim, kv * dim)
+    q_name, k_name = layout.qk_norm_names
+    if layout.qk_norm:
+        widths = (dim, dim) if layout.qk_norm == "head" else (heads * dim, kv * dim)
         yield from norm(at + q_name, widths[0])
         yield from norm(at + k_name, widths[1])
-    elif family.head_norm_key and k.flag(family.head_norm_key):
+    elif layout.head_norm_key and k.flag(layout.head_norm_key):
         yield from _head_norms(k, at, heads, kv, dim)
 
 
@@ -154,10 +120,10 @@ def _indexer(k: HfConfig, at: str, hidden: int, q_rank: int) -> Iterator[Expecte
     yield from linear(f"{at}weights_proj", heads, hidden, "attention")
 
 
-def dense_mlp(k: HfConfig, family: Family, at: str, width: int, *, role: str = "mlp") -> Iterator[ExpectedTensor]:
-    """A feed-forward part of `width`, in the family's layout."""
+def dense_mlp(k: HfConfig, layout: Layout, at: str, width: int, *, role: str = "mlp") -> Iterator[ExpectedTensor]:
+    """A feed-forward part of `width`, in the architecture's layout."""
     hidden = k.need("hidden_size")
-    bias = family.mlp_bias or (bool(family.mlp_bias_key) and k.flag(family.mlp_bias_key))
+    bias = layout.mlp_bias or (bool(layout.mlp_bias_key) and k.flag(layout.mlp_bias_key))
     names = {
         "gated": ("gate_proj", "up_proj", "down_proj"),
         "w123": ("w1", "w3", "w2"),
@@ -167,12 +133,12 @@ def dense_mlp(k: HfConfig, family: Family, at: str, width: int, *, role: str = "
         "c_fc": ("", "c_fc", "c_proj"),
         "fused": ("", "gate_up_proj", "down_proj"),
     }
-    gate, up, down = names[family.mlp]
+    gate, up, down = names[layout.mlp]
     if gate:
         yield from linear(at + gate, width, hidden, role, bias=bias)
-    yield from linear(at + up, width * (2 if family.mlp == "fused" else 1), hidden, role, bias=bias)
+    yield from linear(at + up, width * (2 if layout.mlp == "fused" else 1), hidden, role, bias=bias)
     yield from linear(at + down, hidden, width, role, bias=bias)
-    if family.mlp == "xielu":
+    if layout.mlp == "xielu":
         yield ExpectedTensor(f"{at}act_fn.alpha_p", (1,), role)
         yield ExpectedTensor(f"{at}act_fn.alpha_n", (1,), role)
 
@@ -186,24 +152,24 @@ _EXPERT_NAMES = {
     "jamba": ("feed_forward.", "router", ("gate_proj", "up_proj", "down_proj")),
     "lfm2": ("feed_forward.", "gate", ("w1", "w3", "w2")),
 }
-_SHARED = Family(mlp_bias_key="")
+_SHARED = Layout(mlp_bias_key="")
 
 
-def experts_of(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+def experts_of(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     """Router, routed experts one by one, and shared experts."""
-    if family.moe == "gpt_oss":
+    if layout.moe == "gpt_oss":
         yield from _gpt_oss(k, at + "mlp.")
-    elif family.moe == "granite":
+    elif layout.moe == "granite":
         yield from _granite(k, at)
-    elif family.moe == "llama4":
+    elif layout.moe == "llama4":
         yield from _llama4(k, at + "feed_forward.")
     else:
-        yield from _separate(k, family, at)
+        yield from _separate(k, layout, at)
 
 
-def _separate(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
+def _separate(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     hidden, (n, _) = k.need("hidden_size"), experts(k)
-    place, router, (gate, up, down) = _EXPERT_NAMES[family.moe]
+    place, router, (gate, up, down) = _EXPERT_NAMES[layout.moe]
     assert n
     width = k.count("moe_intermediate_size") or k.need("intermediate_size")
     at += place
@@ -214,10 +180,10 @@ def _separate(k: HfConfig, family: Family, at: str) -> Iterator[ExpectedTensor]:
         for name in (gate, up):
             yield ExpectedTensor(f"{at}experts.{j}.{name}.weight", (width, hidden), "expert")
         yield ExpectedTensor(f"{at}experts.{j}.{down}.weight", (hidden, width), "expert")
-    if family.moe == "qwen" and (shared := k.count("shared_expert_intermediate_size")):
+    if layout.moe == "qwen" and (shared := k.count("shared_expert_intermediate_size")):
         yield from dense_mlp(k, _SHARED, f"{at}shared_expert.", shared)
         yield from linear(f"{at}shared_expert_gate", 1, hidden, "router")
-    elif family.moe == "mlp" and (count := k.count("n_shared_experts")):
+    elif layout.moe == "mlp" and (count := k.count("n_shared_experts")):
         yield from dense_mlp(k, _SHARED, f"{at}shared_experts.", count * width)
 
 
@@ -241,7 +207,7 @@ def _granite(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     yield from mlp_of(k, _SHARED, at)
 
 
-def mlp_of(k: HfConfig, _family: Family, at: str) -> Iterator[ExpectedTensor]:
+def mlp_of(k: HfConfig, _family: Layout, at: str) -> Iterator[ExpectedTensor]:
     """Granite's shared MLP: gate and up in one."""
     hidden, shared = k.need("hidden_size"), k.count("shared_intermediate_size")
     if shared and k.model_type != "granitemoe":
@@ -287,10 +253,10 @@ def _conv(k: HfConfig, at: str, channels: int, *, bias: bool) -> Iterator[Expect
 
 def mamba2(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     """A mixer with scalar decay a head; its norm may be switched off (falcon_h1)."""
-    from inspector.architectures.hf_caches import STATES
+    from inspector.architectures.hf_caches import mamba2 as mamba2_caches
     from inspector.layers import StateCache
 
-    (state,) = STATES["mamba2"](k, "linear_attention", 0)
+    (state,) = mamba2_caches(k, "linear_attention", 0)
     assert isinstance(state, StateCache)
     hidden = k.need("hidden_size")
     heads = k.count("mamba_n_heads") or k.count("n_mamba_heads") or k.count("mamba_num_heads") or k.need("num_heads")
@@ -345,3 +311,23 @@ def shortconv(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
         yield ExpectedTensor(f"{at}conv.bias", (hidden,), "recurrent")
     yield from linear(f"{at}in_proj", 3 * hidden, hidden, "recurrent", bias=bias)
     yield from linear(f"{at}out_proj", hidden, hidden, "recurrent", bias=bias)
+
+
+def tied(k: HfConfig, *, default: bool) -> bool:
+    value = k.outer.get("tie_word_embeddings", k.defaults.get("tie_word_embeddings", default))
+    return value if isinstance(value, bool) else default
+
+
+def embedding(name: str, k: HfConfig) -> Iterator[ExpectedTensor]:
+    yield ExpectedTensor(f"{name}.weight", (k.need("vocab_size"), k.need("hidden_size")), "embedding")
+
+
+def head(k: HfConfig, name: str = "lm_head", *, default_tied: bool = True) -> Iterator[ExpectedTensor]:
+    if not tied(k, default=default_tied):
+        yield ExpectedTensor(f"{name}.weight", (k.need("vocab_size"), k.need("hidden_size")), "output")
+
+
+def turned(name: str, inner: int, out: int, role: str) -> Iterator[ExpectedTensor]:
+    """GPT-2's Conv1D: a projection stored input first, always with a bias."""
+    yield ExpectedTensor(f"{name}.weight", (inner, out), role)
+    yield ExpectedTensor(f"{name}.bias", (out,), role)

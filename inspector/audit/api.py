@@ -10,7 +10,11 @@ if TYPE_CHECKING:
 
 
 def audit(target: str, *, ignore: Collection[str] = (), deep: bool = False, hashes: bool = False) -> AuditReport:
-    """Every finding on a model file or folder, and the verdict. Raises SourceError when there is nothing to look at."""
+    """Every finding on a model file or folder, and the verdict; nothing that the target holds is loaded or run.
+
+    `ignore`: codes or names of rules to leave out; `deep` reads tensor values too, `hashes` whole files. The verdict is
+    "pass", "warn" or "fail". Raises SourceError when there is nothing to look at.
+    """
     from inspector.audit.runner import run
     from inspector.audit.subject import gather
 

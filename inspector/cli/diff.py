@@ -38,7 +38,7 @@ def diff(a: str, b: str, *, n_ctx: int, every: bool, as_json: bool) -> int:
       inspector diff org/model@v1.0 org/model@main
       inspector diff ./Qwen3-8B/ Qwen3-8B-Q4_K_M.gguf
     """
-    from inspector.diff import diff as compare
+    from inspector.comparison import diff as compare
     from inspector.report import diff as report
 
     left, right = open_target(a), open_target(b)

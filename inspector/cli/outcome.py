@@ -83,9 +83,9 @@ def write_json(value: object) -> None:
     """The answer as JSON: ASCII, so that nothing in it reaches a terminal unescaped."""
     import json
 
-    from inspector.report.escape import plain
+    from inspector.jsonable import jsonable
 
-    write([json.dumps(plain(value), indent=2, ensure_ascii=True, allow_nan=False)])
+    write([json.dumps(jsonable(value), indent=2, ensure_ascii=True, allow_nan=False)])
 
 
 def complain(message: str, *, hint: str | None = None) -> None:

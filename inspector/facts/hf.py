@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from inspector.architectures.hf import is_encoder, read_layers, row_of
+from inspector.architectures.hf import find
 from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import experts
+from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
 from inspector.errors import FactsError
 from inspector.facts import ModelFacts
 from inspector.layers import KVCache, LatentCache, Layer
@@ -132,13 +133,10 @@ def _d_ff(k: HfConfig) -> int | None:
         return max(k.ints("intermediate_size") or (0,)) or None
     found = k.count("intermediate_size")
     hidden = k.count("hidden_size")
-    if (
-        found is None
-        and hidden
-        and k.model_type in ("gpt2", "gpt_bigcode", "gptj", "codegen", "falcon", "bloom", "gpt_neo", "mpt")
-    ):
-        k.origin["intermediate_size"] = "4 × hidden_size"
-        return 4 * hidden
+    record = find(k.model_type)
+    if found is None and hidden and record and record.ffn_multiple:
+        k.origin["intermediate_size"] = f"{record.ffn_multiple} × hidden_size"
+        return record.ffn_multiple * hidden
     return found
 
 

@@ -17,17 +17,32 @@ if TYPE_CHECKING:
     from inspector.dtypes import Dtype
     from inspector.layers import Cache, Layer
 
-# The names people type for a cache's precision, and the element type each one is stored as.
+# fmt: off
+# The one table of cache precisions: the name people type, the element type it is stored as, other names for it.
+_ROWS: Final = (
+    ("f32", "F32", ("fp32", "float32")),
+    ("f16", "F16", ("fp16", "float16")),
+    ("bf16", "BF16", ("bfloat16",)),
+    ("fp8", "F8_E4M3", ("fp8_e4m3",)),
+    ("fp8_e5m2", "F8_E5M2", ()),
+    ("int8", "I8", ()),
+    ("q8_0", "Q8_0", ()),
+    ("q4_0", "Q4_0", ()),
+    ("q4_1", "Q4_1", ()),
+    ("q5_0", "Q5_0", ()),
+    ("q5_1", "Q5_1", ()),
+    ("iq4_nl", "IQ4_NL", ()),
+)
+# fmt: on
 KV_DTYPES: Final[Mapping[str, Dtype]] = MappingProxyType(
-    {
-        "f32": DTYPES["F32"], "fp32": DTYPES["F32"], "float32": DTYPES["F32"],
-        "f16": DTYPES["F16"], "fp16": DTYPES["F16"], "float16": DTYPES["F16"],
-        "bf16": DTYPES["BF16"], "bfloat16": DTYPES["BF16"],
-        "fp8": DTYPES["F8_E4M3"], "fp8_e4m3": DTYPES["F8_E4M3"], "fp8_e5m2": DTYPES["F8_E5M2"],
-        "int8": DTYPES["I8"], "q8_0": DTYPES["Q8_0"], "q4_0": DTYPES["Q4_0"], "q4_1": DTYPES["Q4_1"],
-        "q5_0": DTYPES["Q5_0"], "q5_1": DTYPES["Q5_1"], "iq4_nl": DTYPES["IQ4_NL"],
-    }
-)  # fmt: skip
+    {name: DTYPES[dtype] for first, dtype, others in _ROWS for name in (first, *others)}
+)
+_OTHERS: Final = MappingProxyType({first: others for first, _, others in _ROWS})
+
+
+def named_types(names: Iterable[str]) -> dict[str, Dtype]:
+    """These rows of the table with their other names: what an engine takes that takes only some."""
+    return {n: KV_DTYPES[name] for name in names for n in (name, *_OTHERS[name])}
 
 
 def kv_dtype(name: str) -> Dtype:

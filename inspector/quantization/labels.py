@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.quantization.mix_targets import BASE_TYPES, FALLBACK, FILE_TYPES
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -14,39 +15,6 @@ if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
     from inspector.formats.modelfile import TensorInfo
 
-# Numbers of `enum llama_ftype` (include/llama.h, b11434), removed ones included, and each mix's base element type
-# (llama_ftype_get_default_type, src/llama-quant.cpp).
-# fmt: off
-_FTYPES: Final = (
-    (0, "F32", "F32"), (1, "F16", "F16"), (2, "Q4_0", "Q4_0"), (3, "Q4_1", "Q4_1"), (4, "Q4_1_SOME_F16", "Q4_1"),
-    (7, "Q8_0", "Q8_0"), (8, "Q5_0", "Q5_0"), (9, "Q5_1", "Q5_1"), (10, "Q2_K", "Q2_K"), (11, "Q3_K_S", "Q3_K"),
-    (12, "Q3_K_M", "Q3_K"), (13, "Q3_K_L", "Q3_K"), (14, "Q4_K_S", "Q4_K"), (15, "Q4_K_M", "Q4_K"),
-    (16, "Q5_K_S", "Q5_K"), (17, "Q5_K_M", "Q5_K"), (18, "Q6_K", "Q6_K"), (19, "IQ2_XXS", "IQ2_XXS"),
-    (20, "IQ2_XS", "IQ2_XS"), (21, "Q2_K_S", "Q2_K"), (22, "IQ3_XS", "IQ3_S"), (23, "IQ3_XXS", "IQ3_XXS"),
-    (24, "IQ1_S", "IQ1_S"), (25, "IQ4_NL", "IQ4_NL"), (26, "IQ3_S", "IQ3_S"), (27, "IQ3_M", "IQ3_S"),
-    (28, "IQ2_S", "IQ2_XS"), (29, "IQ2_M", "IQ2_S"), (30, "IQ4_XS", "IQ4_XS"), (31, "IQ1_M", "IQ1_M"),
-    (32, "BF16", "BF16"), (33, "Q4_0_4_4", "Q4_0"), (34, "Q4_0_4_8", "Q4_0"), (35, "Q4_0_8_8", "Q4_0"),
-    (36, "TQ1_0", "TQ1_0"), (37, "TQ2_0", "TQ2_0"), (38, "MXFP4_MOE", "MXFP4"), (39, "NVFP4", "NVFP4"),
-    (40, "Q1_0", "Q1_0"), (41, "Q2_0", "Q2_0"),
-)
-# Names in use that no file-type number stands for.
-_OTHER_NAMES: Final = (
-    ("Q3_K", "Q3_K"), ("Q4_K", "Q4_K"), ("Q5_K", "Q5_K"), ("Q2_K_L", "Q2_K"), ("Q2_K_XL", "Q2_K"), ("Q3_K_XL", "Q3_K"),
-    ("Q4_K_L", "Q4_K"), ("Q4_K_XL", "Q4_K"), ("Q5_K_L", "Q5_K"), ("Q5_K_XL", "Q5_K"), ("Q6_K_L", "Q6_K"),
-    ("Q6_K_XL", "Q6_K"), ("Q8_K_XL", "Q8_0"), ("Q8_0_L", "Q8_0"), ("MXFP4", "MXFP4"), ("FP16", "F16"), ("FP32", "F32"),
-)
-# Where a row does not divide into blocks of 256, llama-quantize falls back (tensor_type_fallback, llama-quant.cpp).
-_FALLBACKS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
-    "Q4_K": ("Q5_0",), "Q5_K": ("Q5_1",), "Q6_K": ("Q8_0",),
-    **dict.fromkeys(("Q2_0", "Q2_K", "Q3_K", "TQ1_0", "TQ2_0"), ("Q4_0",)),
-    **dict.fromkeys(("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S", "IQ4_XS"),
-                    ("IQ4_NL",)),
-})
-# fmt: on
-FILE_TYPES: Final[Mapping[int, str]] = MappingProxyType({number: name for number, name, _ in _FTYPES})
-BASE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
-    {**{name: base for _, name, base in _FTYPES}, **dict(_OTHER_NAMES)}
-)
 # MXFP4 is for experts only; everything else, and a model without experts altogether, gets Q8_0. IQ3_XS takes the
 # type below its base for most of the attention and, with experts, for FFN gate and up.
 _KIN: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
@@ -139,7 +107,7 @@ def is_honest(claimed: str, tensors: Iterable[TensorInfo]) -> bool | None:
     for t in tensors:
         name = t.dtype.name if t.dtype is not None else ""
         kin = (name in _KIN.get(claimed, ()) and (base != "MXFP4" or "_exps" not in t.name)) or (
-            t.shape[-1] % 256 != 0 and name in _FALLBACKS.get(base, ())
+            t.shape[-1] % 256 != 0 and name == FALLBACK.get(base)
         )
         counts[base if kin else name] = counts.get(base if kin else name, 0) + t.n_elements
     # phi-3's fused tensors are the extreme of the honest: Q3_K_L keeps 447 thousandths of Q3_K beside 526 of Q5_K

@@ -9,7 +9,7 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
 from inspector.quantization import mix_rules as rules
-from inspector.quantization.mix_targets import QUANT_TARGETS, QuantTarget, quant_target
+from inspector.quantization.mix_targets import FALLBACK, QUANT_TARGETS, QuantTarget, quant_target
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -325,7 +325,7 @@ class _Chooser:
         n_cols = tensor.shape[-1]
         if n_cols % DTYPES[dtype].block_elems == 0:
             return dtype
-        given = rules.FALLBACK.get(dtype, dtype)
+        given = FALLBACK.get(dtype, dtype)
         if given == dtype and DTYPES[dtype].block_elems > 32:
             raise rules.Refusal(
                 f"no tensor type fallback is defined for type {_ggml_name(dtype)} "

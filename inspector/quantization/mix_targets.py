@@ -1,4 +1,7 @@
-"""The types that `llama-quantize` takes, with what llama.cpp itself publishes about each."""
+"""Quant types by name: what `llama-quantize` takes, with what llama.cpp itself publishes about each, and older names.
+
+The one table of them: file-type numbers, base element types and fallbacks of labels, mixes and sizes are read from it.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,37 @@ _ROWS: Final = (
 # fmt: on
 
 QUANT_TARGETS: Final[Mapping[str, QuantTarget]] = MappingProxyType({t.name: t for t in _ROWS})
+
+# fmt: off
+# Numbers of `enum llama_ftype` (include/llama.h, b11434) that llama-quantize does not take (any more).
+_FILE_ONLY: Final = (
+    (4, "Q4_1_SOME_F16", "Q4_1"), (33, "Q4_0_4_4", "Q4_0"), (34, "Q4_0_4_8", "Q4_0"), (35, "Q4_0_8_8", "Q4_0"),
+    (39, "NVFP4", "NVFP4"),
+)
+# Names in use that no file-type number stands for.
+_OTHER_NAMES: Final = (
+    ("Q2_K_L", "Q2_K"), ("Q2_K_XL", "Q2_K"), ("Q3_K_XL", "Q3_K"), ("Q4_K_L", "Q4_K"), ("Q4_K_XL", "Q4_K"),
+    ("Q5_K_L", "Q5_K"), ("Q5_K_XL", "Q5_K"), ("Q6_K_L", "Q6_K"), ("Q6_K_XL", "Q6_K"), ("Q8_K_XL", "Q8_0"),
+    ("Q8_0_L", "Q8_0"), ("MXFP4", "MXFP4"), ("FP16", "F16"), ("FP32", "F32"),
+)
+# Rows that do not fill a block of the type on the left get the type on the right (tensor_type_fallback,
+# src/llama-quant.cpp).
+FALLBACK: Final[Mapping[str, str]] = MappingProxyType({
+    "IQ1_S": "IQ4_NL", "IQ1_M": "IQ4_NL", "IQ2_XXS": "IQ4_NL", "IQ2_XS": "IQ4_NL", "IQ2_S": "IQ4_NL",
+    "IQ3_XXS": "IQ4_NL", "IQ3_S": "IQ4_NL", "IQ4_XS": "IQ4_NL",
+    "Q2_0": "Q4_0", "Q2_K": "Q4_0", "Q3_K": "Q4_0", "TQ1_0": "Q4_0", "TQ2_0": "Q4_0",
+    "Q4_K": "Q5_0", "Q5_K": "Q5_1", "Q6_K": "Q8_0",
+})
+# fmt: on
+_MIXES: Final = tuple(t for t in _ROWS if t.name != "COPY")  # COPY is a wish, not a mix that a file could be named by
+# What a `general.file_type` number means: the mix itself, not another name for it.
+FILE_TYPES: Final[Mapping[int, str]] = MappingProxyType(
+    {**{t.ftype: t.name for t in _MIXES if t.alias_of is None}, **{n: name for n, name, _ in _FILE_ONLY}}
+)
+# The element type that most tensors of a mix have, by every name that files carry.
+BASE_TYPES: Final[Mapping[str, str]] = MappingProxyType(
+    {**{t.name: t.dtype for t in _MIXES}, **{name: base for _, name, base in _FILE_ONLY}, **dict(_OTHER_NAMES)}
+)
 
 
 def quant_target(text: str) -> QuantTarget:

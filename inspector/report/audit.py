@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.report.escape import escape, plain
+from inspector.jsonable import jsonable
+from inspector.report.escape import escape
 from inspector.report.text import wrap
 from inspector.units import format_nbytes
 
@@ -104,7 +105,7 @@ def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, 
         "ruleId": finding.code,
         "ruleIndex": codes.index(finding.code),
         "level": _SARIF_LEVELS[finding.severity],
-        "message": {"text": str(plain(f"{where}: {message}" if where else message))},
+        "message": {"text": str(jsonable(f"{where}: {message}" if where else message))},
         "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding.where, target)}}}],
     }
 

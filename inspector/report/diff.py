@@ -11,7 +11,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
-    from inspector.diff import Change, Diff
+    from inspector.comparison import Change, Diff
 
 _TITLES: Final = {"metadata": "metadata", "config": "config.json", "fact": "facts", "tensor": "tensors"}
 _MARKS: Final = {"added": "+", "removed": "-", "changed": "~", "renamed": "→", "reshaped": "~", "requantised": "~"}

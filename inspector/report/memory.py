@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.report.escape import escape
 from inspector.report.show import facts_json
-from inspector.report.text import bar, join, percent, shorten, table, wrap
+from inspector.report.text import bar, columns, join, pad, percent, shorten, table, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -125,12 +125,12 @@ def memory_lines(
     rows = _line_rows(estimate)
     total = ("total", "", display_nbytes(estimate.total_nbytes, estimate.grade), estimate.grade, "")
     fixed = table([row[:4] for row in [*rows, total]], align="<<><")
-    taken = max(len(line) for line in fixed) + 2
+    taken = max(columns(line) for line in fixed) + 2
     for line, row in zip(fixed, [*rows, total], strict=True):
         room = width - taken
         if room >= 24:
             hows = wrap(row[4], width=room) or [""]
-            lines.append(f"{line:<{taken}}{hows[0]}".rstrip())
+            lines.append(f"{pad(line, taken)}{hows[0]}".rstrip())
             lines += [" " * taken + more for more in hows[1:]]
         else:
             lines.append(line)
@@ -193,7 +193,7 @@ def sweep_lines(target: str, axis: str, points: Sequence[tuple[Any, Estimate]], 
              format_nbytes(e.total_nbytes), WORDS.get(dominant(e)[0], "") + fit)
         )  # fmt: skip
     used = max(
-        (len(x) for x in table([(*r,) for r in [rows[0][:-1], *plain_rows]], align=">" * (len(parts) + 2) + "<")),
+        (columns(x) for x in table([(*r,) for r in [rows[0][:-1], *plain_rows]], align=">" * (len(parts) + 2) + "<")),
         default=0,
     )
     room = max(min(width - used - 2, 40), 0)

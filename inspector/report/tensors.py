@@ -5,7 +5,7 @@ from __future__ import annotations
 from inspector.architectures.roles import layer_of, role_of
 from inspector.formats.modelfile import LongArray
 from inspector.report.escape import escape
-from inspector.report.text import percent, shorten, shorten_middle, table
+from inspector.report.text import columns, pad, percent, shorten, shorten_middle, table
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
@@ -57,7 +57,7 @@ def tensor_lines(tensors: Sequence[TensorInfo], *, width: int) -> list[str]:
         shape = " × ".join(f"{d}" for d in t.shape) or "scalar"
         size = "?" if t.nbytes is None else f"{t.nbytes:,}"
         rows.append((escape(t.name), shape, escape(dtype_name(t)), f"{t.n_elements:,}", size, f"{t.offset:,}"))
-    taken = sum(max(len(r[i]) for r in rows) for i in range(1, 6)) + 12
+    taken = sum(max(columns(r[i]) for r in rows) for i in range(1, 6)) + 12
     room = max(width - taken, 16)
     cells = [(shorten_middle(r[0], room), *r[1:]) for r in rows]
     total = sum(t.nbytes or 0 for t in tensors)
@@ -111,12 +111,11 @@ def meta_lines(
 ) -> list[str]:
     """Keys, their stored types and values."""
     keys = [(escape(k), escape(types.get(k, ""))) for k in metadata]
-    name_width = min(max((len(k) for k, _ in keys), default=0), 48)
-    type_width = max((len(t) for _, t in keys), default=0)
+    name_width = min(max((columns(k) for k, _ in keys), default=0), 48)
+    type_width = max((columns(t) for _, t in keys), default=0)
     room = max(width - name_width - type_width - 6, 20)
     lines = []
     for (key, type_), value in zip(keys, metadata.values(), strict=True):
-        lines.append(
-            f"  {key:<{name_width}}  {type_:<{type_width}}  {value_text(value, full=full, width=room)}".rstrip()
-        )
+        text = value_text(value, full=full, width=room)
+        lines.append(f"  {pad(key, name_width)}  {pad(type_, type_width)}  {text}".rstrip())
     return lines

@@ -5,37 +5,77 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Final
+
+
+# What our own lines hold beyond Latin; each takes one column. With anything else in it a text is measured by wcwidth.
+_NARROW: Final = frozenset("–—…→←−█≤≥≈“”‘’")
+
+
+def _is_narrow(text: str) -> bool:
+    """Whether each character surely takes one column: Latin, and what we print ourselves."""
+    return text.isascii() or all(c < "\u0300" or c in _NARROW for c in text)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal a text takes: two for 漢 and most emoji, none for a combining accent."""
+    if _is_narrow(text):
+        return len(text)
+    from wcwidth import wcswidth
+
+    n: int = wcswidth(text)
+    return n if n >= 0 else len(text)  # control characters have no width; reports escape them
+
+
+def pad(text: str, width: int, align: str = "<") -> str:
+    """The text filled up with spaces to `width` columns, on the right for "<", on the left for ">"."""
+    space = " " * (width - columns(text))
+    return space + text if align == ">" else text + space
 
 
 def table(rows: Iterable[Sequence[str]], *, align: str, indent: str = "  ", gap: str = "  ") -> list[str]:
     """Rows as aligned lines; `align` holds one of < and > for each column."""
     cells = [tuple(row) for row in rows]
-    widths = [max((len(row[i]) for row in cells), default=0) for i in range(len(align))]
+    widths = [max((columns(row[i]) for row in cells), default=0) for i in range(len(align))]
     lines = []
     for row in cells:
-        parts = [c.rjust(w) if a == ">" else c.ljust(w) for c, w, a in zip(row, widths, align, strict=True)]
+        parts = [pad(c, w, a) for c, w, a in zip(row, widths, align, strict=True)]
         lines.append((indent + gap.join(parts)).rstrip())
     return lines
 
 
+def _head(text: str, width: int) -> str:
+    """As much of a text's beginning as `width` columns hold; no more than four characters a column."""
+    if _is_narrow(text):
+        return text[:width]
+    from wcwidth import wcwidth
+
+    taken = 0
+    for i, char in enumerate(text[: 4 * width]):
+        taken += max(wcwidth(char), 0)
+        if taken > width:
+            return text[:i]
+    return text[: 4 * width]
+
+
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters, the end marked by an ellipsis."""
-    return text if len(text) <= width else text[: max(width - 1, 1)] + "…"
+    """At most `width` columns, the end marked by an ellipsis."""
+    return text if columns(text) <= width else _head(text, max(width - 1, 1)) + "…"
 
 
 def shorten_middle(text: str, width: int) -> str:
-    """At most `width` characters, keeping both ends: names tell themselves apart at the end."""
-    if len(text) <= width:
+    """At most `width` columns, keeping both ends: names tell themselves apart at the end."""
+    if columns(text) <= width:
         return text
     keep = max(width - 1, 2)
-    return text[: keep - keep // 2] + "…" + text[-(keep // 2) :]
+    return _head(text, keep - keep // 2) + "…" + _head(text[::-1], keep // 2)[::-1]
 
 
 def wrap(text: str, *, width: int, indent: str = "") -> list[str]:
-    """Words broken into lines of at most `width`, each but the first indented."""
+    """Words broken into lines of at most `width` columns, each but the first indented."""
     lines, line = [], ""
     for word in text.split():
-        if line and len(line) + 1 + len(word) > width:
+        if line and columns(line) + 1 + columns(word) > width:
             lines.append(line)
             line = indent + word
         else:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from inspector.architectures.hf import ROWS, read_layers
+from inspector.architectures.hf import every_record, find
 from inspector.architectures.hf_config import MAX_LAYERS, HfConfig
-from inspector.architectures.hf_tensors import FAMILIES, expected_tensors
+from inspector.architectures.hf_layers import read_layers
+from inspector.architectures.hf_tensors import expected_tensors
 from inspector.errors import LimitExceeded, MissingKey
 from inspector.layers import (
     CrossCache,
@@ -74,7 +75,8 @@ COUNTED = [
     for r in MEASURED
     if "n_params" in r
     and (t := HfConfig(r["config"])).model_type == r["config"]["model_type"]
-    and t.model_type in FAMILIES
+    and (record := find(t.model_type))
+    and record.layout
 ]
 
 
@@ -150,7 +152,9 @@ def test_absurd_layer_counts_are_refused_and_nonsense_values_not_used() -> None:
 
 def test_every_row_reads_its_own_class_defaults_without_an_unknown_layer() -> None:
     special = {"minimax_m3_vl_text", "trocr", "emu3", "fuyu", "got_ocr2"}
-    for name in ROWS:
+    for name, record in every_record():
+        if record.generic:
+            continue
         k = HfConfig({"model_type": name})
         if "num_hidden_layers" not in k.defaults or name in special:
             continue

@@ -11,6 +11,7 @@ import pytest
 from inspector.dtypes import DTYPES
 from inspector.formats.modelfile import TensorInfo
 from inspector.quantization.labels import judge, label_in_name, label_of_key
+from inspector.quantization.mix_targets import QUANT_TARGETS
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -96,3 +97,11 @@ def test_file_type_numbers(value: object, label: str | None) -> None:
 def test_a_model_without_tensors_or_claims_has_words_all_the_same() -> None:
     label = judge([])
     assert (label.claimed, label.honest, label.words) == (None, None, "no tensors")
+
+
+def test_every_type_of_llama_quantize_is_a_label_and_its_number_means_the_mix_not_another_name_for_it() -> None:
+    # numbers of `enum llama_ftype`, include/llama.h of b11434
+    for number, name in [(0, "F32"), (12, "Q3_K_M"), (15, "Q4_K_M"), (17, "Q5_K_M"), (33, "Q4_0_4_4"), (39, "NVFP4")]:
+        assert label_of_key(number) == name
+    for name in QUANT_TARGETS:
+        assert label_in_name(f"model-{name}.gguf") == (None if name == "COPY" else name)

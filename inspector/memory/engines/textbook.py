@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.dtypes import DTYPES
 from inspector.errors import MissingKey, WorkloadError
 from inspector.memory.cache import kv_dtype, row_nbytes, sum_caches
 from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.quantization.mix_targets import BASE_TYPES
 from inspector.record import Record
 from inspector.units import GIB
 
@@ -41,37 +43,48 @@ class Precision(Record):
 
 
 # fmt: off
-# Bits per weight in ten-thousandths, so that products stay integers. Nominal: what people quote. Real: the block's
-# own bytes; a mix (…_S, _M, _L) holds some tensors in larger types, so its file is larger than either.
-_ROWS: Final = (
-    Precision("FP32",   320000, 320000, "full precision"),
-    Precision("FP16",   160000, 160000, "half precision"),
-    Precision("BF16",   160000, 160000, "half precision, wide range"),
-    Precision("FP8",     80000,  80000, "8-bit float"),
-    Precision("INT8",    80000,  80000, "8-bit integer; LLM.int8()"),
-    Precision("INT4",    40000,  40000, "4-bit integer"),
-    Precision("LLM.INT8", 80000, 80000, "8-bit, outliers in half precision"),
-    Precision("QLORA",   40000,  40000, "nf4, nominal; block constants add 0.13 to 0.5"),
-    Precision("NF4",     40000,  40000, "nf4, nominal; block constants add 0.13 to 0.5"),
-    Precision("Q2_K",    20000,  26250, "low"),
-    Precision("Q3_K_S",  30000,  34375, "low to medium"),
-    Precision("Q3_K_M",  30000,  34375, "medium"),
-    Precision("Q3_K_L",  30000,  34375, "medium to high"),
-    Precision("Q4_0",    45000,  45000, "medium"),
-    Precision("Q4_1",    50000,  50000, "medium"),
-    Precision("Q4_K_S",  40000,  45000, "medium"),
-    Precision("Q4_K_M",  40000,  45000, "recommended"),
-    Precision("Q5_0",    55000,  55000, "medium to high"),
-    Precision("Q5_1",    60000,  60000, "medium to high"),
-    Precision("Q5_K_S",  50000,  55000, "high"),
-    Precision("Q5_K_M",  50000,  55000, "high"),
-    Precision("Q6_K",    60000,  65625, "very high"),
-    Precision("Q8_0",    85000,  85000, "near half precision"),
-    Precision("MXFP4",   42500,  42500, "4-bit float, shared exponent"),
-    Precision("NVFP4",   45000,  45000, "4-bit float, 8-bit scales"),
+# Bits per weight in ten-thousandths, so that products stay integers, as people quote them.
+_NOMINAL: Final = (
+    ("FP32",     320000, "full precision"),
+    ("FP16",     160000, "half precision"),
+    ("BF16",     160000, "half precision, wide range"),
+    ("FP8",       80000, "8-bit float"),
+    ("INT8",      80000, "8-bit integer; LLM.int8()"),
+    ("INT4",      40000, "4-bit integer"),
+    ("LLM.INT8",  80000, "8-bit, outliers in half precision"),
+    ("QLORA",     40000, "nf4, nominal; block constants add 0.13 to 0.5"),
+    ("NF4",       40000, "nf4, nominal; block constants add 0.13 to 0.5"),
+    ("Q2_K",      20000, "low"),
+    ("Q3_K_S",    30000, "low to medium"),
+    ("Q3_K_M",    30000, "medium"),
+    ("Q3_K_L",    30000, "medium to high"),
+    ("Q4_0",      45000, "medium"),
+    ("Q4_1",      50000, "medium"),
+    ("Q4_K_S",    40000, "medium"),
+    ("Q4_K_M",    40000, "recommended"),
+    ("Q5_0",      55000, "medium to high"),
+    ("Q5_1",      60000, "medium to high"),
+    ("Q5_K_S",    50000, "high"),
+    ("Q5_K_M",    50000, "high"),
+    ("Q6_K",      60000, "very high"),
+    ("Q8_0",      85000, "near half precision"),
+    ("MXFP4",     42500, "4-bit float, shared exponent"),
+    ("NVFP4",     45000, "4-bit float, 8-bit scales"),
 )
 # fmt: on
-PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType({p.name: p for p in _ROWS})
+
+
+def _real(name: str, nominal: int) -> int:
+    """A block's own bits; a mix (…_S, _M, _L) holds some tensors in larger types, so its file is larger than either."""
+    if name not in BASE_TYPES:
+        return nominal
+    dtype = DTYPES[BASE_TYPES[name]]
+    return dtype.block_bytes * 80000 // dtype.block_elems
+
+
+PRECISIONS: Final[Mapping[str, Precision]] = MappingProxyType(
+    {name: Precision(name, nominal, _real(name, nominal), quality) for name, nominal, quality in _NOMINAL}
+)
 _PRECISION_ALIASES: Final = MappingProxyType(
     {"F32": "FP32", "F16": "FP16", "Q2_K_S": "Q2_K", "Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M",
      "INT8()": "LLM.INT8", "LLM.INT8()": "LLM.INT8", "FLOAT32": "FP32", "FLOAT16": "FP16", "BFLOAT16": "BF16"}

@@ -9,9 +9,9 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.gguf import gguf_arch
-from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache
+from inspector.memory.cache import KV_DTYPES, named_types
 from inspector.record import Record
 from inspector.units import pad
 
@@ -33,14 +33,8 @@ SERVER_SEQS: Final = 4
 REFUSES: Final = "llama.cpp refuses this file: "
 
 # The types that -ctk and -ctv take (common/arg.cpp), with the names other tools use for them.
-CACHE_TYPES: Final[Mapping[str, Dtype]] = MappingProxyType(
-    {
-        "auto": DTYPES["F16"], "f32": DTYPES["F32"], "fp32": DTYPES["F32"], "float32": DTYPES["F32"],
-        "f16": DTYPES["F16"], "fp16": DTYPES["F16"], "float16": DTYPES["F16"],
-        "bf16": DTYPES["BF16"], "bfloat16": DTYPES["BF16"], "q8_0": DTYPES["Q8_0"], "q4_0": DTYPES["Q4_0"],
-        "q4_1": DTYPES["Q4_1"], "iq4_nl": DTYPES["IQ4_NL"], "q5_0": DTYPES["Q5_0"], "q5_1": DTYPES["Q5_1"],
-    }
-)  # fmt: skip
+_TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
+CACHE_TYPES: Final[Mapping[str, Dtype]] = MappingProxyType({"auto": KV_DTYPES["f16"], **named_types(_TYPES)})
 
 
 class Sizes(Record):

@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-SGLANG_FALLBACK: Final = 0.88
+SGLANG_FRACTION: Final = 0.88
 TENSORRT_FRACTION: Final = 0.9
 
 
@@ -74,7 +74,7 @@ def sglang_pool(
     """
     fraction = mem_fraction_static
     if fraction is None:
-        fraction = round((gpu_nbytes - reserve) / gpu_nbytes, 3) if reserve and gpu_nbytes > 0 else SGLANG_FALLBACK
+        fraction = round((gpu_nbytes - reserve) / gpu_nbytes, 3) if reserve and gpu_nbytes > 0 else SGLANG_FRACTION
     if not 0 < fraction < 1:
         raise WorkloadError(f"mem_fraction_static is {fraction}; it must lie between 0 and 1")
     pool = max(0, int(gpu_nbytes * fraction) - weights_nbytes)

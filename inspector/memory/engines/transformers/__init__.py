@@ -6,6 +6,7 @@ The cache lines are logical bytes; `peak_nbytes` is what their storage holds rig
 
 from __future__ import annotations
 
+from inspector.architectures.hf import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
@@ -87,7 +88,8 @@ def _kv(cache: KVCache | CrossCache, r: Run, n_heads: int) -> int:
 
 def _broadcast_heads(facts: ModelFacts, cache: KVCache) -> int:
     """Falcon's new decoder copies each key-value head to all its queries before it caches them (modeling_falcon.py)."""
-    if facts.arch in {"falcon", "RefinedWeb"} and config_value(facts, "new_decoder_architecture"):
+    record = find(facts.arch)
+    if record and record.broadcast_key and config_value(facts, record.broadcast_key):
         return facts.n_heads or cache.n_kv_heads
     return cache.n_kv_heads
 
@@ -195,7 +197,8 @@ def attention_of(facts: ModelFacts, workload: Workload) -> str:
         return str(asked)
     if workload.flash_attn is not None:
         return "flash" if workload.flash_attn else "eager"
-    return "eager" if facts.arch in peak.EAGER_BY_DEFAULT else "sdpa"
+    record = find(facts.arch)
+    return "eager" if record and record.eager else "sdpa"
 
 
 def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept]) -> tuple[int, str] | str:

@@ -2,63 +2,37 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
+from inspector.architectures.hf import find
+from inspector.architectures.hf.record import Activations, ModelType
 from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.shared.kv_options import config_value
-from inspector.memory.engines.transformers.peak import FAMILIES, NOT_DERIVED, SCANNED, Family, Shape
+from inspector.memory.engines.transformers.peak import SCANNED, Shape
 from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Final
-
     from inspector.facts import ModelFacts
 
-# Share of the head that is rotated when the config does not say (configuration_*.py of transformers 5.24.0).
-PARTIAL_ROTARY: Final[Mapping[str, float]] = MappingProxyType(
-    {"glm": 0.5, "glm4": 0.5, "glm4_moe": 0.5, "phi": 0.5, "nemotron": 0.5, "stablelm": 0.25, "gpt_neox": 0.25}
-)
-NO_ROTARY: Final = frozenset({"gpt2", "opt", "gpt_bigcode", "bloom", "mpt", "gpt_neo", "biogpt", "xglm"})
-TWO_ROTARIES: Final = frozenset({"gemma3_text", "olmo3"})  # one for sliding layers, one for full ones
-# Types whose experts are as wide as intermediate_size, whatever else the config says.
-PLAIN_EXPERTS: Final = frozenset(
-    {
-        "mixtral",
-        "olmoe",
-        "granitemoe",
-        "granitemoeshared",
-        "phimoe",
-        "flex_olmo",
-        "minimax_m2",
-        "llama4_text",
-        "gpt_oss",
-        "cohere2_moe",
-        "hunyuan_v1_moe",
-    }
-)
+
+_UNKNOWN = ModelType()
+
+
+def _record(facts: ModelFacts) -> ModelType:
+    """What is known of the model's type; where nothing is, what holds of most."""
+    return find(facts.arch) or _UNKNOWN
 
 
 def _rotary(facts: ModelFacts, head_dim: int) -> int:
     rope = config_value(facts, "qk_rope_head_dim")
     if isinstance(rope, int):
         return rope
-    if facts.arch in NO_ROTARY:
+    own = _record(facts).rotary
+    if not own:
         return 0
     nested = config_value(facts, "rope_parameters")
     part = config_value(facts, "partial_rotary_factor", "rotary_pct", "rope_pct")
     part = nested.get("partial_rotary_factor", part) if hasattr(nested, "get") else part
-    default = {
-        "glm": 0.5,
-        "glm4": 0.5,
-        "glm4_moe": 0.5,
-        "phi": 0.5,
-        "nemotron": 0.5,
-        "stablelm": 0.25,
-        "gpt_neox": 0.25,
-    }
-    share = part if isinstance(part, (int, float)) else default.get(facts.arch, 1.0)
+    share = part if isinstance(part, (int, float)) else own
     return int(head_dim * share)
 
 
@@ -78,7 +52,7 @@ def _intermediate(facts: ModelFacts) -> int:
 
 def _expert_width(facts: ModelFacts) -> int:
     """The width of one routed expert."""
-    if facts.arch in PLAIN_EXPERTS:
+    if _record(facts).plain_experts:
         return facts.d_ff or 0
     return facts.d_ff_expert or facts.d_ff or 0
 
@@ -95,7 +69,7 @@ def shape_of(facts: ModelFacts, *, n_seqs: int, n_tokens: int, elem: int, layer_
         return None
     moe = any(layer.ffn == "moe" for layer in facts.layers)
     windows = tuple(dict.fromkeys(c.window for c in kv)) or (None,)
-    ropes = len(windows) if facts.arch in TWO_ROTARIES else 1
+    ropes = len(windows) if _record(facts).two_rotaries else 1
     return Shape(
         n_seqs=n_seqs,
         n_tokens=n_tokens,
@@ -133,16 +107,16 @@ def why_unknown(facts: ModelFacts) -> str:
         return "the scores of sparse attention's indexer were not derived"
     if any(isinstance(c, CrossCache) for c in every):
         return "encoder and cross attention were not derived"
-    return f"how {facts.arch} holds its tensors was not derived" if facts.arch in NOT_DERIVED else ""
+    return "" if _record(facts).activations_known else f"how {facts.arch} holds its tensors was not derived"
 
 
-def rules_of(facts: ModelFacts) -> tuple[Family, str]:
-    """The model type's family, or the nearest guess and words that say so."""
-    family = FAMILIES.get(facts.arch)
-    rules = family or Family(mlp=3.0 if facts.causal else 2.0)
+def rules_of(facts: ModelFacts) -> tuple[Activations, str]:
+    """The model type's rules, or the nearest guess and words that say so."""
+    own = _record(facts).activations
+    rules = own or Activations(mlp=3.0 if facts.causal else 2.0)
     if config_value(facts, "final_logit_softcapping") is not None:
         rules = rules.replace(copies=2)
-    if family:
+    if own:
         return rules, ""
     kind = "a gated pre-norm decoder" if facts.causal else "a plain encoder"
     return rules, f"; {facts.arch} was not measured: read as {kind}; blind readings like this were off by up to half"

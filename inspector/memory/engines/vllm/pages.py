@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.architectures.hf import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.cache import kv_dtype, row_nbytes
@@ -138,11 +139,11 @@ def _ssm_dtype(cache: StateCache, s: Setup, facts: ModelFacts) -> str:
         return s.ssm_dtype
     if cache.kind in _FLOAT_STATES:
         return "float32"
-    if facts.arch == "nemotron_h":
-        return str(config_value(facts, "mamba_ssm_cache_dtype") or "float32")
-    if facts.arch.startswith("qwen3_5"):
-        return str(config_value(facts, "mamba_ssm_dtype") or s.model_dtype)
-    return s.model_dtype
+    record = find(facts.arch)
+    if record is None or record.vllm_state_dtype is None:
+        return s.model_dtype
+    key, default = record.vllm_state_dtype
+    return str(config_value(facts, key) or default or s.model_dtype)
 
 
 def _conv_channels(cache: StateCache, s: Setup, facts: ModelFacts) -> int:
@@ -160,6 +161,12 @@ def _attention_kind(cache: KVCache | LatentCache, s: Setup) -> str:
     return "chunked" if getattr(cache, "chunked", False) else "sliding"
 
 
+def _pages_indexer(facts: ModelFacts) -> bool:
+    """Whether vLLM keeps pages of the indexer's keys: for DeepSeek's classes, which GLM's models share."""
+    record = find(facts.arch)
+    return record.vllm_indexer if record else facts.arch.startswith(("deepseek", "glm"))  # the latter: GGUF's names
+
+
 def _spec(cache: Cache, s: Setup, facts: ModelFacts, *, block: int, mamba_page: int, indexed: bool) -> Spec | None:
     """One cache as vLLM's spec; None for a kind that it keeps no pages of or that is not known."""
     if isinstance(cache, KVCache):
@@ -170,7 +177,7 @@ def _spec(cache: Cache, s: Setup, facts: ModelFacts, *, block: int, mamba_page: 
         token = _latent_token(cache, s, indexed=indexed)
         kind = _attention_kind(cache, s)
         return Spec(kind, block, block * token, cache.window, mla=True, shape=("latent", cache.width))
-    if isinstance(cache, IndexCache) and facts.arch.startswith(("deepseek", "glm")):
+    if isinstance(cache, IndexCache) and _pages_indexer(facts):
         return Spec("full", block, block * _index_token(cache, s), mla=True, shape=("index", cache.head_dim))
     if isinstance(cache, StateCache):
         raw = _state_page(cache, s, facts)

@@ -1,0 +1,151 @@
+"""The public API's functions over several stages; `inspector/__init__.py` lists all public names."""
+
+from __future__ import annotations
+
+from inspector.errors import InspectorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any
+
+    from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.fit.choose import Candidate, Fit
+    from inspector.memory.quantize_size import QuantizedSize
+
+    Model = str | Checkpoint | ModelFacts
+
+
+def inspect(target: str, *, strict: bool = True) -> Checkpoint:
+    """What TARGET names, opened: a file, a folder, a Hub repository, an address. Only headers and documents are read.
+
+    Strict: a file that no loader takes is raised; not strict: as much as can be read, with `defects`. A folder or
+    repository with several models raises SeveralModels, whose `models` names them. Raises SourceError, FormatError.
+    """
+    from inspector.checkpoint import open_checkpoint
+
+    return open_checkpoint(target, strict=strict)
+
+
+def _facts_of(model: Model) -> ModelFacts:
+    from inspector.facts import ModelFacts, read_facts
+
+    if isinstance(model, ModelFacts):
+        return model
+    return read_facts(inspect(model) if isinstance(model, str) else model)
+
+
+def _as_gpus(gpus: str | Gpu | Iterable[str | Gpu]) -> tuple[Gpu, ...]:
+    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.estimate import Gpu
+
+    several = (gpus,) if isinstance(gpus, str | Gpu) else gpus
+    return tuple(g for one in several for g in (parse_gpu(one) if isinstance(one, str) else (one,)))
+
+
+def _candidate(model: Checkpoint | ModelFacts) -> Candidate:
+    from inspector.facts import ModelFacts
+    from inspector.memory.fit.candidates import weights_nbytes
+    from inspector.memory.fit.choose import Candidate
+
+    facts = _facts_of(model)
+    label = facts.quantization or facts.dtype or facts.format
+    path = "" if isinstance(model, ModelFacts) else model.target
+    if facts.format == "gguf":
+        from inspector.quantization.labels import judge, quant_label
+
+        found = judge(facts.tensors) if isinstance(model, ModelFacts) else quant_label(model)
+        label = found.claimed or found.actual.partition(",")[0]
+    return Candidate(label, facts, path, weights_nbytes(facts))
+
+
+def _candidates(models: Model | Sequence[Checkpoint | ModelFacts]) -> list[Candidate]:
+    """A target that holds several models is all of them; those that cannot be opened are left out."""
+    from inspector.checkpoint import Checkpoint, SeveralModels
+    from inspector.facts import ModelFacts
+
+    if isinstance(models, Checkpoint | ModelFacts):
+        return [_candidate(models)]
+    if not isinstance(models, str):
+        return [_candidate(m) for m in models]
+    try:
+        return [_candidate(inspect(models))]
+    except SeveralModels as several:
+        opened = several.open_each() if several.open_each else []
+        found = [_candidate(m) for m in opened if not isinstance(m, InspectorError)]
+        if not found:
+            raise
+        return found
+
+
+def fit(
+    models: Model | Sequence[Checkpoint | ModelFacts],
+    gpus: str | Gpu | Iterable[str | Gpu],
+    *,
+    engine: str | None = None,
+    n_ctx: int | None = None,
+    workload: Workload | None = None,
+    longest: bool = False,
+    min_quant: str | None = None,
+    prefer: Iterable[str] = (),
+    offload: bool = True,
+    host: int | None = None,
+    margin: int = 0,
+    most: int = 5,
+    arguments: Mapping[str, Any] | None = None,
+) -> Fit:
+    """Which quant, context, cache type and placement fit on `gpus`, best first; what `inspector fit` answers.
+
+    `models`: a target, a checkpoint, facts, or several of them to choose among; `gpus`: names and sizes as for
+    `--gpu`, or `Gpu` records. `engine`: None for the one that people run the format with; without a `workload`,
+    llama.cpp is asked as llama-server asks it (logits of the last token). `n_ctx` in tokens, as the engine counts
+    them; `longest`: as many as the model was trained for, or what fits. `min_quant`: nothing coarser; `prefer`: what
+    matters most of "offload", "quant", "context", "kv". `offload`: whether layers may stay on the host; `host` and
+    `margin`: bytes of host memory there are, bytes to leave free on each GPU. `most`: at most so many choices;
+    `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
+    unknown engine or GPU, and what `inspect` raises.
+    """
+    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.estimate import Workload
+    from inspector.memory.fit.candidates import judged
+    from inspector.memory.fit.choose import Ask
+    from inspector.memory.fit.choose import fit as search
+
+    found = _candidates(models)
+    if not found:
+        raise InspectorError("nothing to choose from")
+    name = engine_name(engine) if engine else default_engine(max(found, key=lambda c: c.nbytes).facts.format)
+    workload = workload or Workload(outputs="last" if name == "llama.cpp" else "all")
+    ask = Ask(
+        gpus=_as_gpus(gpus), engine=name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
+        workload=workload, offload=offload, host=host, margin=margin, prefer=tuple(prefer), most=most,
+        arguments=arguments,
+    )  # fmt: skip
+    return search(judged(found, min_quant), ask.replace(floor=min_quant.upper()) if min_quant else ask)
+
+
+def quantize_size(
+    model: Model,
+    to: str,
+    *,
+    imatrix: bool = False,
+    pure: bool = False,
+    output_tensor_type: str | None = None,
+    token_embedding_type: str | None = None,
+    tensor_types: Iterable[tuple[str, str]] = (),
+    leave_output: bool = False,
+) -> QuantizedSize:
+    """What a model would weigh as `to`: a type of llama-quantize ("Q4_K_M") or another family's scheme ("nf4", "awq").
+
+    The options are llama-quantize's own; `tensor_types`: (pattern, type) pairs. The answer's `nbytes` is the sum over
+    its `tensors` (None where `refused` says why). Raises WorkloadError for an unknown type, FactsError where the
+    tensors are not known, and what `inspect` raises.
+    """
+    from inspector.memory.quantize_size import quantized_size
+
+    return quantized_size(
+        _facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
+        token_embedding_type=token_embedding_type, tensor_types=tuple(tensor_types), leave_output=leave_output,
+    )  # fmt: skip

@@ -1,0 +1,61 @@
+"""Encoders: every token sees every other, and nothing is kept: the model types of this family, one record each."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.architectures.hf.record import ModelType, named
+from inspector.architectures.hf_blocks import ExpectedTensor, embedding, linear, norm
+from inspector.architectures.hf_types import first_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Final
+
+    from inspector.architectures.hf_config import HfConfig
+
+
+def _bert_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """The encoder and its pooler, without a pre-training head: what sentence-embedding models publish."""
+    hidden, width = k.need("hidden_size"), k.need("intermediate_size")
+    yield from embedding("embeddings.word_embeddings", k)
+    yield ExpectedTensor(
+        "embeddings.position_embeddings.weight", (k.need("max_position_embeddings"), hidden), "embedding"
+    )
+    types = k.count("type_vocab_size", 2) or 0
+    if types:
+        yield ExpectedTensor("embeddings.token_type_embeddings.weight", (types, hidden), "embedding")
+    yield from norm("embeddings.LayerNorm", hidden, ln=True)
+    for i in range(k.n_layers):
+        at = f"encoder.layer.{i}."
+        for name in ("query", "key", "value"):
+            yield from linear(f"{at}attention.self.{name}", hidden, hidden, "attention", bias=True)
+        yield from linear(f"{at}attention.output.dense", hidden, hidden, "attention", bias=True)
+        yield from norm(f"{at}attention.output.LayerNorm", hidden, ln=True)
+        yield from linear(f"{at}intermediate.dense", width, hidden, "mlp", bias=True)
+        yield from linear(f"{at}output.dense", hidden, width, "mlp", bias=True)
+        yield from norm(f"{at}output.LayerNorm", hidden, ln=True)
+    yield from linear("pooler.dense", hidden, hidden, "other", bias=True)
+
+
+def _modernbert_decoder_layers(k: HfConfig, n: int) -> Sequence[str]:
+    return first_of(3, key="global_attn_every_n_layers")(k, n)
+
+
+MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
+    {
+        **named(
+            "albert big_bird convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm esmc "
+            "eurobert flaubert fnet funnel gte ibert jina_embeddings_v3 layoutlm layoutlmv3 longformer luke "
+            "megatron-bert mobilebert mpnet mra neomme nomic_bert nystromformer perceiver "
+            "roberta-prelayernorm roc_bert squeezebert tapas ultrabert xlm-roberta-xl xmod yoso new "
+            "nomic_bert_moe clip siglip vit dinov2",
+            ModelType(encoder=True),
+        ),
+        **named("bert camembert roberta xlm-roberta", ModelType(encoder=True, tensors=_bert_tensors)),
+        "modernbert": ModelType(encoder=True, layer_types=_modernbert_decoder_layers),
+        "modernbert-decoder": ModelType(layer_types=_modernbert_decoder_layers),
+        **named("rembert roformer", ModelType(encoder=True, eager=True)),
+    }
+)

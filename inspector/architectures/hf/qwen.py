@@ -1,0 +1,73 @@
+"""Qwen: the model types of this family, one record each."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.architectures.hf.record import Activations, Layout, ModelType, named
+from inspector.architectures.hf_caches import gdn
+from inspector.architectures.hf_types import FULL, LINEAR, SLIDING, all_layers, by_window, last_of, switched_window
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Final
+
+    from inspector.architectures.hf_config import HfConfig
+
+
+def _qwen2_moe_layers(k: HfConfig, n: int) -> Sequence[str]:
+    if not k.flag("use_sliding_window"):
+        return (FULL,) * n
+    stop = k.count("max_window_layers", 0) or 0
+    return tuple(SLIDING if (i + 1) % 2 and i < stop else FULL for i in range(n))
+
+
+def _qwen_experts(k: HfConfig, n: int) -> Sequence[bool]:
+    dense = frozenset(k.ints("mlp_only_layers") or ())
+    step = k.count("decoder_sparse_step") or 1
+    return tuple(i not in dense and (i + 1) % step == 0 for i in range(n))
+
+
+MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
+    {
+        "qwen2": ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True), activations=Activations()),
+        "qwen2_moe": ModelType(
+            layer_types=_qwen2_moe_layers,
+            moe_layers=_qwen_experts,
+            layout=Layout(qkv_bias_key="qkv_bias", moe="qwen"),
+            activations=Activations(shared=1, two_masks=True),
+        ),
+        "qwen3": ModelType(layer_types=switched_window, layout=Layout(qk_norm="head"), activations=Activations()),
+        "qwen3_moe": ModelType(
+            layer_types=lambda k, n: by_window(k, n) if k.flag("use_sliding_window") else (FULL,) * n,
+            moe_layers=_qwen_experts,
+            layout=Layout(qk_norm="head", moe="mlp"),
+            activations=Activations(),
+        ),
+        **named("qwen2_vl_text qwen2_5_vl_text", ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True))),
+        "qwen2_5_omni_text": ModelType(layer_types=switched_window),
+        "qwen3_vl_text": ModelType(layout=Layout(qk_norm="head")),
+        "qwen3_vl_moe_text": ModelType(moe_layers=_qwen_experts, layout=Layout(qk_norm="head", moe="mlp")),
+        "qwen3_omni_moe_text": ModelType(moe_layers=_qwen_experts),
+        "qwen3_next": ModelType(
+            state=gdn,
+            layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
+            moe_layers=_qwen_experts,
+            layout=Layout(qk_norm="head", moe="qwen", gated_q=True),
+        ),
+        "qwen3_5_text": ModelType(
+            state=gdn,
+            layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
+            layout=Layout(qk_norm="head", gated_q=True),
+            vllm_state_dtype=("mamba_ssm_dtype", ""),
+        ),
+        "qwen3_5_moe_text": ModelType(
+            state=gdn,
+            layer_types=last_of(4, key="full_attention_interval", other=LINEAR),
+            layout=Layout(qk_norm="head", moe="qwen", gated_q=True),
+            vllm_state_dtype=("mamba_ssm_dtype", ""),
+        ),
+        "qwen4_exp_text": ModelType(generic=True, layer_types=all_layers("qwen4_exp")),
+    }
+)

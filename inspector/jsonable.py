@@ -1,0 +1,34 @@
+"""Any value of ours as JSON can carry it, however deep: what `Record.to_json()` and every `--json` are made of."""
+
+from __future__ import annotations
+
+
+def _escape_surrogate(char: str) -> str:
+    code = ord(char)
+    if not 0xD800 <= code <= 0xDFFF:
+        return char
+    return f"\\x{code - 0xDC00:02x}" if 0xDC80 <= code <= 0xDCFF else f"\\u{code:04x}"
+
+
+def jsonable(value: object) -> object:
+    """A value as JSON can carry it: records and mappings become objects, tuples and lists arrays.
+
+    Integers stay integers. Bytes that were not UTF-8 (surrogates of surrogateescape) are written `\\xNN`; numbers that
+    JSON has no word for (NaN, infinities) become text. JSON's own \\u escapes keep control characters and bidi marks
+    harmless, so text stays as it is otherwise. Raises TypeError for anything that no file and no estimate holds.
+    """
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, str):
+        return value if value.isascii() else "".join(map(_escape_surrogate, value))
+    if isinstance(value, float):
+        return value if -1.8e308 < value < 1.8e308 else str(value)
+    if isinstance(value, list | tuple):
+        return [jsonable(v) for v in value]
+    fields = getattr(value, "_fields", None)
+    if fields is not None:
+        return {f: jsonable(getattr(value, f)) for f in fields}
+    items = getattr(value, "items", None)
+    if items is None:
+        raise TypeError(f"a {type(value).__name__} is no value of JSON")
+    return {str(jsonable(str(k))): jsonable(v) for k, v in items()}
