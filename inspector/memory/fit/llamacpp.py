@@ -56,6 +56,8 @@ class Sums:
                 self.plain[w.layer] += w.nbytes
         self.twice = copies(facts)
         self.shape = hash((facts.arch, *((t.name, t.shape) for t in facts.tensors)))
+        self.types = hash(tuple(t.dtype.name if t.dtype is not None else "" for t in facts.tensors))
+        self.shared = any("_shexp" in t.name for t in facts.tensors)
 
 
 class LlamaSpace(Space):
@@ -142,9 +144,13 @@ class LlamaSpace(Space):
             used[device] += sums[device].every
 
     def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> Mapping[str, int] | None:
-        """Compute buffers by device, made once for all quants of a model."""
+        """Compute buffers by device, made once for all quants of a model where no weights are copied into them.
+
+        A device copies what it takes over from the host, and runs shared experts with the others if types agree.
+        """
+        whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not self.sums.shared
         where = (
-            self.sums.shape, plain.blocks, plain.output, plain.backends, plain.op_offload,
+            self.sums.shape, None if whole else self.sums.types, plain.blocks, plain.output, plain.backends, plain.op_offload,
             placement.n_cpu_moe, placement.kv_offload,
         )  # fmt: skip
         settings = sizes.as_effective()
