@@ -14,6 +14,7 @@ from inspector.cli.options import (
     Parsed,
     _floats,
     build_workload,
+    driven_by,
     json_option,
     open_target,
     target_argument,
@@ -45,6 +46,8 @@ _OPTIONS: Final = (
     (("-ts", "--tensor-split", "tensor_split"), dict(type=Parsed("N,N…", _floats)), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
+    (("--backend", "backend"), dict(metavar="NAME"),
+     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
     (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
     (("--margin", "margin"), dict(type=SIZE, default="0", show_default=True), "Bytes to leave free on every GPU."),
@@ -149,7 +152,7 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.fit.choose import Ask
 
-    gpus = tuple(g for name in params.pop("gpus") for g in parse_gpu(name))
+    gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     arguments, extra = _own_options(engine, params | {"server": False, "quant": None})

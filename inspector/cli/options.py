@@ -134,6 +134,10 @@ _PLACEMENT = (
      "Tensors that match go to a device."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
      "The cache stays in host memory."),
+    (("--backend", "backend"), dict(metavar="NAME"),
+     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+    (("--no-op-offload", "no_op_offload"), dict(is_flag=True),
+     "Large batches over weights on the host stay there (llama.cpp)."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),
      "Ranks that split every layer (vLLM)."),
     (("--no-mmap", "no_mmap"), dict(is_flag=True),
@@ -180,6 +184,15 @@ def _distinct(gpus: list[Gpu]) -> tuple[Gpu, ...]:
     return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
 
 
+def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
+    """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
+    if name is None:
+        return gpus
+    from inspector.memory.engines.llamacpp.backends import backend
+
+    return tuple(gpu.replace(backend=backend(name).name) for gpu in gpus)
+
+
 def build_placement(params: dict[str, Any]) -> Placement:
     """Takes the placement options out of `params`."""
     names = params.pop("gpus")
@@ -188,6 +201,7 @@ def build_placement(params: dict[str, Any]) -> Placement:
         from inspector.memory.devices.gpus import detect_gpus, parse_gpu
 
         gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
+    gpus = driven_by(gpus, params.pop("backend"))
     return Placement(
         gpus=gpus,
         n_gpu_layers=params.pop("n_gpu_layers"),
@@ -195,6 +209,7 @@ def build_placement(params: dict[str, Any]) -> Placement:
         n_cpu_moe=params.pop("n_cpu_moe"),
         overrides=tuple(params.pop("overrides")),
         kv_offload=not params.pop("no_kv_offload"),
+        op_offload=not params.pop("no_op_offload"),
         tensor_parallel=params.pop("tensor_parallel"),
         mmap=not params.pop("no_mmap"),
     )

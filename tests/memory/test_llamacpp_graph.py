@@ -193,7 +193,9 @@ def test_layers_left_out_change_nothing(name, line):
     found = sizes_of(facts, settings_from(line))
     short, whole = (build(Model(facts), run_of(found), whole=w)[0] for w in (False, True))
     assert len(short.nodes) < len(whole.nodes)
-    assert measure(short.leafs, short.nodes, None, [HOST_BACKEND]) == measure(whole.leafs, whole.nodes, None, [HOST_BACKEND])
+    assert measure(short.leafs, short.nodes, None, [HOST_BACKEND]) == measure(
+        whole.leafs, whole.nodes, None, [HOST_BACKEND]
+    )
 
 
 def test_a_run_of_equal_layers_is_kept_in_part_and_its_parity_with_it():
@@ -239,7 +241,9 @@ def test_an_op_that_may_work_in_place_takes_over_its_last_source():
     x = g.input(F32, 8)
     a = g.layer_norm(x)
     g.expand(g.add(g.scale(a), g.layer_norm(a)))
-    assert measure(g.leafs, g.nodes, None, [HOST_BACKEND]) == [96]  # `a` is needed again: the scaled copy goes where `x` was
+    assert measure(g.leafs, g.nodes, None, [HOST_BACKEND]) == [
+        96
+    ]  # `a` is needed again: the scaled copy goes where `x` was
 
 
 def test_what_crosses_to_another_device_is_copied_there():

@@ -27,6 +27,10 @@ CUDA_CONTEXT_BAND: Final = (300 * MIB, 700 * MIB)
 MAX_GPUS: Final = 1024
 
 
+# What llama.cpp drives a vendor's devices with; NVIDIA's and those of no name with CUDA.
+BACKEND_OF: Final[Mapping[str, str]] = MappingProxyType({"AMD": "rocm", "Intel": "sycl", "Apple": "metal"})
+
+
 class GpuModel(Record):
     """One row of the registry: total in MiB, as the driver says it (`reported`) or the vendor does."""
 
@@ -51,7 +55,8 @@ class GpuModel(Record):
     def as_gpu(self, label: str = "") -> Gpu:
         """This model as a device to place things on."""
         note = self.source if self.reported else f"{self.source}; the driver's own figure is not known here"
-        return Gpu(name=self.name + label, capacity=self.capacity, reserve=self.reserve, note=note)
+        backend = BACKEND_OF.get(self.vendor, "cuda")
+        return Gpu(self.name + label, self.capacity, self.reserve, note=note, backend=backend)
 
 
 GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})

@@ -76,6 +76,12 @@ _ROWS: Final = (
     ),
     # the same source, compiled for HIP
     Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="ROCm_Host"),
+    # SYCL_BUFFER_ALIGNMENT (ggml-sycl/common.hpp), get_alloc_size and offload_op (ggml-sycl.cpp)
+    Backend("sycl", 128, row_pad=512, offload_batch=32, rules="sycl", host_buffer="SYCL_Host"),
+    # the alignment is the device's minStorageBufferOffsetAlignment, 64 at most on common ones (ggml-vulkan.cpp)
+    Backend("vulkan", 64, offload_batch=32, host_buffer="Vulkan_Host"),
+    # get_alloc_size and offload_op (ggml-metal/ggml-metal.cpp)
+    Backend("metal", 32, offload_batch=32, offload_ops=("mul_mat", "mul_mat_id"), rules="metal"),
 )
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({row.name: row for row in _ROWS})
 HOST_BACKEND: Final = BACKENDS["cpu"]
@@ -90,7 +96,7 @@ def backend(name: str) -> Backend:
 
 
 def kernels(row: Backend) -> Any:
-    """The module of a back end's rules: `runs(node)` and `flash_nbytes(node)`."""
+    """The module of a back end's rules: `runs(node)`, and SCRATCH: bytes of a node by its operation."""
     from importlib import import_module
 
     return import_module(f"{__name__}.{row.rules}")
