@@ -67,11 +67,11 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Line as Line
     from inspector.memory.estimate import Placement as Placement
     from inspector.memory.estimate import Workload as Workload
-    from inspector.memory.fit.choose import Ask as Ask
-    from inspector.memory.fit.choose import Candidate as Candidate
-    from inspector.memory.fit.choose import Choice as Choice
-    from inspector.memory.fit.choose import Fit as Fit
-    from inspector.memory.fit.choose import Lack as Lack
+    from inspector.memory.fit.records import Ask as Ask
+    from inspector.memory.fit.records import Candidate as Candidate
+    from inspector.memory.fit.records import Choice as Choice
+    from inspector.memory.fit.records import Fit as Fit
+    from inspector.memory.fit.records import Lack as Lack
     from inspector.memory.quantize_size import QuantizedSize as QuantizedSize
     from inspector.memory.quantize_size import SizedTensor as SizedTensor
 
@@ -89,7 +89,7 @@ _PUBLIC = {
     "inspector.layers":
         "Layer KVCache LatentCache IndexCache CompressedCache StateCache CrossCache UnknownCache",
     "inspector.memory.estimate": "Workload Placement Gpu Estimate Line Device",
-    "inspector.memory.fit.choose": "Fit Choice Candidate Ask Lack",
+    "inspector.memory.fit.records": "Fit Choice Candidate Ask Lack",
     "inspector.memory.quantize_size": "QuantizedSize SizedTensor",
     "inspector.audit.runner": "AuditReport",
     "inspector.audit.registry": "Finding",

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Gpu, Workload
-    from inspector.memory.fit.choose import Candidate, Fit
+    from inspector.memory.fit.records import Candidate, Fit
     from inspector.memory.quantize_size import QuantizedSize
 
     Model = str | Checkpoint | ModelFacts
@@ -48,7 +48,7 @@ def _as_gpus(gpus: str | Gpu | Iterable[str | Gpu]) -> tuple[Gpu, ...]:
 def _candidate(model: Checkpoint | ModelFacts) -> Candidate:
     from inspector.facts import ModelFacts
     from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.choose import Candidate
+    from inspector.memory.fit.records import Candidate
 
     facts = _facts_of(model)
     label = facts.quantization or facts.dtype or facts.format
@@ -110,8 +110,8 @@ def fit(
     from inspector.memory.engines import default_engine, engine_name
     from inspector.memory.estimate import Workload
     from inspector.memory.fit.candidates import judged
-    from inspector.memory.fit.choose import Ask
     from inspector.memory.fit.choose import fit as search
+    from inspector.memory.fit.records import Ask
 
     found = _candidates(models)
     if not found:

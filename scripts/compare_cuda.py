@@ -101,8 +101,9 @@ def main():
             for group, name in ((by_case, row["case"]), (by_model, row["model"])):
                 group.setdefault(name, []).append(not off)
             for device, part in off:
-                parts[("Host" if device == "Host" else "CUDA"), part] = parts.get(
-                    (("Host" if device == "Host" else "CUDA"), part), 0) + 1
+                parts[("Host" if device == "Host" else "CUDA"), part] = (
+                    parts.get((("Host" if device == "Host" else "CUDA"), part), 0) + 1
+                )
             if args.verbose and off:
                 told = "; ".join(f"{d} {p} {t:,} ours {o - t:+,}" for (d, p), (t, o) in off.items())
                 print(f"{row['model']:22} {row['case']:20} {told}")

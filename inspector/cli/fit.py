@@ -7,3 +7,216 @@ import os
 import click
 
 from inspector.cli import outcome
+from inspector.cli.options import (
+    COUNT,
+    SHARES,
+    SIZE,
+    build_workload,
+    driven_by,
+    engine_option,
+    engine_options,
+    engine_settings,
+    json_option,
+    open_target,
+    target_argument,
+    workload_options,
+)
+from inspector.cli.plain import incomplete
+from inspector.errors import InspectorError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, Final
+
+    from inspector.checkpoint import Checkpoint, SeveralModels
+    from inspector.memory.fit.records import Ask, Candidate, Choice
+    from inspector.report.fit import Commands
+
+_MOST_CANDIDATES: Final = 200
+_OPTIONS: Final = (
+    (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
+     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
+    (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
+    (("--longest", "longest"), dict(is_flag=True),
+     "As much context as the model was trained for, or what fits of it."),
+    (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)), "Exactly so many layers on GPUs."),
+    (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
+     "Experts of exactly so many layers on the host."),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES), "Shares of the layers a GPU."),
+    (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
+    (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
+    (("--backend", "backend"), dict(metavar="NAME"),
+     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+    (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
+    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
+    (("--margin", "margin"), dict(type=SIZE, default="0", show_default=True), "Bytes to leave free on every GPU."),
+    (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
+    (("--hypothetical", "hypothetical"), dict(is_flag=True), "Also the quants that llama-quantize could make of it."),
+    (("--most", "most"), dict(type=click.IntRange(1, 20), default=5, show_default=True), "At most so many choices."),
+)  # fmt: skip
+
+
+def _options(function: Callable[..., Any]) -> Callable[..., Any]:
+    function = click.option(
+        "--quant", "quants", multiple=True, metavar="NAME", help="Weights as params × bits of a format. (textbook)"
+    )(engine_options("fit")(function))
+    function = engine_option(function)
+    for flags, arguments, help_ in reversed(_OPTIONS):
+        function = click.option(*flags, help=help_, **arguments)(function)
+    return function
+
+
+def _label(checkpoint: Checkpoint, dtype: str | None) -> str:
+    if checkpoint.format != "gguf":
+        return dtype or checkpoint.format
+    from inspector.quantization.labels import quant_label
+
+    label = quant_label(checkpoint)
+    return label.claimed or label.actual.partition(",")[0]
+
+
+def _candidate(checkpoint: Checkpoint, path: str, hub: str) -> Candidate:
+    from inspector.facts import read_facts
+    from inspector.memory.fit.candidates import weights_nbytes
+    from inspector.memory.fit.records import Candidate
+
+    facts = read_facts(checkpoint)
+    label = _label(checkpoint, facts.quantization or facts.dtype)
+    return Candidate(label, facts, path, weights_nbytes(facts), hub=hub)
+
+
+def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
+    """The path of a local checkpoint's first file (its folder, for safetensors), and its name on the Hub."""
+    if os.path.isdir(target):
+        gguf = checkpoint.format == "gguf" and checkpoint.files
+        return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
+    return target, "" if os.path.exists(target) else target
+
+
+def _each_of(target: str, error: SeveralModels) -> tuple[list[Candidate], list[str]]:
+    """All models of a folder or repository, each opened by its name; notes on those that cannot be."""
+    from inspector.sources.parallel import in_order
+
+    local = os.path.isdir(target)
+    models = error.models[:_MOST_CANDIDATES]
+    notes = [f"only the first {len(models)} of {len(error.models)} models were looked at"][: len(error.models) > 200]
+
+    def read(model: tuple[str, int, str]) -> Candidate | str:
+        name, _, label = model
+        where = os.path.join(target, name) if local else f"{target.rstrip('/')}/{name}"
+        try:
+            return _candidate(open_target(where), where, "" if local else f"{target}:{label}" if label else where)
+        except InspectorError as problem:
+            return f"{name} is left out: {problem}"
+
+    found = [read(m) for m in models] if local else list(in_order(read, models))
+    notes += [x for x in found if isinstance(x, str)]
+    candidates = [x for x in found if not isinstance(x, str)]
+    if not candidates:
+        raise error
+    return candidates, notes
+
+
+def _gather(target: str) -> tuple[list[Candidate], list[str], int]:
+    """Candidates, notes, and the exit code that an incomplete file asks for (0: none)."""
+    from inspector.checkpoint import SeveralModels
+
+    try:
+        checkpoint = open_target(target)
+    except SeveralModels as error:
+        return (*_each_of(target, error), outcome.OK)
+    return [_candidate(checkpoint, *_place(target, checkpoint))], [], incomplete(checkpoint)
+
+
+def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]:
+    """The textbook's candidates: parameters times the bits of a format."""
+    from inspector.memory.engines.textbook import precision, weights_nbytes
+
+    n_params = candidate.facts.n_params
+    if n_params is None:
+        raise InspectorError("--quant needs the number of parameters, which this model does not give")
+    return [
+        candidate.replace(
+            label=row.name, options={"quant": row.name}, nbytes=weights_nbytes(n_params, row), above_floor=None
+        )
+        for row in map(precision, quants)
+    ]
+
+
+def _read_ask(params: dict[str, Any], engine: str) -> Ask:
+    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.engines import engine_of
+    from inspector.memory.fit.records import Ask
+
+    gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
+    params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
+    arguments, extra = engine_settings(engine, params)
+    workload = build_workload(params)
+    workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
+    return Ask(
+        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload,
+        kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
+        **{k: params[k] for k in ("longest", "n_gpu_layers", "n_cpu_moe", "tensor_split", "tensor_parallel", "host",
+                                  "margin", "most")},
+    )  # fmt: skip
+
+
+def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...]) -> Commands:
+    from inspector.dtypes import DTYPES
+    from inspector.memory.fit import commands as fit_commands
+    from inspector.report.fit import Commands
+
+    requantize = base.label not in DTYPES or DTYPES[base.label].is_block_quantized
+    where = choice.candidate.path or choice.candidate.hub
+    return Commands(
+        fit_commands.engine_command(choice),
+        fit_commands.memory_command(choice, where, gpus),
+        fit_commands.quantize_command(choice, base.path, requantize=requantize),
+    )
+
+
+@click.command()
+@target_argument
+@workload_options
+@_options
+@json_option
+def fit(
+    target: str, *, hypothetical: bool, min_quant: str | None, quants: tuple[str, ...], as_json: bool, **params: Any
+) -> int:
+    """Which quant, context, cache type and placement fit, best first, with the engine's own command line.
+
+    \b
+    Examples:
+      inspector fit model.gguf --gpu rtx3090
+      inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
+      inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
+      inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
+    """
+    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.fit.candidates import hypothetical as makeable
+    from inspector.memory.fit.candidates import judged
+    from inspector.memory.fit.choose import fit as search
+    from inspector.report import fit as report
+
+    candidates, notes, code = _gather(target)
+    base = max(candidates, key=lambda c: c.nbytes)
+    named = params.pop("engine")
+    engine = engine_name(named) if named else default_engine(base.facts.format)
+    gpus = params["gpus"]
+    ask = _read_ask(params, engine)
+    if quants:
+        engine_settings(engine, {"quant": quants})
+    if hypothetical:
+        candidates += makeable(base, [c.label for c in candidates])
+    candidates = _of_quants(base, quants) if quants else judged(candidates, min_quant)
+    found = search(candidates, ask.replace(floor=min_quant.upper()) if min_quant else ask)
+    found = found.replace(notes=(*found.notes, *notes))
+    commands = [_commands(c, base, gpus) for c in found.choices]
+    if as_json:
+        outcome.write_json(report.fit_json(target, found, ask, commands))
+    else:
+        outcome.write(report.fit_lines(target, found, ask, commands, width=outcome.width()))
+    return code or (outcome.OK if found.fits else outcome.NO)

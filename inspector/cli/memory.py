@@ -32,3 +32,205 @@ if TYPE_CHECKING:
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
 
+_ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+    ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
+    ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
+    ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),
+)
+
+
+def _addon_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    for flag, arguments, help_ in reversed(_ADDONS):
+        function = click.option(flag, help=help_, **arguments)(function)
+    return function
+
+
+def sweep_contexts(facts: ModelFacts, n_ctx: int | None) -> list[int]:
+    """Powers of two from 1,024 up to the context asked for, or the trained one."""
+    top = n_ctx or facts.n_ctx_train or 131072
+    points = [1 << i for i in range(10, 31) if 1 << i < top]
+    return [*points[-9:], top]
+
+
+def _sweep(
+    facts: ModelFacts, workload: Workload, axis: str, run: Callable[[Workload], Estimate]
+) -> list[tuple[Any, Estimate]]:
+    if axis == "ctx":
+        return [(n, run(workload.replace(n_ctx=n))) for n in sweep_contexts(facts, workload.n_ctx)]
+    if axis == "np":
+        return [(n, run(workload.replace(n_seqs=n))) for n in (1, 2, 4, 8, 16, 32)]
+    names = ("f32", "f16", "q8_0", "q5_1", "q4_0")
+    return [(name, run(workload.replace(kv_dtype_k=name, kv_dtype_v=name))) for name in names]
+
+
+def _report(
+    target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
+    measured: dict[str, dict[str, int | None]] | None, as_json: bool,
+) -> None:  # fmt: skip
+    from inspector.report import memory as report
+
+    if as_json:
+        body = report.memory_json(target, facts, result)
+        body |= {"layers": rows} if rows is not None else {}
+        outcome.write_json(body | ({"verify": measured} if measured is not None else {}))
+        return
+    lines = report.memory_lines(target, facts, result, width=outcome.width())
+    lines += report.layer_lines(rows) if rows is not None else []
+    if measured is not None:
+        from inspector.cli.verify import verify_lines
+
+        lines += verify_lines(measured)
+    outcome.write(lines)
+
+
+def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *, as_json: bool) -> None:
+    from inspector.report import memory as report
+
+    if as_json:
+        outcome.write_json(report.sweep_json(target, axis, points))
+    else:
+        outcome.write(report.sweep_lines(target, axis, points, width=outcome.width()))
+
+
+def _with_addons(
+    result: Estimate, facts: ModelFacts, placement: Placement, addons: dict[str, Any], draft: Estimate | None
+) -> Estimate:
+    """The estimate with projector, adapters and draft model added."""
+    from inspector.memory import addons as parts
+
+    extra: list[Line] = []
+    notes: list[str] = []
+    if addons["mmproj"]:
+        extra.append(parts.projector_line(open_target(addons["mmproj"]).tensors, placement))
+        notes.append("the projector's compute depends on the images and is not counted")
+    for path in addons["lora"]:
+        extra += parts.adapter_lines(open_target(path).tensors, facts, placement)
+    if draft is not None:
+        extra += parts.draft_lines(draft)
+        notes += [f"draft: {item} is unknown and not counted" for item in draft.unknown]
+    return parts.with_lines(result, extra, placement, notes=tuple(notes)) if extra else result
+
+
+class Question(Record):
+    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments."""
+
+    engine: str
+    workload: Workload
+    placement: Placement
+    arguments: dict[str, Any]
+
+
+def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
+    """Takes the options of workload, placement and engine out of `params`."""
+    from inspector.memory.engines import default_engine, engine_name
+
+    name = engine_name(engine) if engine else default_engine(format_)
+    workload, placement = build_workload(params), build_placement(params)
+    arguments, extra = engine_settings(name, params)
+    if extra:
+        workload = workload.replace(options={**(workload.options or {}), **extra})
+    return Question(name, workload, placement, arguments)
+
+
+def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[[Workload], Estimate]:
+    """The estimate of a workload, with what is loaded beside the model."""
+    from inspector.facts import read_facts
+    from inspector.memory.engines import estimate
+
+    draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
+
+    def run(w: Workload) -> Estimate:
+        result = estimate(facts, w, engine=q.engine, placement=q.placement, **q.arguments)
+        draft = None
+        if draft_facts is not None:
+            draft = estimate(draft_facts, w, engine=q.engine, placement=q.placement, **q.arguments)
+        return _with_addons(result, facts, q.placement, addons, draft)
+
+    return run
+
+
+def _several(several: SeveralModels, target: str, *, engine: str | None, as_json: bool, params: dict[str, Any]) -> int:
+    """The same question of each GGUF model of a folder or repository."""
+    from inspector.cli.hub import memory_question, show_several
+
+    gpus = params["gpus"]
+    q = _question("gguf", engine, params)
+    ask = memory_question(q.workload, q.placement, gpus, engine=q.engine, arguments=q.arguments)
+    return show_several(several, target, ask=ask, as_json=as_json)
+
+
+def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any]) -> None:
+    """A usage error where llama-fit-params cannot be asked the same question."""
+    from inspector.cli.verify import refusal
+
+    asked = {"--gpu": q.placement.gpus, "--outputs last": q.workload.outputs == "last"}
+    asked |= {f"--{name}": value for name, value in addons.items()}
+    asked |= {f"--{name}": q.arguments.get(name) for name in ("server", "repack")}
+    why = refusal(q.engine, checkpoint, asked)
+    if why is not None:
+        raise click.UsageError(f"--verify {why}")
+
+
+def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
+    from inspector.memory.engines import engine_of
+
+    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments)
+
+
+def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:
+    from inspector.cli.verify import measure
+
+    return measure(checkpoint, result)
+
+
+@click.command()
+@target_argument
+@workload_options
+@placement_options
+@engine_option
+@engine_options("memory")
+@_addon_options
+@click.option("--layers", "by_layer", is_flag=True, help="The cache layer by layer: kind, cells, bytes, deciding key.")
+@click.option(
+    "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
+)
+@click.option("--verify", is_flag=True, help="Run llama-fit-params, when it is on PATH, and show the difference.")
+@json_option
+def memory(
+    target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verify: bool, as_json: bool, **params: Any
+) -> int:
+    """What running a model costs: weights, KV cache, compute and overhead, line by line.
+
+    \b
+    Examples:
+      inspector memory model.gguf -c 32768 -ctk q8_0 -ctv q8_0
+      inspector memory model.gguf --gpu rtx4090
+      inspector memory ./Qwen3-8B/ --engine vllm --max-model-len 32k --gpu a100-80gb
+      inspector memory model.gguf --engine textbook --sweep ctx
+    """
+    from inspector.facts import read_facts
+
+    addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
+    try:
+        checkpoint = open_target(target)
+    except SeveralModels as several:
+        return _several(several, target, engine=engine, as_json=as_json, params=params)
+    except AccessDenied as error:
+        from inspector.cli.hub import show_refused
+
+        return show_refused(error, target, as_json=as_json)
+    facts = read_facts(checkpoint)
+    question = _question(checkpoint.format, engine, params)
+    run = _runner(facts, question, addons)
+    if sweep:
+        if verify or by_layer:
+            raise click.UsageError("--sweep goes with neither --layers nor --verify")
+        _report_sweep(target, sweep, _sweep(facts, question.workload, sweep, run), as_json=as_json)
+        return incomplete(checkpoint)
+    if verify:
+        _check_verifiable(checkpoint, question, addons)
+    result = run(question.workload)
+    rows = _layers(facts, question) if by_layer else None
+    measured = _measure(checkpoint, result) if verify else None
+    _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
+    return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

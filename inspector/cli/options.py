@@ -52,7 +52,7 @@ def _switch(text: str) -> bool | None:
         raise InspectorError(f"{text!r} is not on, off or auto") from None
 
 
-def floats(text: str) -> tuple[float, ...]:
+def _floats(text: str) -> tuple[float, ...]:
     try:
         parts = tuple(float(p) for p in text.replace("/", ",").split(","))
     except ValueError:
@@ -131,3 +131,178 @@ _PLACEMENT = (
      "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
     (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)),
      "Layers on the GPU; default: all of them."),
+    (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES),
+     "Shares of the layers a GPU."),
+    (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0), default=0),
+     "Experts of the first N layers stay on the host."),
+    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=Parsed("PATTERN=DEVICE", _override)),
+     "Tensors that match go to a device."),
+    (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
+     "The cache stays in host memory."),
+    (("--backend", "backend"), dict(metavar="NAME"),
+     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+    (("--no-op-offload", "no_op_offload"), dict(is_flag=True),
+     "Large batches over weights on the host stay there (llama.cpp)."),
+    (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),
+     "Ranks that split every layer (vLLM)."),
+    (("--no-mmap", "no_mmap"), dict(is_flag=True),
+     "Read weights into memory instead of mapping the file."),
+)  # fmt: skip
+
+
+def _apply(rows: Any, function: F) -> F:
+    for flags, arguments, help_ in reversed(rows):
+        function = click.option(*flags, help=help_, **arguments)(function)
+    return function
+
+
+def workload_options(function: F) -> F:
+    """What to run: context, sequences, batches, cache types."""
+    return _apply(_WORKLOAD, function)
+
+
+def placement_options(function: F) -> F:
+    """Where to run it: GPUs and what goes on them."""
+    return _apply(_PLACEMENT, function)
+
+
+# what click makes of an engine option's kind
+_KINDS: Final[dict[str, dict[str, Any]]] = {
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+}  # fmt: skip
+_ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
+
+
+def engine_option(function: F) -> F:
+    """`--engine`."""
+    return click.option("-e", "--engine", "engine", metavar="ENGINE", help=_ENGINE_HELP)(function)
+
+
+def _engine_rows() -> list[tuple[Option, list[Engine]]]:
+    """Every option that has a flag, with the engines that take it; those of one engine first."""
+    rows: dict[tuple[str, ...], tuple[Option, list[Engine]]] = {}
+    for engine in engines():
+        for option in engine.options:
+            if option.flags:
+                rows.setdefault(option.flags, (option, []))[1].append(engine)
+    return sorted(rows.values(), key=lambda row: len(row[1]) > 1)
+
+
+def engine_options(command: str) -> Callable[[F], F]:
+    """The options of all engines that a command of this name takes, as the engines' rows state them."""
+
+    def add(function: F) -> F:
+        for option, owners in reversed(_engine_rows()):
+            if command in option.commands:
+                help_ = f"{option.help.format(default=option.default)} ({', '.join(e.name for e in owners)})"
+                kind = dict(type=click.Choice(option.choices)) if option.kind == "choice" else _KINDS[option.kind]
+                function = click.option(
+                    *option.flags, option.name, help=help_, metavar=option.metavar, **kind
+                )(function)  # fmt: skip
+        return function
+
+    return add
+
+
+def engine_settings(engine: str, params: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Takes the engines' options out of `params`: the chosen engine's arguments and its options of a workload.
+
+    One that belongs to another engine is a usage error.
+    """
+    own = engine_of(engine)
+    arguments: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for option, owners in _engine_rows():
+        value = params.pop(option.name, None)
+        if value is None or value is False:
+            continue
+        mine = own.option(option.name)
+        if mine is None:
+            names = " and ".join(e.name for e in owners)
+            raise click.UsageError(f"{option.flags[0]} is for {names}, not for {own.name}")
+        (arguments if mine.argument else extra)[option.name] = value
+    return arguments, extra
+
+
+def build_workload(params: dict[str, Any]) -> Workload:
+    """Takes the workload options out of `params`."""
+    both = params.pop("kv_dtype")
+    k, v = params.pop("kv_dtype_k"), params.pop("kv_dtype_v")
+    extra = {name: value for name in ("kv_keep", "window") if (value := params.pop(name)) is not None}
+    outputs = params.pop("outputs")
+    names = ("n_ctx", "n_seqs", "n_batch", "n_ubatch", "flash_attn", "kv_unified", "swa_full")
+    common = None if both == "auto" else both
+    return Workload(
+        **{name: params.pop(name) for name in names},
+        kv_dtype_k=k or common,
+        kv_dtype_v=v or common,
+        outputs=outputs or "all",
+        options={**extra, **({"outputs_asked": True} if outputs else {})} or None,
+    )
+
+
+def _distinct(gpus: list[Gpu]) -> tuple[Gpu, ...]:
+    """The devices with names of their own: equal ones are numbered."""
+    names = [g.name for g in gpus]
+    return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
+
+
+def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
+    """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
+    if name is None:
+        return gpus
+    from inspector.memory.engines.llamacpp.backends import backend
+
+    return tuple(gpu.replace(backend=backend(name).name) for gpu in gpus)
+
+
+def build_placement(params: dict[str, Any]) -> Placement:
+    """Takes the placement options out of `params`."""
+    names = params.pop("gpus")
+    gpus: tuple[Any, ...] = ()
+    if names:
+        from inspector.memory.devices.gpus import detect_gpus, parse_gpu
+
+        gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
+    gpus = driven_by(gpus, params.pop("backend"))
+    return Placement(
+        gpus=gpus,
+        n_gpu_layers=params.pop("n_gpu_layers"),
+        tensor_split=params.pop("tensor_split"),
+        n_cpu_moe=params.pop("n_cpu_moe"),
+        overrides=tuple(params.pop("overrides")),
+        kv_offload=not params.pop("no_kv_offload"),
+        op_offload=not params.pop("no_op_offload"),
+        tensor_parallel=params.pop("tensor_parallel"),
+        mmap=not params.pop("no_mmap"),
+    )
+
+
+def open_target(target: str) -> Checkpoint:
+    """The checkpoint behind what the user typed: local, from the Hub's cache, or over the network.
+
+    The cache's place is worked out here, so that a downloaded model is shown without importing huggingface_hub.
+    """
+    from inspector.checkpoint import open_checkpoint
+    from inspector.cli.progress import progress_line
+    from inspector.sources.cache import hub_cache_folder
+
+    with progress_line() as say:
+        return open_checkpoint(target, cache_folder=hub_cache_folder(os.environ), progress=say)
+
+
+def open_source(checkpoint: Checkpoint, name: str) -> Source:
+    """One of a checkpoint's files, opened again for what its header reader passed over."""
+    from inspector.checkpoint import read_target
+
+    target = read_target(checkpoint.target)
+    if target.kind != "local":
+        from inspector.checkpoint.hub import reopen
+        from inspector.sources.cache import hub_cache_folder
+
+        return reopen(target, checkpoint, name, cache_folder=hub_cache_folder(os.environ))
+    from inspector.sources.local import LocalSource
+
+    path = target.path or checkpoint.target
+    return LocalSource(os.path.join(path, name) if os.path.isdir(path) else path, name=name)

@@ -23,7 +23,7 @@ class Workload(Record):
 
     `n_ctx` means what the engine means by it: llama.cpp's total over all sequences, one sequence's tokens elsewhere.
     Dtypes are names ("f16", "q8_0", "fp8", …); `outputs`: "all" rows of logits (llama-cli) or the "last" of each
-    sequence (llama-server).
+    sequence (llama-server). `backend`: those of the devices in llama.cpp, once an estimate names them.
     """
 
     n_ctx: int | None = None
@@ -37,6 +37,7 @@ class Workload(Record):
     swa_full: bool = False
     outputs: str = "all"
     options: Mapping[str, Any] | None = None
+    backend: str | None = None
 
 
 class Line(Record):
@@ -102,7 +103,8 @@ class Estimate(Record):
 class Gpu(Record):
     """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
 
-    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
+    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is
+    the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
     """
 
     name: str

@@ -53,7 +53,7 @@ def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Se
         "target": target,
         "engine": estimate.engine,
         "facts": facts_json(facts),
-        "workload": estimate.workload.as_dict(),
+        "workload": {k: v for k, v in estimate.workload.as_dict().items() if k != "backend" or v is not None},
         "effective": dict(estimate.effective),
         "lines": [line_json(line) for line in estimate.lines],
         "devices": [_device_json(d) for d in estimate.devices],

@@ -17,6 +17,7 @@ from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.formats.modelfile import ModelFile
 from inspector.memory.devices.placement import assign
+from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
 from inspector.memory.engines.llamacpp.graph.alloc import Arena, measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
@@ -194,7 +195,9 @@ def test_layers_left_out_change_nothing(name, line):
     found = sizes_of(facts, settings_from(line))
     short, whole = (build(Model(facts), run_of(found), whole=w)[0] for w in (False, True))
     assert len(short.nodes) < len(whole.nodes)
-    assert measure(short.leafs, short.nodes, None, [32]) == measure(whole.leafs, whole.nodes, None, [32])
+    assert measure(short.leafs, short.nodes, None, [HOST_BACKEND]) == measure(
+        whole.leafs, whole.nodes, None, [HOST_BACKEND]
+    )
 
 
 def test_a_run_of_equal_layers_is_kept_in_part_and_its_parity_with_it():
@@ -235,12 +238,14 @@ def test_an_op_that_may_work_in_place_takes_over_its_last_source():
     a = g.layer_norm(x)
     b = g.scale(a)
     g.expand(g.add(b, x))
-    assert measure(g.leafs, g.nodes, None, [32]) == [64]
+    assert measure(g.leafs, g.nodes, None, [HOST_BACKEND]) == [64]
     g = Ops()
     x = g.input(F32, 8)
     a = g.layer_norm(x)
     g.expand(g.add(g.scale(a), g.layer_norm(a)))
-    assert measure(g.leafs, g.nodes, None, [32]) == [96]  # `a` is needed again: the scaled copy goes where `x` was
+    assert measure(g.leafs, g.nodes, None, [HOST_BACKEND]) == [
+        96
+    ]  # `a` is needed again: the scaled copy goes where `x` was
 
 
 def test_what_crosses_to_another_device_is_copied_there():
@@ -249,7 +254,7 @@ def test_what_crosses_to_another_device_is_copied_there():
     y = g.layer_norm(x)
     y.buf = 0
     g.expand(g.scale(y))
-    assert sizes(g.leafs, g.nodes, [32, 32], pipeline=False) == [8192, 4096]
+    assert sizes(g.leafs, g.nodes, policies(("rpc",)), pipeline=False) == [8192, 4096]
 
 
 def test_an_unknown_architecture_gets_a_plain_decoder_and_says_so():

@@ -5,6 +5,8 @@ Every answer is checked with the engine's estimate; nothing is read of a model b
 
 from __future__ import annotations
 
+import itertools
+
 from inspector.errors import InspectorError, WorkloadError
 from inspector.memory.devices.placement import device_names
 from inspector.memory.engines import space_of
@@ -330,8 +332,8 @@ def _least(spaces: Iterable[Space], ask: Ask) -> Lack:
     for space in spaces:
         asked = asked_context(space.candidate.facts, ask) or LEAST_CONTEXT
         n_ctx = asked if ask.n_ctx is not None else min(asked, LEAST_CONTEXT)
-        for level in space.levels:
-            kv = len(space.kvs) - 1
+        # the coarsest cache is not always the least: a device may need f16 copies of it
+        for level, kv in itertools.product(space.levels, range(len(space.kvs))):
             missing = space.lacking(n_ctx, kv, level)
             found.append(Lack(space.candidate, n_ctx, space.kvs[kv], level, missing, space.workload(n_ctx, kv)))
     return min(found, key=lambda lack: sum(lack.missing.values()))

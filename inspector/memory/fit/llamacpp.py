@@ -6,11 +6,13 @@ quant of a model: the graph is the same, only its weights differ.
 
 from __future__ import annotations
 
+import itertools
 import re
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names
 from inspector.memory.engines.llamacpp import output_lines, unknown_parts
+from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.estimate import Estimate
     from inspector.memory.fit.records import Ask, Candidate
@@ -35,13 +38,13 @@ _ROUNDS: Final = 4  # compute buffers move a little with the split; a few rounds
 
 
 class Sums:
-    """Bytes of a model's weights: of each block (experts apart), of what comes before and after, of what all need."""
+    """Bytes of a model's weights in a back end's memory: of each block (experts apart), before, after, and for all."""
 
-    def __init__(self, candidate: Candidate, n_layers: int) -> None:
+    def __init__(self, candidate: Candidate, n_layers: int, at: Backend = HOST_BACKEND) -> None:
         facts = candidate.facts
         self.plain, self.experts = [0] * n_layers, [0] * n_layers
         self.first = self.last = self.every = self.tied = 0
-        for w in weights(facts):
+        for w in weights(facts, backend=at):
             if w.copy:
                 self.tied += w.nbytes
             elif w.layer == EVERY:
@@ -56,6 +59,8 @@ class Sums:
                 self.plain[w.layer] += w.nbytes
         self.twice = copies(facts)
         self.shape = hash((facts.arch, *((t.name, t.shape) for t in facts.tensors)))
+        self.types = hash(tuple(t.dtype.name if t.dtype is not None else "" for t in facts.tensors))
+        self.shared = any("_shexp" in t.name for t in facts.tensors)
 
 
 class LlamaSpace(Space):
@@ -76,6 +81,9 @@ class LlamaSpace(Space):
         facts = candidate.facts
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         self.sums = Sums(candidate, self.n_layers)
+        self.sums_of = {
+            name: Sums(candidate, self.n_layers, backend(name)) for name in {gpu.backend for gpu in ask.gpus}
+        }
         self.memo = memo
         super().__init__(candidate, ask, estimate=estimate, kv_types=kv_types)
         self.server = bool(self.arguments().get("server", True))
@@ -127,24 +135,34 @@ class LlamaSpace(Space):
             for device, n in parts.items():
                 used[device] += n
         self._add_weights(used, assignment, placement.n_cpu_moe)
-        for layer, n in self._cache_sums(sizes).items():
+        for layer, n in self._cache_sums(sizes, assignment).items():
             used[assignment.cache_device(layer)] += n
         used[HOST] += self._output(workload, sizes)
         return used
 
     def _add_weights(self, used: dict[str, int], assignment: Assignment, n_cpu_moe: int) -> None:
-        s = self.sums
+        sums = {HOST: self.sums}
+        sums |= {d: self.sums_of[assignment.backend_of(d)] for d in assignment.devices}
         for i, device in enumerate(assignment.blocks):
-            used[device] += s.plain[i]
-            used[HOST if i < n_cpu_moe else device] += s.experts[i]
-        used[HOST] += s.first
-        used[assignment.output] += s.last + (s.tied if assignment.output != HOST or s.twice else 0)
+            used[device] += sums[device].plain[i]
+            experts = HOST if i < n_cpu_moe else device
+            used[experts] += sums[experts].experts[i]
+        used[HOST] += self.sums.first
+        last = sums[assignment.output]
+        used[assignment.output] += last.last + (last.tied if assignment.output != HOST or last.twice else 0)
         for device in assignment.block_devices():
-            used[device] += s.every
+            used[device] += sums[device].every
 
     def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> Mapping[str, int] | None:
-        """Compute buffers by device, made once for all quants of a model."""
-        where = (self.sums.shape, plain.blocks, plain.output, placement.n_cpu_moe, placement.kv_offload)
+        """Compute buffers by device, made once for all quants of a model where no weights are copied into them.
+
+        A device copies what it takes over from the host, and runs shared experts with the others if types agree.
+        """
+        whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not self.sums.shared
+        where = (
+            self.sums.shape, None if whole else self.sums.types, plain.blocks, plain.output, plain.backends,
+            plain.op_offload, placement.n_cpu_moe, placement.kv_offload,
+        )  # fmt: skip
         settings = sizes.as_effective()
         key = (*where, *settings.values())
         if key not in self.memo:
@@ -169,12 +187,13 @@ class LlamaSpace(Space):
         rule = (rf"blk\.({layers}){EXPERTS}", HOST)
         return assign(placement.replace(n_cpu_moe=0, overrides=(rule,)), self.n_layers)
 
-    def _cache_sums(self, sizes: Sizes) -> Mapping[int, int]:
+    def _cache_sums(self, sizes: Sizes, assignment: Assignment) -> Mapping[int, int]:
         """Bytes of caches by layer, the same for all quants of a model."""
-        key = (self.sums.shape, *sizes.as_effective().values())
+        where = tuple(assignment.backend_of(assignment.cache_device(i)) for i in range(len(assignment.blocks)))
+        key = (self.sums.shape, where, *sizes.as_effective().values())
         if ("caches", key) not in self.memo:
             made: dict[int, int] = {}
-            for block in cache_blocks(self.candidate.facts, sizes):
+            for block in cache_blocks(self.candidate.facts, sizes, assignment):
                 made[block.layer] = made.get(block.layer, 0) + block.nbytes
             self.memo["caches", key] = made
         found: Mapping[int, int] = self.memo["caches", key]
@@ -298,8 +317,10 @@ class LlamaSpace(Space):
     def _slots(self, workload: Workload, placement: Placement) -> list[int]:
         """Bytes of each offloaded layer with its cache, the output layer last."""
         sizes = effective(self.candidate.facts, workload, server=self.server, offload_kqv=placement.kv_offload)
-        caches = self._cache_sums(sizes) if placement.kv_offload else {}
-        s, n, ngl = self.sums, self.n_layers, placement.n_gpu_layers or 0
+        assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
+        caches = self._cache_sums(sizes, assignment) if placement.kv_offload else {}
+        # devices of several back ends differ by a few bytes of padding only
+        s, n, ngl = self.sums_of[self.ask.gpus[0].backend], self.n_layers, placement.n_gpu_layers or 0
         start = max(n + 1 - ngl, 0)
         costs = [
             s.plain[i] + (0 if i < placement.n_cpu_moe else s.experts[i]) + caches.get(i, 0) for i in range(start, n)
@@ -307,15 +328,21 @@ class LlamaSpace(Space):
         return [*costs, s.last + s.tied]
 
     def lacking(self, n_ctx: int, kv: int, level: str) -> dict[str, int]:
-        """With as much on the host as the level allows, or as was asked for."""
+        """With as much on the host as the level allows, or as little: a device may take work over from the host."""
         ask, n = self.ask, self.n_layers
-        ngl = ask.n_gpu_layers if ask.n_gpu_layers is not None else 1 if level == "layers" else n + 1
-        ncmoe = ask.n_cpu_moe if ask.n_cpu_moe is not None else 0 if level == "all" else n
-        placement = Placement(
-            gpus=ask.gpus, n_gpu_layers=ngl, n_cpu_moe=ncmoe, kv_offload=ask.kv_offload, tensor_split=ask.tensor_split
-        )
-        used = self.used(self.workload(n_ctx, kv), placement)
-        return {} if used is None else self.missing(used)
+        ngls = (ask.n_gpu_layers,) if ask.n_gpu_layers is not None else (1, n) if level == "layers" else (n + 1,)
+        ncmoes = (ask.n_cpu_moe,) if ask.n_cpu_moe is not None else (0,) if level == "all" else (n, 1)
+        workload = self.workload(n_ctx, kv)
+        found = []
+        for ngl, ncmoe in itertools.product(ngls, ncmoes):
+            placement = Placement(
+                gpus=ask.gpus, n_gpu_layers=ngl, n_cpu_moe=ncmoe, kv_offload=ask.kv_offload,
+                tensor_split=ask.tensor_split,
+            )  # fmt: skip
+            used = self.used(workload, placement)
+            if used is not None:
+                found.append(self.missing(used))
+        return min(found, key=lambda lack: sum(lack.values()), default={})
 
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002
         """Layers and experts on the host, a split of our own."""

@@ -67,7 +67,7 @@ def estimate(
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
     return Estimate(
         engine="llama.cpp",
-        workload=workload,
+        workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
         effective=final.as_effective(),
         lines=tuple(lines),
         devices=device_totals(lines, placement.gpus, unknown=bool(unknown)),

@@ -13,6 +13,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,9 +69,7 @@ class Weight(Record):
     copy: bool = False
 
 
-def weights(
-    facts: ModelFacts, *, load_mtp: bool = False, backend: Backend = HOST_BACKEND
-) -> Iterator[Weight]:
+def weights(facts: ModelFacts, *, load_mtp: bool = False, backend: Backend = HOST_BACKEND) -> Iterator[Weight]:
     """The tensors that are loaded, as they lie in a back end's memory; a tied embedding appears a second time.
 
     Whether that copy, the output's, takes memory depends on where both land (`copies`).

@@ -44,7 +44,7 @@ class Backend(Record):
     measured: bool = False
 
     def allocated(self, size: int, width: int, block: Sequence[Any]) -> int:
-        """Bytes that `size` bytes of a tensor take; `width`: elements a row; `block`: elements and bytes of one block."""
+        """Bytes that a tensor of `size` bytes takes; `width`: elements a row; `block`: elements and bytes of a block."""
         tail = -width % self.row_pad if self.row_pad and block[0] > 1 else 0
         size += tail // block[0] * block[1]
         return -(-size // self.alignment) * self.alignment
@@ -76,6 +76,12 @@ _ROWS: Final = (
     ),
     # the same source, compiled for HIP
     Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="ROCm_Host"),
+    # SYCL_BUFFER_ALIGNMENT (ggml-sycl/common.hpp), get_alloc_size and offload_op (ggml-sycl.cpp)
+    Backend("sycl", 128, row_pad=512, offload_batch=32, rules="sycl", host_buffer="SYCL_Host"),
+    # the alignment is the device's minStorageBufferOffsetAlignment, 64 at most on common ones (ggml-vulkan.cpp)
+    Backend("vulkan", 64, offload_batch=32, host_buffer="Vulkan_Host"),
+    # get_alloc_size and offload_op (ggml-metal/ggml-metal.cpp)
+    Backend("metal", 32, offload_batch=32, offload_ops=("mul_mat", "mul_mat_id"), rules="metal"),
 )
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({row.name: row for row in _ROWS})
 HOST_BACKEND: Final = BACKENDS["cpu"]
@@ -90,7 +96,7 @@ def backend(name: str) -> Backend:
 
 
 def kernels(row: Backend) -> Any:
-    """The module of a back end's rules: `runs(node)` and `flash_nbytes(node)`."""
+    """The module of a back end's rules: `runs(node)`, and SCRATCH: bytes of a node by its operation."""
     from importlib import import_module
 
     return import_module(f"{__name__}.{row.rules}")

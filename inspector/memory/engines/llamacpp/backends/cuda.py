@@ -98,9 +98,12 @@ def _vector(t: Tensor) -> bool:
 
 def flash_nbytes(t: Tensor) -> int:
     """The result and, behind it, f16 copies of keys and values of other types."""
+    return nbytes(t) if not flash_runs(t) or _vector(t) else with_copies(t)
+
+
+def with_copies(t: Tensor) -> int:
+    """The result, then f16 copies of keys and values that are of another type; one where values are keys."""
     size = nbytes(t)
-    if not flash_runs(t) or _vector(t):
-        return size
     k, v = t.src[1], t.src[2]
     shared = k.root is not None and v.root is k.root
     for x in (k,) if shared else (k, v):
@@ -187,6 +190,10 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "lightning_indexer": _indexer,
     }
 )
+
+
+# Bytes of a node in a compute buffer, where they are more than its result.
+SCRATCH: Final[Mapping[str, Callable[[Tensor], int]]] = MappingProxyType({"flash_attn": flash_nbytes})
 
 
 def runs(node: Tensor) -> bool:

@@ -77,8 +77,8 @@ class Arena:
 
 def node_nbytes(backend: Backend, t: Tensor) -> int:
     """Bytes that a node takes in a compute buffer: its result, and the scratch that the back end adds."""
-    scratch = backend.rules and t.op == "flash_attn"
-    return backend.allocated(kernels(backend).flash_nbytes(t) if scratch else nbytes(t), t.ne[0], t.elem)
+    more = kernels(backend).SCRATCH.get(t.op) if backend.rules else None
+    return backend.allocated(nbytes(t) if more is None else more(t), t.ne[0], t.elem)
 
 
 def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
@@ -97,7 +97,7 @@ def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
             ):
                 t.owned, parent.owned = True, False
                 t.addr, t.size, t.buf = parent.addr, parent.size, parent.buf
-                if parent.op == "flash_attn":  # its scratch is given back (ggml_gallocr_free_extra_space)
+                if arenas[t.buf].backend.rules:  # its scratch is given back (ggml_gallocr_free_extra_space)
                     t.size = node_nbytes(arenas[t.buf].backend, t)
                     if parent.size > t.size:
                         arenas[t.buf].give(t.addr + t.size, parent.size - t.size)

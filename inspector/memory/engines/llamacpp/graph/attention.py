@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
 
 
+# Architectures whose rotations take factors where the file has them (get_rope_factors in src/models/*.cpp).
+ROPE_FACTORS = frozenset((
+    "apertus", "arcee", "bailingmoe", "cohere2", "cohere2moe", "deci", "deepseek", "eagle3", "exaone", "exaone-moe",
+    "exaone4", "gemma4", "granite", "granite_swa", "granitehybrid", "granitemoe", "graniteswitch", "hunyuan-dense",
+    "hunyuan-moe", "hunyuan_vl", "hy_v3", "llama", "llama-embed", "llama4", "minicpm", "minicpm3", "mistral3",
+    "nanbeige", "phi3", "phimoe", "step35",
+))  # fmt: skip
+# Those where layers of a sliding window take none.
+FULL_LAYERS_ONLY = frozenset(("gemma4", "step35"))
+
+
 class Cache:
     """The inputs of one key-value cache, and its tensors layer by layer."""
 
@@ -48,6 +59,7 @@ class Attention(Blocks):
     def __init__(self, model: Model, run: Run) -> None:
         super().__init__(model, run)
         self.flash_nodes: list[tuple[int, Tensor]] = []
+        self._factors: dict[tuple[str, int], Tensor] = {}
 
     # inputs
 
@@ -93,6 +105,22 @@ class Attention(Blocks):
 
     def cache_of(self, il: int) -> Cache:
         return self.swa if self.swa is not None and self.m.swa[il] else self.base
+
+    def rope_factors(self, il: int) -> Tensor | None:
+        """The layer's rotation factors: one tensor in each device's memory (llama_model::get_rope_factors)."""
+        m = self.m
+        if m.arch not in ROPE_FACTORS or (m.arch in FULL_LAYERS_ONLY and m.swa[il]):
+            return None
+        trained = int(m.key("rope.scaling.original_context_length", m.n_ctx_train))
+        long = "rope_factors_long.weight" if self.r.n_ctx_seq > trained else "rope_factors_short.weight"
+        name = "rope_freqs.weight" if "rope_freqs.weight" in m.globals else long
+        at = self.r.layer_buf[il] if self.r.layer_buf else self.r.host_buf
+        t = self._factors.get((name, at))
+        shape = m.shape("", name)
+        if t is None and shape is not None:
+            t = self._factors[name, at] = external(F32, shape)
+            t.weight, t.buf = True, at
+        return t
 
     # cache tensors
 

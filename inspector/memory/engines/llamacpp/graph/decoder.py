@@ -151,7 +151,8 @@ class Decoder(Attention):
         if not flat and not late:
             q, k = self.qk_normed(q, k, il, kind)
         if self.rotates(il):
-            q, k = self.rope(q, self.pos), self.rope(k, self.pos)
+            factors = self.rope_factors(il)
+            q, k = self.rope(q, self.pos, factors), self.rope(k, self.pos, factors)
         if late:
             q, k = self.qk_normed(q, k, il, kind)
         if get("q_scale") is True or (get("q_scale") == "key" and m.key("attention.scale")):

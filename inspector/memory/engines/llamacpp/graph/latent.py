@@ -40,16 +40,16 @@ class Latent(Decoder):
             both, (self.m.n_rot, 1, n), (both.nb[1], both.nb[1])
         )
 
-    def positioned(self, t: Tensor) -> Tensor:
-        return self.rope(t, self.pos) if self.rotates(0) else t
+    def positioned(self, t: Tensor, il: int) -> Tensor:
+        return self.rope(t, self.pos, self.rope_factors(il)) if self.rotates(0) else t
 
     def absorbed(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
         """Queries moved into the latent space; keys are latents with rotary parts; values are latents."""
         n, heads, nope = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot
         row = 4 * self.d_k
         q_nope = self.view(q, (nope, heads, n), (row, row * heads))
-        q_pe = self.positioned(self.view(q, (self.m.n_rot, heads, n), (row, row * heads)))
-        k_pe = self.positioned(k_pe)
+        q_pe = self.positioned(self.view(q, (self.m.n_rot, heads, n), (row, row * heads)), il)
+        k_pe = self.positioned(k_pe, il)
         kv = self.normed(kv, il, "attn_kv_a_norm")
         q_nope = self.mm(self.w(il, "attn_k_b"), self.permute(q_nope, 0, 2, 1, 3))
         q = self.concat(self.permute(q_nope, 0, 2, 1, 3), q_pe, 0)
@@ -59,12 +59,12 @@ class Latent(Decoder):
     def expanded(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
         """Plain heads: keys and values unpacked from the latent."""
         n, heads, nope = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot
-        k_pe = self.positioned(k_pe)
+        k_pe = self.positioned(k_pe, il)
         kv = self.lin(self.normed(kv, il, "attn_kv_a_norm"), il, "attn_kv_b")
         each = 4 * (nope + self.d_v)
         k_nope = self.view(kv, (nope, heads, n), (each, each * heads))
         v = self.cont(self.view(kv, (self.d_v, heads, n), (each, each * heads)))
-        q = self.positioned(self.reshape(q, self.d_k, heads, n))
+        q = self.positioned(self.reshape(q, self.d_k, heads, n), il)
         return q, self.concat(k_nope, self.repeat(k_pe, self.m.n_rot, heads, n), 0), v
 
     def attention(self, x: Tensor, il: int) -> Tensor:

@@ -167,7 +167,8 @@ class Gemma4(PerLayer):
             q = self.cont(self.view(fused, (d * heads, n), (fused.nb[1],)))
         else:
             q = self.lin(x, il, "attn_q")
-        q = self.rope(self.normed(self.reshape(q, d, heads, n), il, "attn_q_norm"), self.pos)
+        factors = self.rope_factors(il)
+        q = self.rope(self.normed(self.reshape(q, d, heads, n), il, "attn_q_norm"), self.pos, factors)
         if il >= self.first_shared:
             return self.attend(il, q, None, None)
         if fused is not None:
@@ -178,7 +179,7 @@ class Gemma4(PerLayer):
         k, v = self.reshape(k, d, kv, n), self.reshape(v, d, kv, n)
         k = self.normed(k, il, "attn_k_norm")
         v = self.rms_norm(v)
-        return self.attend(il, q, self.rope(k, self.pos), v)
+        return self.attend(il, q, self.rope(k, self.pos, factors), v)
 
     def mixed(self, x: Tensor, il: int) -> Tensor:
         """A dense feed-forward and experts, each with norms of its own."""

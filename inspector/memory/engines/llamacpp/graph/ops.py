@@ -115,8 +115,8 @@ class Ops:
     def l2_norm(self, a: Tensor) -> Tensor:
         return self.like("l2_norm", a, inplace=False)
 
-    def rope(self, a: Tensor, pos: Tensor) -> Tensor:
-        return self.like("rope", a, pos)
+    def rope(self, a: Tensor, pos: Tensor, factors: Tensor | None = None) -> Tensor:
+        return self.like("rope", a, pos) if factors is None else self.like("rope", a, pos, factors)
 
     def soft_max(self, a: Tensor, *more: Tensor) -> Tensor:
         return self.like("soft_max", a, *more)

@@ -28,7 +28,9 @@ MAX_SRC: Final = 10  # GGML_MAX_SRC: what one node can keep alive
 def _mark(nodes: Iterable[Tensor], backends: Sequence[Backend]) -> None:
     """Which back ends run each node: those with a kernel, and whose memory holds all sources that a device has."""
     host = len(backends) - 1
-    limited = {name: sum(1 << i for i, b in enumerate(backends) if b.rules == name) for name in {b.rules for b in backends}}
+    limited = {
+        name: sum(1 << i for i, b in enumerate(backends) if b.rules == name) for name in {b.rules for b in backends}
+    }
     limited.pop("", None)
     if not limited:
         return

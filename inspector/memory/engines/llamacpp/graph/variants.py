@@ -35,7 +35,8 @@ class GatedAttention(Decoder):
         gate = self.lin(x, il, "attn_gate") if early and self.wo(il, "attn_gate") is not None else None
         q, k = self.qk_normed(q, k, il, "rms")
         if self.rotates(il):
-            q, k = self.rope(q, self.pos), self.rope(k, self.pos)
+            factors = self.rope_factors(il)
+            q, k = self.rope(q, self.pos, factors), self.rope(k, self.pos, factors)
         cur = self.attend(il, q, k, v, wo=None)
         if gate is None and self.wo(il, "attn_gate") is not None:
             gate = self.lin(x, il, "attn_gate")

@@ -1,0 +1,175 @@
+"""What back ends decide: llama.cpp's own CUDA host code on 584 settings, and the policies one at a time."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from inspector.checkpoint import Checkpoint
+from inspector.errors import WorkloadError
+from inspector.facts.gguf import read_facts_gguf
+from inspector.formats.gguf import read_gguf
+from inspector.memory.engines.llamacpp import estimate
+from inspector.memory.engines.llamacpp.backends import BACKENDS, backend, policies
+from inspector.memory.engines.llamacpp.backends.cuda import flash_nbytes, flash_runs
+from inspector.memory.engines.llamacpp.graph.ops import Ops
+from inspector.memory.engines.llamacpp.graph.sched import place, sizes
+from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, nbytes
+from inspector.memory.estimate import Gpu, Placement, Workload
+from inspector.sources.memory import MemorySource
+from inspector.units import GIB, MIB
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+HEADERS = FIXTURES / "llamacpp-headers"
+PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
+Q8_0 = (32, 34, "q8_0")
+
+
+def facts_of(name):
+    size = json.loads((HEADERS / f"{name}.json").read_text())["full_size"]
+    data = gzip.decompress((HEADERS / f"{name}.gguf-header.gz").read_bytes())
+    return read_facts_gguf(Checkpoint(name, "gguf", (read_gguf(MemorySource(data, name=name, size=size)),), {}))
+
+
+def measured():
+    rows = {}
+    with gzip.open(FIXTURES / "cuda.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            rows.setdefault(row["model"], []).append(row)
+    return rows
+
+
+MEASURED = measured()
+
+
+def run(row, facts):
+    options, rest = {}, list(row["args"])
+    while rest:
+        name = rest.pop(0)
+        options[name] = "" if name == "-nkvo" else rest.pop(0)
+    assert set(options) <= {"-c", "-np", "-ctk", "-ctv", "-ub", "-fa", "-ngl", "-ts", "-ncmoe", "-nkvo"}
+    number = {k: int(options[k]) for k in ("-c", "-np", "-ub", "-ngl", "-ncmoe") if k in options}
+    workload = Workload(
+        n_ctx=number.get("-c"),
+        n_seqs=number.get("-np"),
+        n_ubatch=number.get("-ub"),
+        kv_dtype_k=options.get("-ctk"),
+        kv_dtype_v=options.get("-ctv"),
+        flash_attn={"on": True, "off": False}.get(options.get("-fa")),
+    )
+    placement = Placement(
+        gpus=tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
+        n_gpu_layers=number["-ngl"],
+        tensor_split=tuple(map(float, options["-ts"].split(","))) if "-ts" in options else None,
+        n_cpu_moe=number.get("-ncmoe", 0),
+        kv_offload="-nkvo" not in options,
+    )
+    return estimate(facts, workload, placement=placement, server=row["server"])
+
+
+@pytest.mark.parametrize("name", sorted(MEASURED))
+def test_cuda_allocates_what_is_said_on_every_device_to_the_byte(name):
+    facts = facts_of(name)
+    for row in MEASURED[name]:
+        ours = Counter()
+        for line in run(row, facts).lines:
+            if line.what in PARTS:
+                ours["Host" if line.device == "host" else line.device, PARTS[line.what]] += line.nbytes
+        theirs = {(device, part): n for device, parts in row["devices"].items() for part, n in parts.items()}
+        assert {k: ours[k] for k in theirs} == theirs, row["case"]
+
+
+def on(name, facts, **changes):
+    """Bytes of compute buffers by device, a third of the layers on one device of that back end."""
+    placement = Placement(gpus=(Gpu("g", 24 * GIB, backend=name),), n_gpu_layers=6, **changes)
+    result = estimate(facts, Workload(n_ctx=8192), placement=placement)
+    assert result.workload.backend == name
+    return {line.device: line.nbytes for line in result.lines if line.what == "compute"}, result
+
+
+def test_work_over_weights_on_the_host_is_taken_over_unless_told_not_to():
+    facts = facts_of("llama-3.2-1b")
+    taken, _ = on("cuda", facts)
+    left, _ = on("cuda", facts, op_offload=False)
+    assert taken["g"] > left["g"]
+    assert taken["host"] < left["host"]
+
+
+def test_rpc_takes_nothing_over():
+    facts = facts_of("llama-3.2-1b")
+    assert on("rpc", facts)[0] == on("rpc", facts, op_offload=False)[0]
+
+
+@pytest.mark.parametrize("name", sorted(set(BACKENDS) - {"cpu"}))
+def test_figures_that_no_measurement_holds_are_graded_modelled(name):
+    _, result = on(name, facts_of("llama-3.2-1b"))
+    grades = {line.grade for line in result.lines if line.what == "compute"}
+    assert grades == ({"derived"} if BACKENDS[name].measured else {"modelled"})
+
+
+def test_a_back_end_that_there_is_not_is_refused_with_those_that_there_are():
+    with pytest.raises(WorkloadError, match="no back end 'abacus'") as caught:
+        backend("abacus")
+    assert "cuda" in caught.value.hint
+
+
+def test_rows_of_quantised_tensors_are_filled_up_to_512_elements_on_cuda():
+    cuda, cpu = BACKENDS["cuda"], BACKENDS["cpu"]
+    assert cuda.allocated(34, 32, (32, 34)) == 34 + 15 * 34 + (-(34 * 16) % 128)
+    assert cuda.allocated(512 * 34 // 32, 512, (32, 34)) == 640
+    assert cuda.allocated(100, 25, (1, 4)) == 128
+    assert cpu.allocated(34, 32, (32, 34)) == 64
+
+
+def attention(elem, head=128, cells=512, heads=32, heads_kv=8):
+    g = Ops()
+    q = g.leaf(F32, head, 512, heads)
+    k, v = g.leaf(elem, head, cells, heads_kv), g.leaf(elem, head, cells, heads_kv)
+    return g.flash_attn(q, k, v, g.leaf(F16, cells, 512))
+
+
+def test_flash_attention_carries_f16_copies_of_caches_of_other_types():
+    plain, quantised = attention(F16), attention(Q8_0)
+    assert flash_nbytes(plain) == nbytes(plain)
+    assert flash_nbytes(quantised) == nbytes(plain) + 2 * 2 * 128 * 512 * 8
+
+
+@pytest.mark.parametrize(("head", "there"), [(32, False), (64, True), (100, False), (128, True), (256, True)])
+def test_flash_attention_needs_a_kernel_for_the_head_size(head, there):
+    assert flash_runs(attention(F16, head)) == there
+
+
+def test_an_operation_without_a_kernel_runs_on_the_host():
+    node = attention(F16, 100)
+    after = Ops().scale(node)
+    place([], [node, after], policies(("cuda",)), op_offload=True)
+    assert node.buf == 1
+
+
+def test_batches_of_fewer_than_32_tokens_stay_with_their_weights():
+    def device(tokens):
+        g = Ops()
+        w = g.leaf(F32, 64, 64)
+        w.external = w.weight = w.seen = True
+        w.buf = 1
+        node = g.expand(g.mm(w, g.input(F32, 64, tokens)))
+        place(g.leafs, g.nodes, policies(("cuda",)), op_offload=True)
+        return node.buf
+
+    assert (device(31), device(32)) == (1, 0)
+
+
+def test_a_weight_that_is_taken_over_is_copied_into_the_compute_buffer():
+    g = Ops()
+    w = g.leaf(F32, 64, 64)
+    w.external = w.weight = w.seen = True
+    w.buf = 1
+    g.expand(g.mm(w, g.input(F32, 64, 32)))
+    device, host = sizes(g.leafs, g.nodes, policies(("cuda",)), pipeline=False)
+    assert device == 4 * (64 * 64 + 64 * 32 + 64 * 32)
+    assert host == 4 * 64 * 32
