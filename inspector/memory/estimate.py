@@ -103,8 +103,8 @@ class Estimate(Record):
 class Gpu(Record):
     """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
 
-    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is
-    the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
+    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory
+    is the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
     """
 
     name: str
