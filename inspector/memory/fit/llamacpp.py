@@ -70,7 +70,6 @@ class LlamaSpace(Space):
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         self.sums = Sums(candidate, self.n_layers)
         self.sums_of: dict[str, Sums] = {}
-        }
         self.memo = memo
         super().__init__(candidate, ask)
         self.server = bool(self.arguments().get("server", True))
