@@ -170,7 +170,9 @@ def _run_all(job: tuple[str, int, int]) -> dict[str, str]:
         os.environ["COLUMNS"] = "100"
         done = {}
         for command in found:
-            name = " ".join(command).replace("--backend rpc ", "").replace(folder, "MODELS").replace(FIXTURES, "FIXTURES")
+            name = (
+                " ".join(command).replace("--backend rpc ", "").replace(folder, "MODELS").replace(FIXTURES, "FIXTURES")
+            )
             done[name] = output_of(command).replace(folder, "MODELS").replace(FIXTURES, "FIXTURES")
         os.chdir(ROOT)
         return done

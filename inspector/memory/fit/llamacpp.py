@@ -81,9 +81,7 @@ class LlamaSpace(Space):
         facts = candidate.facts
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         self.sums = Sums(candidate, self.n_layers)
-        self.sums_of = {
-            name: Sums(candidate, self.n_layers, backend(name)) for name in {gpu.backend for gpu in ask.gpus}
-        }
+        self.sums_of: dict[str, Sums] = {}
         self.memo = memo
         super().__init__(candidate, ask, estimate=estimate, kv_types=kv_types)
         self.server = bool(self.arguments().get("server", True))
@@ -140,9 +138,15 @@ class LlamaSpace(Space):
         used[HOST] += self._output(workload, sizes)
         return used
 
+    def _sums_in(self, name: str) -> Sums:
+        """The sums in a back end's memory."""
+        if name not in self.sums_of:
+            self.sums_of[name] = Sums(self.candidate, self.n_layers, backend(name))
+        return self.sums_of[name]
+
     def _add_weights(self, used: dict[str, int], assignment: Assignment, n_cpu_moe: int) -> None:
         sums = {HOST: self.sums}
-        sums |= {d: self.sums_of[assignment.backend_of(d)] for d in assignment.devices}
+        sums |= {d: self._sums_in(assignment.backend_of(d)) for d in assignment.devices}
         for i, device in enumerate(assignment.blocks):
             used[device] += sums[device].plain[i]
             experts = HOST if i < n_cpu_moe else device
@@ -160,8 +164,10 @@ class LlamaSpace(Space):
         """
         whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not self.sums.shared
         where = (
-            self.sums.shape, None if whole else self.sums.types, plain.blocks, plain.output, plain.backends,
-            plain.op_offload, placement.n_cpu_moe, placement.kv_offload,
+            self.sums.shape,
+            None if whole else self.sums.types,
+            plain.blocks, plain.output, plain.backends, plain.op_offload,
+            placement.n_cpu_moe, placement.kv_offload,
         )  # fmt: skip
         settings = sizes.as_effective()
         key = (*where, *settings.values())
@@ -320,7 +326,7 @@ class LlamaSpace(Space):
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         caches = self._cache_sums(sizes, assignment) if placement.kv_offload else {}
         # devices of several back ends differ by a few bytes of padding only
-        s, n, ngl = self.sums_of[self.ask.gpus[0].backend], self.n_layers, placement.n_gpu_layers or 0
+        s, n, ngl = self._sums_in(placement.gpus[0].backend), self.n_layers, placement.n_gpu_layers or 0
         start = max(n + 1 - ngl, 0)
         costs = [
             s.plain[i] + (0 if i < placement.n_cpu_moe else s.experts[i]) + caches.get(i, 0) for i in range(start, n)

@@ -44,7 +44,7 @@ class Backend(Record):
     measured: bool = False
 
     def allocated(self, size: int, width: int, block: Sequence[Any]) -> int:
-        """Bytes that a tensor of `size` bytes takes; `width`: elements a row; `block`: its elements and bytes."""
+        """Bytes that `size` bytes of a tensor take; `width`: elements a row; `block`: its elements and bytes."""
         tail = -width % self.row_pad if self.row_pad and block[0] > 1 else 0
         size += tail // block[0] * block[1]
         return -(-size // self.alignment) * self.alignment

@@ -128,7 +128,8 @@ def _reduction(nodes: Sequence[Tensor], i: int, keeper: Keeper) -> int:
     first = nodes[i]
     if first.op != "mul" or first.elem != F32 or not is_contiguous(first):
         return 0
-    weighted, kept, muls = first, None, 1
+    weighted, muls = first, 1
+    kept: tuple[Tensor, ...] | None = None
     second = nodes[i + 1] if i + 1 < len(nodes) else None
     if second is not None and second.op == "mul" and second.elem == F32 and is_contiguous(second):
         outer, inner = _weighted(second), _weighted(first)
