@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from audit_builder import audit
 from gguf_builder import ARR, U8, U32, Arr, Tensor, build
-from inspector.diff import diff
 
 from inspector.audit.registry import rules
 from inspector.checkpoint import Checkpoint
+from inspector.comparison import diff
 from inspector.dtypes import DTYPES
 from inspector.errors import Unreachable
 from inspector.facts import ModelFacts

@@ -63,8 +63,9 @@ def test_no_number_of_ggml_means_two_types():
 
 
 def test_names_of_an_engine_lead_to_it_and_to_no_other():
-    assert twice(name.lower() for name in engines.ENGINES) == []
-    assert {engines.engine_name(name.upper()) for name in engines.ENGINES} == set(engines.ENGINES)
+    names = engines.ENGINE_NAMES
+    assert twice(word.lower() for e in engines.engines() for word in (e.name, *e.aliases)) == []
+    assert {engines.engine_name(name.upper()) for name in names} == set(names)
     for word, name in {"llamacpp": "llama.cpp", "llama-cpp": "llama.cpp", "hf": "transformers"}.items():
         assert engines.engine_name(word) == name
 

@@ -59,7 +59,7 @@ def inspector(copy, *args):
 
 
 def test_a_gpu_is_one_row(copy):
-    add_row(only(copy, "/gpu_table.py"), "_NVIDIA", '("Example 9000", 98304, True, None, ("ex9000",)),')
+    add_row(only(copy, "/gpu_table.py"), "_NVIDIA", '("Example 9000", "12.0", 98304, True, None, ("ex9000",)),')
     assert "Example 9000" in inspector(copy, "gpus")
     weights = 60 << 30
     code = f"from inspector.memory.devices.gpus import parse_gpu; print(parse_gpu('2xex9000')[1].capacity > {weights})"

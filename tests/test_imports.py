@@ -11,8 +11,6 @@ import pytest
 import inspector
 
 ROOT = Path(inspector.__file__).parent
-# Its files still import each other in a circle.
-CIRCULAR = "inspector.memory.fit"
 
 
 def modules():
@@ -51,7 +49,7 @@ def circles(edges):
 def test_no_file_imports_itself_by_way_of_others():
     names = set(MODULES)
     edges = defaultdict(set, {name: set(imported(tree, names)) for name, tree in MODULES.items()})
-    assert [name for name in circles(edges) if not name.startswith(CIRCULAR)] == []
+    assert circles(edges) == []
 
 
 @pytest.mark.parametrize(
@@ -74,10 +72,6 @@ def test_imports_for_types_alone_count():
     }
 
 
-# Its modules still lend each other private names.
-LENDING = "inspector.memory"
-
-
 def borrowed(tree):
     """Private names of other modules that a module uses: `from inspector.x import _y`, or `x._y` of a module `x`."""
     names = set()
@@ -96,7 +90,7 @@ def borrowed(tree):
 
 
 def test_no_module_uses_private_names_of_another():
-    found = {name: list(borrowed(tree)) for name, tree in MODULES.items() if not name.startswith(LENDING)}
+    found = {name: list(borrowed(tree)) for name, tree in MODULES.items()}
     assert {name: names for name, names in found.items() if names} == {}
 
 

@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from inspector.architectures.hf import find
-from inspector.architectures.hf.record import Layout
+from inspector.architectures.hf.record import ExpectedTensor, Layout
 from inspector.architectures.hf_experts import experts
-from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from inspector.architectures.hf_config import HfConfig
-
-
-class ExpectedTensor(Record):
-    """A tensor that a config promises. `role`: the words of architectures/roles.py; "expert" is a routed one."""
-
-    name: str
-    shape: tuple[int, ...]
-    role: str
-
-    @property
-    def n_elements(self) -> int:
-        """Product of the shape."""
-        n = 1
-        for dim in self.shape:
-            n *= dim
-        return n
 
 
 def linear(name: str, out: int, inner: int, role: str, *, bias: bool = False) -> Iterator[ExpectedTensor]:

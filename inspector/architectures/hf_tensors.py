@@ -7,8 +7,8 @@ published files keep them, although transformers 5 fuses them once loaded. What 
 from __future__ import annotations
 
 from inspector.architectures.hf import find
+from inspector.architectures.hf.record import ExpectedTensor
 from inspector.architectures.hf_blocks import (
-    ExpectedTensor,
     attention,
     dense_mlp,
     experts_of,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.logs.startup import LogBuffer, LogDevice, StartupLog, read_startup_log
+from inspector.logs.records import LogBuffer, LogDevice, StartupLog
+from inspector.logs.startup import read_startup_log
 
 __all__ = ["LogBuffer", "LogDevice", "StartupLog", "read_startup_log"]

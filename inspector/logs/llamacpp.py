@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from inspector.logs.startup import LogBuffer, LogDevice, StartupLog
+from inspector.logs.records import LogBuffer, LogDevice, StartupLog
 from inspector.record import Record
 from inspector.units import MIB
 

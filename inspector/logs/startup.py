@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from inspector.errors import InspectorError
-from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any, Final
+    from typing import Final
+
+    from inspector.logs.records import StartupLog
 
 MAX_LOG: Final = 32 << 20  # bytes; a start-up with every debug line is a few MiB
 MAX_LINES: Final = 400_000
 MAX_LINE: Final = 4096  # characters of a line that are looked at
-
-
-class LogDevice(Record):
-    """A device that the log names: total and free memory in bytes, None where the log does not say."""
-
-    name: str
-    description: str = ""
-    total: int | None = None
-    free: int | None = None
-
-
-class LogBuffer(Record):
-    """Bytes that the engine set aside: `what` as in an estimate's lines; `device` as the log names it.
-
-    `precision`: bytes by which the printed figure may differ from the true one.
-    """
-
-    what: str
-    device: str
-    nbytes: int
-    precision: int
-
-
-class StartupLog(Record):
-    """What one start of an engine said. `settings`: under the names of the engine, as numbers, truths or text."""
-
-    engine: str
-    build: str
-    model: str
-    settings: Mapping[str, Any]
-    devices: tuple[LogDevice, ...] = ()
-    buffers: tuple[LogBuffer, ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def log_lines(text: str) -> list[str]:

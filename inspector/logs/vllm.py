@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from inspector.logs.startup import LogBuffer, LogDevice, StartupLog
+from inspector.logs.records import LogBuffer, LogDevice, StartupLog
 from inspector.units import GIB
 
 TYPE_CHECKING = False

@@ -291,7 +291,7 @@ def test_llama_cpp_leaves_the_devices_reserve_and_not_a_byte_more(sparse_model):
 
 def usable(row) -> int:
     """Bytes of a row of the table: what its driver says or CUDA shows, less a context of 450 MiB."""
-    _, _, total, _, _, cuda, _ = row
+    _, _, total, _, _, cuda, *_ = row
     return ((cuda or total) - 450) * MIB
 
 

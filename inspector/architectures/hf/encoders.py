@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import ModelType, named
-from inspector.architectures.hf_blocks import ExpectedTensor, embedding, linear, norm
+from inspector.architectures.hf.record import ExpectedTensor, ModelType, named
+from inspector.architectures.hf_blocks import embedding, linear, norm
 from inspector.architectures.hf_caches import SLIDING_TYPES, kv_cache
 from inspector.architectures.hf_types import first_of
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType, named
-from inspector.architectures.hf_blocks import ExpectedTensor, embedding, head, linear, norm, turned
+from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf_blocks import embedding, head, linear, norm, turned
 from inspector.architectures.hf_caches import kv_cache
 from inspector.architectures.hf_types import last_of
 

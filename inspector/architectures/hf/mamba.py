@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Layout, ModelType, named
-from inspector.architectures.hf_blocks import ExpectedTensor, attention, dense_mlp, embedding, head, linear, norm
+from inspector.architectures.hf.record import ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf_blocks import attention, dense_mlp, embedding, head, linear, norm
 from inspector.architectures.hf_blocks import mamba1 as mamba1_tensors
 from inspector.architectures.hf_blocks import mamba2 as mamba2_tensors
 from inspector.architectures.hf_caches import kv_cache, mamba1, mamba2, mamba2_sized, state_cache, times

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
-    from inspector.architectures.hf_blocks import ExpectedTensor
+    from inspector.architectures.hf.record import ExpectedTensor
     from inspector.architectures.hf_config import HfConfig
 
 

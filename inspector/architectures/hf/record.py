@@ -8,9 +8,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from inspector.architectures.hf_blocks import ExpectedTensor
     from inspector.architectures.hf_caches import Builder
     from inspector.architectures.hf_config import HfConfig
+
+
+class ExpectedTensor(Record):
+    """A tensor that a config promises. `role`: the words of architectures/roles.py; "expert" is a routed one."""
+
+    name: str
+    shape: tuple[int, ...]
+    role: str
+
+    @property
+    def n_elements(self) -> int:
+        """Product of the shape."""
+        n = 1
+        for dim in self.shape:
+            n *= dim
+        return n
 
 
 class Layout(Record):

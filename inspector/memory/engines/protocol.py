@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
-KINDS: Final = ("flag", "count", "tokens", "nbytes", "share", "choice", "text")
 # What `Workload(options=…)` may hold whatever the engine: token pruning, a window, whether --outputs was typed.
 COMMON: Final = ("kv_keep", "window", "outputs_asked")
 
@@ -29,7 +28,8 @@ COMMON: Final = ("kv_keep", "window", "outputs_asked")
 class Option(Record):
     """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
 
-    `kind`: one of KINDS; `choices`: the words that a "choice" takes; `metavar`: what a "text" stands for in the help;
+    `kind`: "flag", "count", "tokens", "nbytes", "share", "choice" or "text"; `choices`: words that a "choice" takes;
+    `metavar`: what a "text" stands for in the help;
     `help`: one sentence, `{default}` in it is the engine's `default`. `argument`: it is an argument of the engine's own
     estimate, else one of the workload's options. `commands`: those of ours that take it.
     """
