@@ -92,7 +92,7 @@ def fit(
     prefer: Iterable[str] = (),
     offload: bool = True,
     host: int | None = None,
-    margin: int = 0,
+    margin: int | None = None,
     most: int = 5,
     arguments: Mapping[str, Any] | None = None,
 ) -> Fit:
@@ -103,11 +103,12 @@ def fit(
     llama.cpp is asked as llama-server asks it (logits of the last token). `n_ctx` in tokens, as the engine counts
     them; `longest`: as many as the model was trained for, or what fits. `min_quant`: nothing coarser; `prefer`: what
     matters most of "offload", "quant", "context", "kv". `offload`: whether layers may stay on the host; `host` and
-    `margin`: bytes of host memory there are, bytes to leave free on each GPU. `most`: at most so many choices;
+    `margin`: bytes of host memory there are, bytes to leave free on each GPU
+    (None: what the engine itself leaves). `most`: at most so many choices;
     `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
     unknown engine or GPU, and what `inspect` raises.
     """
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import default_engine, engine_name, engine_of
     from inspector.memory.estimate import Workload
     from inspector.memory.fit.candidates import judged
     from inspector.memory.fit.choose import fit as search
@@ -120,7 +121,8 @@ def fit(
     workload = workload or Workload(outputs="last" if name == "llama.cpp" else "all")
     ask = Ask(
         gpus=_as_gpus(gpus), engine=name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
-        workload=workload, offload=offload, host=host, margin=margin, prefer=tuple(prefer), most=most,
+        workload=workload, offload=offload, host=host,
+        margin=engine_of(name).margin if margin is None else margin, prefer=tuple(prefer), most=most,
         arguments=arguments,
     )  # fmt: skip
     return search(judged(found, min_quant), ask.replace(floor=min_quant.upper()) if min_quant else ask)

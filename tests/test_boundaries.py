@@ -13,6 +13,7 @@ import pytest
 from audit_builder import audit
 from gguf_builder import ARR, U8, U32, Arr, Tensor, build
 
+from inspector.architectures.hf.record import Activations
 from inspector.audit.registry import rules
 from inspector.checkpoint import Checkpoint
 from inspector.comparison import diff
@@ -27,10 +28,11 @@ from inspector.memory.devices.gpus import apple_working_set
 from inspector.memory.devices.placement import assign, device_totals
 from inspector.memory.engines import vllm
 from inspector.memory.engines.textbook import precision, weights_nbytes
-from inspector.memory.engines.transformers.peak import Family, Shape, moments
+from inspector.memory.engines.transformers.peak import Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
-from inspector.memory.fit.choose import Ask, asked_context
+from inspector.memory.fit.choose import asked_context
+from inspector.memory.fit.records import Ask
 from inspector.sources.http import Retry, retried
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, format_count
@@ -247,7 +249,7 @@ def test_sdpa_makes_a_mask_once_the_prompt_fills_the_window(n_tokens, n_masks):
     # masking_utils.py _ignore_causal_mask_sdpa skips it only while kv_length < local_attention_size
     def mlp(windows):
         shape = Shape(1, n_tokens, 2, 256, 4, 4, 64, 64, 1000, d_ff=512, windows=windows)
-        return moments(shape, Family(mlp=3.0), attn="sdpa", every_logit=False)["MLP"]
+        return moments(shape, Activations(mlp=3.0), attn="sdpa", every_logit=False)["MLP"]
 
     assert mlp((1024,)) - mlp((None,)) == n_masks * n_tokens**2
 

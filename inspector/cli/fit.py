@@ -51,7 +51,8 @@ _OPTIONS: Final = (
      "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
     (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
-    (("--margin", "margin"), dict(type=SIZE, default="0", show_default=True), "Bytes to leave free on every GPU."),
+    (("--margin", "margin"), dict(type=SIZE),
+      "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
     (("--hypothetical", "hypothetical"), dict(is_flag=True), "Also the quants that llama-quantize could make of it."),
     (("--most", "most"), dict(type=click.IntRange(1, 20), default=5, show_default=True), "At most so many choices."),
@@ -155,6 +156,8 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     arguments, extra = engine_settings(engine, params)
     workload = build_workload(params)
+    if params["margin"] is None:
+        params["margin"] = engine_of(engine).margin
     workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
     return Ask(
         gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload,

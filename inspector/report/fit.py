@@ -82,6 +82,7 @@ def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) ->
         "target": target,
         "engine": ask.engine,
         "gpus": [_gpu_json(g) for g in ask.gpus],
+        "margin": ask.margin,
         "fits": found.fits,
         "n_candidates": found.n_candidates,
         "n_ctx_asked": found.n_ctx_asked,
@@ -98,9 +99,10 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
     gpus = join((_device(g) for g in ask.gpus), " + ")
     several = f", {found.n_candidates} candidates" if found.n_candidates > 1 else ""
     asked = f"{found.n_ctx_asked:,} tokens" if found.n_ctx_asked else "a context"
+    free = f", {format_nbytes(ask.margin)} of each kept free" if ask.margin else ""
     lines = [
         shorten(escape(target), width),
-        *_wrapped(f"{ask.engine} on {escape(gpus)}, {asked} wanted{several}", width),
+        *_wrapped(f"{ask.engine} on {escape(gpus)}, {asked} wanted{several}{free}", width),
         *_wrapped("in this order: " + " > ".join(found.order), width),
         "",
     ]

@@ -164,12 +164,35 @@ def test_a_file_of_the_folder_that_cannot_be_read_is_left_out_and_named(quants, 
 
 def test_text_says_what_gave_way_what_is_left_and_what_to_type(sparse_model, run):
     path = sparse_model("llama-3.1-70b")
-    code, out, _ = run("fit", path, "--gpu", "2xrtx3090")
+    code, out, _ = run("fit", path, "--gpu", "2xrtx3090", "--margin", "0")
     assert code == 0
     assert "gave way: cache q8_0 instead of f16" in out
     assert f"llama-server -m {path} -c 32768 -ngl 81 -ts 41,40 -ctk q8_0 -ctv q8_0 -fa on" in out
     assert "in this order: no layers on the host > Q4_K_M or finer" in out
     assert "smallest GPU that holds all of choice 1: RTX A6000" in out
+
+
+@pytest.mark.parametrize("gpus", [("24GiB",), ("rtx3090",), ("rtx4090", "16GiB")])
+def test_every_choice_leaves_what_llama_cpp_itself_keeps_free_however_a_card_is_spelled(sparse_model, run, ask, gpus):
+    words = [w for gpu in gpus for w in ("--gpu", gpu)]
+    code, answer = ask(sparse_model("qwen3-30b-a3b"), *words)
+    assert code == 0
+    assert answer["margin"] == 1024 << 20
+    reserve = {g["name"]: g["reserve"] for g in answer["gpus"]}
+    for choice in answer["choices"]:
+        on_cards = [d for d in choice["devices"] if d["device"] != "host"]
+        assert [d["device"] for d in on_cards] == list(reserve)
+        assert all(d["capacity"] - reserve[d["device"]] - d["used"] >= 1024 << 20 for d in on_cards)
+    code, out, _ = run("fit", sparse_model("qwen3-30b-a3b"), *words)
+    assert "1.00 GiB of each kept free" in " ".join(out.split())
+
+
+def test_memory_says_when_less_is_left_than_llama_cpp_keeps_free(sparse_model, run):
+    path = sparse_model("llama-3-8b")
+    assert "llama.cpp keeps free" not in run("memory", path, "-c", "8192", "--gpu", "8GiB")[1]
+    code, out, _ = run("memory", path, "-c", "8192", "--gpu", "6.3GiB")
+    assert code == 0
+    assert "fits, but with less than the 1.00 GiB that llama.cpp keeps free by itself" in " ".join(out.split())
 
 
 def test_quants_that_could_be_made_come_with_the_command_that_makes_them(sparse_model, ask):

@@ -11,6 +11,7 @@ import re
 from inspector.errors import WorkloadError
 from inspector.memory.estimate import Device
 from inspector.record import Record
+from inspector.units import GIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Line, Placement
 
 HOST: Final = "host"
+FIT_TARGET: Final = GIB  # what llama.cpp leaves free on each device (fit_params_target, common/common.h, b11434)
 # LLM_FFN_EXPS_REGEX of common/common.h: the routed experts of one block
 EXPERTS: Final = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 

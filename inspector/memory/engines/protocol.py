@@ -49,7 +49,8 @@ class Engine:
     """A run-time. `rules`: the module whose `estimate` holds what release `release` does; `aliases`: other names.
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
-    `quantizer`: the program that makes smaller files for it, "" where there is none.
+    `quantizer`: the program that makes smaller files for it, "" where there is none. `margin`: bytes that it keeps free
+    on a device by itself, and that `fit` leaves there unless told otherwise.
     """
 
     name: str = ""
@@ -60,6 +61,7 @@ class Engine:
     kv_types: tuple[str, ...] = ("auto",)
     chart_kv_types: tuple[str, ...] = ("auto", "fp8")
     quantizer: str = ""
+    margin: int = 0
 
     # --- options
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import HOST, assign, device_totals
+from inspector.memory.devices.placement import FIT_TARGET, HOST, assign, device_totals
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
-from inspector.memory.estimate import Estimate, Line, Placement
+from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,15 +66,23 @@ def estimate(
         unknown += ("compute",)
     else:
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+    devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
     return Estimate(
         engine="llama.cpp",
         workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
         effective=final.as_effective(),
         lines=tuple(lines),
-        devices=device_totals(lines, placement.gpus, unknown=bool(unknown)),
-        notes=(*facts.notes, *_notes(facts, assignment)),
+        devices=devices,
+        notes=(*facts.notes, *_notes(facts, assignment), *_tight(devices)),
         unknown=unknown,
     )
+
+
+def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
+    for d in devices:
+        if d.fits and d.capacity is not None and d.capacity - d.reserve - d.used < FIT_TARGET:
+            free = format_nbytes(FIT_TARGET)
+            yield f"{d.device}: fits, but with less than the {free} that llama.cpp keeps free by itself"
 
 
 def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None) -> Iterator[Line]:

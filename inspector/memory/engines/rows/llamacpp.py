@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.memory.devices.placement import FIT_TARGET
 from inspector.memory.engines.protocol import Engine, Option
 
 TYPE_CHECKING = False
@@ -25,6 +26,7 @@ class LlamaCpp(Engine):
     rules = "inspector.memory.engines.llamacpp"
     kv_types = chart_kv_types = ("f16", "q8_0", "q4_0")
     quantizer = "llama-quantize"
+    margin = FIT_TARGET
     # fmt: off
     options = (
         Option("server", "flag", "llama-server's defaults: 4 sequences, one cache, last logits only.", ("--server",),
