@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.tensor import F32, Tensor
 
 TYPE_CHECKING = False
@@ -81,6 +82,13 @@ class Bitnet(Decoder):
         up = self.lin(x, il, "ffn_up")
         cur = self.glu(self.lin(x, il, "ffn_gate"), up)
         return self.lin(self.normed(cur, il, "ffn_sub_norm"), il, "ffn_down")
+
+    def lm_head(self) -> Tensor:
+        """The embedding table itself, where it lies: on the host (build_lora_mm(model.tok_embd, …), bitnet.cpp)."""
+        table = self.top("token_embd.weight")
+        if table is None:
+            raise GraphUnknown("token_embd.weight")
+        return table
 
 
 class Chameleon(Decoder):
