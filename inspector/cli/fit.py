@@ -167,7 +167,7 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     )  # fmt: skip
 
 
-def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...]) -> Commands:
+def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...], backend: str | None) -> Commands:
     from inspector.dtypes import DTYPES
     from inspector.memory.fit import commands as fit_commands
     from inspector.report.fit import Commands
@@ -176,7 +176,7 @@ def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...]) -> Command
     where = choice.candidate.path or choice.candidate.hub
     return Commands(
         fit_commands.engine_command(choice),
-        fit_commands.memory_command(choice, where, gpus),
+        fit_commands.memory_command(choice, where, gpus, backend=backend),
         fit_commands.quantize_command(choice, base.path, requantize=requantize),
     )
 
@@ -208,7 +208,7 @@ def fit(
     base = max(candidates, key=lambda c: c.nbytes)
     named = params.pop("engine")
     engine = engine_name(named) if named else default_engine(base.facts.format)
-    gpus = params["gpus"]
+    gpus, backend = params["gpus"], params["backend"]
     ask = _read_ask(params, engine)
     if quants:
         engine_settings(engine, {"quant": quants})
@@ -217,7 +217,7 @@ def fit(
     candidates = _of_quants(base, quants) if quants else judged(candidates, min_quant)
     found = search(candidates, ask.replace(floor=min_quant.upper()) if min_quant else ask)
     found = found.replace(notes=(*found.notes, *notes))
-    commands = [_commands(c, base, gpus) for c in found.choices]
+    commands = [_commands(c, base, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))
     else:

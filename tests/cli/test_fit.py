@@ -187,6 +187,15 @@ def test_every_choice_leaves_what_llama_cpp_itself_keeps_free_however_a_card_is_
     assert "1.00 GiB of each kept free" in " ".join(out.split())
 
 
+@pytest.mark.parametrize("backend", ["rpc", "vulkan"])
+def test_the_memory_command_names_the_back_end_that_was_asked_for(sparse_model, run, ask, backend):
+    code, answer = ask(sparse_model("llama-3-8b"), "--gpu", "6GiB", "--backend", backend, "--most", "1")
+    assert code == 0
+    (choice,) = answer["choices"]
+    assert f"--backend {backend}" in choice["memory_command"]
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
 def test_memory_says_when_less_is_left_than_llama_cpp_keeps_free(sparse_model, run):
     path = sparse_model("llama-3-8b")
     assert "llama.cpp keeps free" not in run("memory", path, "-c", "8192", "--gpu", "8GiB")[1]

@@ -27,11 +27,15 @@ def quantize_command(choice: Choice, base: str, *, requantize: bool) -> str | No
     return shlex.join([program, *(["--allow-requantize"] if requantize else []), base, c.path, c.label])
 
 
-def memory_command(choice: Choice, target: str, gpus: Sequence[str]) -> str | None:
-    """`inspector memory` with the same settings; None where no file of this form exists."""
+def memory_command(choice: Choice, target: str, gpus: Sequence[str], *, backend: str | None = None) -> str | None:
+    """`inspector memory` with the same settings; None where no file of this form exists.
+
+    `backend`: the one that was asked for by name, in place of each GPU's own.
+    """
     if choice.candidate.hypothetical:
         return None
     words = ["inspector", "memory", target, *engine_of(choice.estimate.engine).memory_words(choice)]
     for gpu in gpus:
         words += ["--gpu", gpu]
+    words += ["--backend", backend] if backend else []
     return shlex.join(words)
