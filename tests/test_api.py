@@ -103,8 +103,8 @@ def test_fit_takes_a_target_a_checkpoint_or_facts(files):
 def test_fit_says_what_the_command_says(files, run_inspector):
     import json
 
-    found = inspector.fit(str(files / Q8), ["rtx4090", inspector.Gpu("mine", 1 << 30)], n_ctx=256, most=3)
-    said = json.loads(run_inspector(["fit", files / Q8, "--gpu", "rtx4090", "--gpu", "1GiB", "-c", 256, "--json"])[1])
+    found = inspector.fit(str(files / Q8), ["rtx4090", *inspector.parse_gpu("4GiB")], n_ctx=256, most=3)
+    said = json.loads(run_inspector(["fit", files / Q8, "--gpu", "rtx4090", "--gpu", "4GiB", "-c", 256, "--json"])[1])
     assert len(said["choices"]) == len(found.choices) > 0
     for ours, theirs in zip(found.choices, said["choices"], strict=True):
         assert ours.n_ctx == theirs["n_ctx"]
@@ -134,7 +134,7 @@ def test_a_size_is_that_of_the_command(files, run_inspector):
 
 def test_gpus_are_read_as_on_the_command_line():
     assert inspector.parse_gpu is parse_gpu
-    assert inspector.parse_gpu("24GiB") == (inspector.Gpu("24.00 GiB", 24 << 30, note="a size given by hand"),)
+    assert inspector.parse_gpu("2x24GiB")[1].replace(name="24.00 GiB") == inspector.parse_gpu("24GiB")[0]
 
 
 def test_inspect_is_open_checkpoint(files):

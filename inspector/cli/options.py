@@ -296,9 +296,10 @@ def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
     """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
     if name is None:
         return gpus
+    from inspector.memory.devices.gpus import under
     from inspector.memory.engines.llamacpp.backends import backend
 
-    return tuple(gpu.replace(backend=backend(name).name) for gpu in gpus)
+    return tuple(under(gpu, backend(name).name) for gpu in gpus)
 
 
 def build_placement(params: dict[str, Any]) -> Placement:

@@ -101,10 +101,11 @@ class Estimate(Record):
 
 
 class Gpu(Record):
-    """A device to place things on: usable bytes as its driver reports them, and what the runtime itself takes.
+    """A device to place things on: bytes as its driver reports them, and what of them no model can use.
 
-    `backend`: what drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory
-    is the host's; `compute_capability`: NVIDIA's ("8.9"), or empty.
+    `reserve`: bytes that programs never see; `context`: what CUDA takes for a process, on top. `backend`: what drives
+    it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's;
+    `compute_capability`: NVIDIA's ("8.9"), or empty; `sized`: a size given by hand, of no card in particular.
     """
 
     name: str
@@ -114,6 +115,8 @@ class Gpu(Record):
     backend: str = "cuda"
     unified: bool = False
     compute_capability: str = ""
+    context: int = 0
+    sized: bool = False
 
 
 class Placement(Record):

@@ -63,7 +63,7 @@ class Commands:
 
 
 def _gpu_json(gpu: Gpu | None) -> dict[str, Any] | None:
-    return None if gpu is None else {"name": gpu.name, "capacity": gpu.capacity, "reserve": gpu.reserve}
+    return None if gpu is None else {k: getattr(gpu, k) for k in ("name", "capacity", "reserve", "context")}
 
 
 def _lack_json(lack: Lack | None) -> dict[str, Any] | None:

@@ -88,7 +88,7 @@ def _device_lines(estimate: Estimate) -> list[str]:
     for d in estimate.devices:
         verdict = {True: "fits", False: "DOES NOT FIT", None: ""}[d.fits]
         of = f"of {format_nbytes(d.capacity)}" if d.capacity is not None else ""
-        of += f" less {format_nbytes(d.reserve)} for the runtime" if d.reserve else ""
+        of += f" less {format_nbytes(d.reserve)}" if d.reserve else ""
         spare = ""
         if d.capacity is not None and d.fits is not None:
             diff = d.capacity - d.reserve - d.used

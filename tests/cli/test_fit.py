@@ -169,7 +169,7 @@ def test_text_says_what_gave_way_what_is_left_and_what_to_type(sparse_model, run
     assert "gave way: cache q8_0 instead of f16" in out
     assert f"llama-server -m {path} -c 32768 -ngl 81 -ts 41,40 -ctk q8_0 -ctv q8_0 -fa on" in out
     assert "in this order: no layers on the host > Q4_K_M or finer" in out
-    assert "smallest GPU that holds all of choice 1: RTX A6000" in out
+    assert "smallest GPU that holds all of choice 1: RTX PRO 5000" in out
 
 
 @pytest.mark.parametrize("gpus", [("24GiB",), ("rtx3090",), ("rtx4090", "16GiB")])

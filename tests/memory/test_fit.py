@@ -405,7 +405,8 @@ def test_the_worked_example_as_llama_cpp_runs_it(facts_of):
     facts = facts_of("llama-2-70b")
     workload = SERVER.replace(n_seqs=4)
     candidates = judged([as_quant(facts, to) for to in ("F16", "Q8_0", "Q4_K_M")], None)
-    ask = Ask(gpus=parse_gpu("80GB"), engine="llama.cpp", n_ctx=32768, workload=workload, offload=False)
+    whole = (Gpu("80 GB", 80_000_000_000),)  # all of it for the model, as the example has it
+    ask = Ask(gpus=whole, engine="llama.cpp", n_ctx=32768, workload=workload, offload=False)
     best = fit(candidates, ask).choices[0]
     assert (best.candidate.label, best.kv, best.level) == ("Q8_0", "q8_0", "all")
     f16 = ask.replace(workload=workload.replace(kv_dtype_k="f16", kv_dtype_v="f16"))
@@ -425,5 +426,6 @@ def test_nothing_fits_says_by_how_much(facts_of):
     workload = SERVER.replace(n_ctx=LEAST_CONTEXT, kv_dtype_k="q4_0", kv_dtype_v="q4_0")
     result = estimate(facts, workload, engine="llama.cpp", placement=Placement(gpus=ask.gpus), server=True)
     used = next(d.used for d in result.devices if d.device != "host")
-    assert dict(found.lack.missing) == {"4.00 GiB": used - 4096 * MIB}
+    (card,) = ask.gpus
+    assert dict(found.lack.missing) == {"4.00 GiB": used + card.reserve - 4096 * MIB}
     assert space_of(candidate(facts), ask, {}).levels == ("all",)

@@ -9,6 +9,7 @@ from inspector.errors import WorkloadError
 from inspector.facts import ModelFacts, read_facts
 from inspector.layers import KVCache, Layer
 from inspector.memory.devices.gpu_table import ROWS
+from inspector.memory.devices.gpus import GPUS
 from inspector.memory.engines import estimate
 from inspector.memory.estimate import Device, Estimate, Gpu, Line, Placement, Workload
 from inspector.memory.fit.choose import (
@@ -22,7 +23,7 @@ from inspector.memory.fit.choose import (
 )
 from inspector.memory.fit.records import Ask, Candidate, Choice
 from inspector.memory.fit.spaces import Space
-from inspector.units import GIB, MIB
+from inspector.units import MIB
 
 ASK = Ask(gpus=(Gpu("g", 1 << 40),), engine="textbook")
 FIXED = ASK.replace(n_ctx=8192)
@@ -289,25 +290,27 @@ def test_llama_cpp_leaves_the_devices_reserve_and_not_a_byte_more(sparse_model):
 # --- the smallest device
 
 
-def usable(row) -> int:
-    """Bytes of a row of the table: what its driver says or CUDA shows, less a context of 450 MiB."""
-    _, _, total, _, _, cuda, *_ = row
-    return ((cuda or total) - 450) * MIB
-
-
 @pytest.mark.parametrize("n_ctx", [8192, 32768, 65536, 98304, 131072, 262144])
 def test_the_smallest_gpu_is_of_any_vendor_but_no_computer_with_memory_of_its_own(sparse_model, n_ctx):
     facts = read_facts(open_checkpoint(str(sparse_model("llama-3-8b"))))
     workload = Workload(outputs="last", kv_dtype_k="f16", kv_dtype_v="f16")
     big = Gpu("g", 1 << 42)
-    result = estimate(
-        facts, workload.replace(n_ctx=n_ctx), engine="llama.cpp", placement=Placement(gpus=(big,)), server=True
-    )
-    need = next(d.used for d in result.devices if d.device == "g")
     found = fit([form(facts=facts)], Ask(gpus=(big,), engine="llama.cpp", n_ctx=n_ctx, workload=workload)).smallest_gpu
-    cards = [r for r in ROWS if r[1] in {"NVIDIA", "AMD", "Intel"} and not r[0].startswith(("Jetson", "GB10", "Ryzen"))]
-    assert usable(next(r for r in cards if r[0] == found.name)) == min(usable(r) for r in cards if usable(r) >= need)
-    assert found.capacity - found.reserve >= need > 5 * GIB
+
+    def holds(gpu) -> bool:
+        placement = Placement(gpus=(gpu,))
+        asked = workload.replace(n_ctx=n_ctx)
+        return estimate(facts, asked, engine="llama.cpp", placement=placement, server=True).fits is True
+
+    def usable(gpu) -> int:
+        return gpu.capacity - gpu.reserve - gpu.context
+
+    cards = [r.as_gpu() for r in GPUS.values() if r.vendor in {"NVIDIA", "AMD", "Intel"}]
+    cards = [g for g in cards if not g.name.startswith(("Jetson", "GB10", "Ryzen"))]
+    smaller = sorted((g for g in cards if usable(g) < usable(found)), key=usable)
+    assert found.name in {g.name for g in cards}
+    assert holds(found)
+    assert not any(map(holds, smaller[-6:]))
 
 
 def test_rows_of_all_vendors_are_the_smallest_for_something(sparse_model):

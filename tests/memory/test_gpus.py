@@ -61,11 +61,10 @@ def test_a_count_gives_that_many_devices_with_names_of_their_own(text: str):
     assert pair[0].capacity == 24_576 * MIB
 
 
-def test_a_size_is_a_device_and_reserves_nothing():
+def test_a_size_is_a_device_of_so_many_bytes():
     assert parse_gpu("24GiB")[0].capacity == 24 * GIB
     assert parse_gpu("24GB")[0].capacity == 24 * 10**9
     assert parse_gpu("25769803776")[0].capacity == 24 * GIB
-    assert parse_gpu("24GiB")[0].reserve == 0
     assert len(parse_gpu("4x80GiB")) == 4
 
 
@@ -102,8 +101,39 @@ def test_auto_without_any_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_what_cuda_hides_is_reserved():
-    (gpu,) = parse_gpu("rtx4090")
-    assert gpu.reserve == (24_564 - 24_207) * MIB + gpus.CUDA_CONTEXT
+    assert parse_gpu("rtx4090")[0].reserve == (24_564 - 24_207) * MIB
+    assert parse_gpu("rtx3090")[0].reserve == (24_576 - 24_259) * MIB
+    assert parse_gpu("GB10")[0].reserve == 0  # its row is what CUDA says
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [("24GiB", "rtx3090"), ("24564MiB", "rtx4090"), ("15360MiB", "T4"), ("80GiB", "a100-80gb"), ("8GiB", "rtx3070")],
+)
+def test_a_size_reserves_what_a_card_of_that_size_does(size: str, name: str):
+    by_size, by_name = parse_gpu(size)[0], parse_gpu(name)[0]
+    assert (by_size.capacity, by_size.reserve, by_size.context) == (by_name.capacity, by_name.reserve, by_name.context)
+    assert by_size.reserve > 0 < by_size.context
+
+
+# total less free of idle cards, MiB, as start-up logs of llama.cpp print them
+@pytest.mark.parametrize(
+    ("name", "seen"),
+    [("rtx3060", 113), ("rtx4060ti 16gb", 134), ("rtx5060ti 16gb", 211), ("v100", 311), ("rtx3090", 264),
+     ("rtx4090", 472), ("rtx6000 ada", 426), ("rtx pro 6000", 621), ("gtx1650", 123), ("gtx1080", 174)],
+)  # fmt: skip
+def test_a_context_is_no_less_than_logs_say_of_the_card(name: str, seen: int):
+    assert seen * MIB <= parse_gpu(name)[0].context <= 700 * MIB
+
+
+def test_only_cuda_has_a_context_of_its_own_and_an_rpc_server_offers_what_it_says():
+    assert parse_gpu("rx7900xtx")[0].context == 0
+    (size,), (card,) = parse_gpu("24GiB"), parse_gpu("rtx3090")
+    assert gpus.under(size, "cuda") == size
+    assert (gpus.under(size, "rpc").reserve, gpus.under(size, "rpc").context) == (0, 0)
+    for backend in ("rpc", "vulkan"):
+        other = gpus.under(card, backend)
+        assert (other.backend, other.reserve, other.context) == (backend, card.reserve + card.context, 0)
 
 
 def test_apple_machines_keep_part_of_their_memory():

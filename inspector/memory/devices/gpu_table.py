@@ -116,7 +116,7 @@ _NVIDIA = (
     ("B200",                  "10.0", 183359, True,  182630, ()),
     ("B300",                  "10.3", 275040, True,  None,   ("b300 288gb",)),
     ("GB200",                 "10.0", 189471, False, None,   ()),
-    ("GB10",                  "12.1", 124610, True,  None,   ("dgx spark", "spark")),
+    ("GB10",                  "12.1", 124610, True,  124610, ("dgx spark", "spark")),
     ("Jetson AGX Orin 64GB",  "8.7",   65536, False, None,   ("orin 64gb", "agx orin", "jetson agx orin")),
     ("Jetson Orin NX 16GB",   "8.7",   16384, False, None,   ("orin nx",)),
     ("Jetson Orin Nano 8GB",  "8.7",    8192, False, None,   ("orin nano",)),

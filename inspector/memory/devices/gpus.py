@@ -2,7 +2,7 @@
 
 Totals are `nvidia-smi`'s "memory.total" where one is known (`reported`), else the vendor's nominal size. CUDA itself
 reports a little less (`cuMemGetInfo`, the "total capacity" of PyTorch's out-of-memory messages): `cuda_mib`, where
-known; the difference is part of what a device reserves.
+known; the difference is what a device reserves. A bare size reserves what a card of that size does.
 """
 
 from __future__ import annotations
@@ -20,9 +20,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-# CUDA context of one process on one GPU: 426 MiB on an RTX 6000 Ada (torch 2.10, CUDA 13.0); 300-400 MB since lazy
-# loading (CUDA 11.7); more than 1 GB before. The middle of what is reported, not a measurement of ours.
-CUDA_CONTEXT: Final = 450 * MIB
+# CUDA's context of one process, by size of card: total less free of idle cards as llama.cpp's start-up logs of 2025
+# and 2026 print them, the most that is seen in each class, not measured here. GTX 1650 123 MiB, GTX 1080 174 ·
+# RTX 3060 113, RTX 4060 Ti 16 GB 134, RTX 5060 Ti 16 GB 211, V100 311 · RTX 3090 264, RTX 4090 472 · RTX 6000 Ada 426
+# (nvidia-smi), RTX PRO 6000 561 and 621. It grows with multiprocessors, which a size does not say.
+_CONTEXTS: Final = ((8192, 174), (20480, 311), (25600, 472))  # total MiB up to which, MiB
+_LARGEST_CONTEXT: Final = 621
+# What CUDA hides of a card whose own total is not known: 0.4 to 2.9 % of those whose is, 768 MiB at most.
+_HIDDEN_PERCENT: Final = 3
+_MOST_HIDDEN: Final = 768
+# What the run-times of other vendors take of a device: not known; what was reported of CUDA stands in for it.
+OTHER_RUNTIME: Final = 450 * MIB
 MAX_GPUS: Final = 1024
 
 
@@ -53,8 +61,15 @@ class GpuModel(Record):
 
     @property
     def reserve(self) -> int:
-        """Bytes that no model can use: what CUDA hides from programs, and a process's own context."""
-        return (self.total_mib - (self.cuda_mib or self.total_mib)) * MIB + CUDA_CONTEXT
+        """Bytes that no program can use: what CUDA hides; elsewhere what stands in for the run-time's own."""
+        if self.backend != "cuda":
+            return OTHER_RUNTIME
+        return hidden(self.capacity) if self.cuda_mib is None else (self.total_mib - self.cuda_mib) * MIB
+
+    @property
+    def context(self) -> int:
+        """Bytes that CUDA takes for each process; 0 elsewhere."""
+        return context(self.capacity) if self.backend == "cuda" else 0
 
     def as_gpu(self, label: str = "") -> Gpu:
         """This model as a device to place things on."""
@@ -63,11 +78,23 @@ class GpuModel(Record):
             name=self.name + label,
             capacity=self.capacity,
             reserve=self.reserve,
+            context=self.context,
             note=note,
             backend=self.backend,
             unified=self.unified,
             compute_capability=self.compute_capability,
         )
+
+
+def context(capacity: int) -> int:
+    """Bytes that CUDA's context takes of a card of so many bytes, by its class of size."""
+    return next((mib for size, mib in _CONTEXTS if capacity <= size * MIB), _LARGEST_CONTEXT) * MIB
+
+
+def hidden(capacity: int) -> int:
+    """Bytes of a card of this size that CUDA hides: the most of those known of this size, else a share."""
+    known = [row.total_mib - row.cuda_mib for row in GPUS.values() if row.cuda_mib and row.capacity == capacity]
+    return max(known) * MIB if known else min(capacity * _HIDDEN_PERCENT // 100 // MIB, _MOST_HIDDEN) * MIB
 
 
 GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})
@@ -134,7 +161,7 @@ def _split_count(text: str) -> tuple[int, str]:
 
 
 def _sized(text: str) -> Gpu | None:
-    """A bare size as a device: no context is reserved, the size is all there is to use."""
+    """A bare size as a CUDA card, which reserves what a card of that size does."""
     compact = text.replace(" ", "")
     if (
         not compact.isascii()
@@ -149,7 +176,10 @@ def _sized(text: str) -> Gpu | None:
         raise InspectorError(f"a GPU of {text!r} holds nothing")
     if nbytes >> 63:
         raise InspectorError(f"a GPU of {text!r}: more than 64 bits can address")
-    return Gpu(name=format_nbytes(nbytes), capacity=nbytes, note="a size given by hand")
+    return Gpu(
+        name=format_nbytes(nbytes), capacity=nbytes, reserve=hidden(nbytes), context=context(nbytes), sized=True,
+        note="a size given by hand",
+    )  # fmt: skip
 
 
 def parse_gpu(text: str) -> tuple[Gpu, ...]:
@@ -172,6 +202,14 @@ def parse_gpu(text: str) -> tuple[Gpu, ...]:
     return tuple(gpu.replace(name=f"{gpu.name} #{i}") for i in range(count))
 
 
+def under(gpu: Gpu, backend: str) -> Gpu:
+    """A device driven by another back end: no context of CUDA's own; an RPC server's size is what it offers."""
+    if backend == gpu.backend:
+        return gpu
+    reserve = 0 if gpu.sized and backend == "rpc" else gpu.reserve + gpu.context
+    return gpu.replace(backend=backend, reserve=reserve, context=0)
+
+
 def detect_gpus() -> tuple[Gpu, ...]:
     """The GPUs of this machine with the memory that is free now, through NVML or `nvidia-smi`.
 
@@ -186,7 +224,7 @@ def detect_gpus() -> tuple[Gpu, ...]:
         Gpu(
             name=f"{name} #{i}" if len(found) > 1 else name,
             capacity=free,
-            reserve=CUDA_CONTEXT,
+            context=context(total),
             note=f"{format_nbytes(free)} free now of {format_nbytes(total)}",
         )
         for i, (name, total, free) in enumerate(found)
@@ -254,6 +292,7 @@ def gpu_rows() -> list[dict[str, Any]]:
             "vendor": row.vendor,
             "nbytes": row.capacity,
             "reserve_nbytes": row.reserve,
+            "context_nbytes": row.context,
             "reported": row.reported,
             "source": row.source,
             "aliases": list(row.aliases),

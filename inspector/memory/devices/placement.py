@@ -156,13 +156,18 @@ def _shares(placement: Placement, n_devices: int) -> tuple[float, ...]:
     if any(p < 0 or p != p or p == float("inf") for p in parts):  # noqa: PLR0124 - not a number
         raise WorkloadError("a split is made of positive numbers")
     if not any(parts):
-        parts = tuple(float(gpu.capacity - gpu.reserve) for gpu in placement.gpus)
+        parts = tuple(map(_free, placement.gpus))
     parts = tuple(parts) + (0.0,) * (n_devices - len(parts))
     total, ends = 0.0, []
     for part in parts:
         total = _float32(total + _float32(part))
         ends.append(total)
     return tuple(_float32(end / total) if total else 1.0 for end in ends)
+
+
+def _free(gpu: Gpu) -> float:
+    """What llama.cpp finds free; a size given by hand is taken at its word."""
+    return float(gpu.capacity - (0 if gpu.sized else gpu.reserve + gpu.context))
 
 
 def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> tuple[tuple[re.Pattern[str], str], ...]:

@@ -11,8 +11,9 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names
-from inspector.memory.engines.llamacpp import output_lines, unknown_parts
+from inspector.memory.engines.llamacpp import output_lines, overhead_lines, unknown_parts
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
+from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.backends import Backend
+    from inspector.memory.engines.llamacpp.compute import ComputeMemory
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.estimate import Estimate
     from inspector.memory.fit.records import Ask, Candidate
@@ -59,7 +61,8 @@ class Sums:
                 self.plain[w.layer] += w.nbytes
         self.twice = copies(facts)
         self.shape = hash((facts.arch, *((t.name, t.shape) for t in facts.tensors)))
-        self.types = hash(tuple(t.dtype.name if t.dtype is not None else "" for t in facts.tensors))
+        types = [t.dtype.name if t.dtype is not None else "" for t in facts.tensors]
+        self.types, self.kernels = hash(tuple(types)), hash(tuple(map(kernel_class, types)))
         self.shared = any("_shexp" in t.name for t in facts.tensors)
 
 
@@ -127,12 +130,15 @@ class LlamaSpace(Space):
             return None
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         used = dict.fromkeys((HOST, *assignment.devices), 0)
+        parts = None
         if compute:
             parts = self._compute(sizes, placement, assignment)
             if parts is None:
                 return None
-            for device, n in parts.items():
+            for device, n in parts[0].items():
                 used[device] += n
+        for line in overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {}):
+            used[line.device] += line.nbytes
         self._add_weights(used, assignment, placement.n_cpu_moe)
         for layer, n in self._cache_sums(sizes, assignment).items():
             used[assignment.cache_device(layer)] += n
@@ -158,7 +164,7 @@ class LlamaSpace(Space):
         for device in assignment.block_devices():
             used[device] += sums[device].every
 
-    def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> Mapping[str, int] | None:
+    def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> ComputeMemory | None:
         """Compute buffers by device, made once for all quants of a model where no weights are copied into them.
 
         A device copies what it takes over from the host, and runs shared experts with the others if types agree.
@@ -166,7 +172,7 @@ class LlamaSpace(Space):
         whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not self.sums.shared
         where = (
             self.sums.shape,
-            None if whole else self.sums.types,
+            self.sums.kernels if whole else self.sums.types,
             plain.blocks, plain.output, plain.backends, plain.op_offload,
             placement.n_cpu_moe, placement.kv_offload,
         )  # fmt: skip
@@ -180,9 +186,8 @@ class LlamaSpace(Space):
                 self.memo[flash] = flash_stays(facts, settings, assignment)
             if self.memo[flash]:
                 settings["flash_attn_auto"] = False
-            parts = compute_parts(facts, settings, assignment)
-            self.memo[key] = None if parts is None else parts[0]
-        found: Mapping[str, int] | None = self.memo[key]
+            self.memo[key] = compute_parts(facts, settings, assignment)
+        found: ComputeMemory | None = self.memo[key]
         return found
 
     def _assign(self, placement: Placement) -> Assignment:
@@ -301,12 +306,12 @@ class LlamaSpace(Space):
     def _shared(self, workload: Workload, plain: Placement, used: dict[str, int]) -> tuple[Placement, int] | None:
         """A split of consecutive layers under which the fullest device has most left, if there is one that fits."""
         limits = self.limits({})
+        fixed = [0] * len(limits)  # the most that each held besides layers: with none of them it is less
         for _ in range(_ROUNDS):
             costs = self._slots(workload, plain)
-            held = self._counts(plain)
-            at, fixed = 0, []
-            for name, count in zip(self.names, held, strict=True):
-                fixed.append(used[name] - sum(costs[at : at + int(count)]))
+            at = 0
+            for i, (name, count) in enumerate(zip(self.names, self._counts(plain), strict=True)):
+                fixed[i] = max(fixed[i], used[name] - sum(costs[at : at + int(count)]))
                 at += int(count)
             counts = _balanced(costs, [limit - f for limit, f in zip(limits, fixed, strict=True)])
             if counts is None:

@@ -21,7 +21,7 @@ def smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
     if found is None:
         return None
     rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
-    rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve, gpu.capacity))
+    rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve - gpu.context, gpu.capacity))
     alone = ask.replace(
         n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,
         workload=found.workload,

@@ -8,6 +8,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
 from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
 from inspector.memory.engines.llamacpp.backends import backend
+from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
@@ -17,7 +18,7 @@ from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.caches import Block
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
-    from inspector.memory.estimate import Workload
+    from inspector.memory.estimate import Gpu, Workload
 
 # ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
 NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
@@ -72,6 +73,7 @@ def estimate(
         unknown += ("compute",)
     else:
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+    lines += overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {})
     devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
     return Estimate(
         engine="llama.cpp",
@@ -201,6 +203,23 @@ def output_lines(facts: ModelFacts, workload: Workload, sizes: Sizes) -> Iterato
     yield Line("output", 4 * sizes.n_seqs * width, "derived", f"{rows} × {width:,} × 4 B")
 
 
+def overhead_lines(gpus: Sequence[Gpu], names: Sequence[str], grown: Mapping[str, tuple[int, bool]]) -> Iterator[Line]:
+    """What a device takes besides buffers: the driver's context, and what grows with the first batch.
+
+    `names`: those of `gpus`; `grown`: bytes of a device's pool and whether cuBLAS is called there.
+    """
+    for name, gpu in zip(names, gpus, strict=True):
+        if gpu.context:
+            how = "CUDA context, as cards of this size report it"
+            yield Line("overhead", gpu.context, "modelled", how, name, "context")
+        pool, blas = grown.get(name, (0, False))
+        work = workspace(gpu.compute_capability) if blas else 0
+        if pool or work:
+            how = f"scratch of the largest operation {format_nbytes(pool)}"
+            how += f", cuBLAS workspace {format_nbytes(work)}" if work else ""
+            yield Line("overhead", pool + work, "modelled", how, name, "pools")
+
+
 def _embedding_width(facts: ModelFacts) -> int:
     """`n_embd_out` of src/llama-hparams.cpp."""
     keys: Mapping[str, Any] = facts.keys or {}
@@ -227,4 +246,4 @@ def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 
 
-__all__ = ["estimate", "output_lines", "placed_weights", "unknown_parts"]
+__all__ = ["estimate", "output_lines", "overhead_lines", "placed_weights", "unknown_parts"]

@@ -10,14 +10,15 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
 
+    # bytes of compute buffers by device, their grade, and by device: bytes of the pool, whether cuBLAS is called
+    ComputeMemory = tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]
 
-def compute_parts(
-    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
-) -> tuple[Mapping[str, int], str] | None:
-    """Bytes of compute buffers by device and their grade, or None where the graph is not known."""
-    from inspector.memory.engines.llamacpp.graph import compute_buffers
 
-    return compute_buffers(facts, effective, assignment)
+def compute_parts(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> ComputeMemory | None:
+    """Bytes of compute buffers by device, their grade, and what pools grow to; None where the graph is not known."""
+    from inspector.memory.engines.llamacpp.graph import compute_memory
+
+    return compute_memory(facts, effective, assignment)
 
 
 def flash_stays(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:

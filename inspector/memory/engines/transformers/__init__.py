@@ -20,11 +20,12 @@ from inspector.memory.engines.shared.kv_options import (
     with_options,
     with_settings,
 )
+from inspector.memory.engines.shared.runtime import taken
 from inspector.memory.engines.transformers import peak as peak
 from inspector.memory.engines.transformers import shape as transformers_shape
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
-from inspector.units import MIB, format_nbytes
+from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048
-CONTEXT_RESERVE: Final = 450 * MIB
 
 
 class Kept(Record):
@@ -288,7 +288,7 @@ def _placed(lines: list[Line], placement: Placement) -> list[Line]:
 
 
 def _context(gpu: Gpu) -> Line:
-    return Line("overhead", gpu.reserve or CONTEXT_RESERVE, "modelled", "CUDA context", gpu.name)
+    return Line("overhead", taken(gpu), "modelled", "CUDA context", gpu.name)
 
 
 def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:

@@ -12,6 +12,7 @@ from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, vllm_weights
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
+from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
 from inspector.record import Record
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
 # (from this much memory, tokens of a batch, sequences): engine/arg_utils.py get_batch_defaults, API server.
 _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
-CONTEXT_RESERVE: Final = 450 * MIB
 NCCL_RESERVE: Final = 512 * MIB  # 0.2-1 GiB a rank is reported
 GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of captured sizes
 # Bytes of one logit in the sampler with torch's top-k and top-p: the model's, then a float32 copy, sorted values,
@@ -171,7 +171,7 @@ def _cache_line(facts: ModelFacts, p: Plan, s: Setup, n_seqs: int, device: str) 
 
 
 def _overheads(workload: Workload, gpu: Gpu | None, tp: int, device: str) -> list[Line]:
-    reserve = gpu.reserve if gpu and gpu.reserve else CONTEXT_RESERVE
+    reserve = taken(gpu) if gpu else CONTEXT_RESERVE
     words = "CUDA context" + (f" and NCCL of {tp} ranks" if tp > 1 else "")
     lines = [Line("overhead", reserve + (NCCL_RESERVE if tp > 1 else 0), "modelled", words, device, "runtime")]
     if not options_of(workload).get("enforce_eager"):

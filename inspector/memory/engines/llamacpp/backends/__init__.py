@@ -29,7 +29,8 @@ class Backend(Record):
     `offload_ops`: the operations that may be (empty: all but get_rows); `rules`: the module that says which operations
     it runs and what scratch a node carries (empty: runs all, no scratch); `fuses`: whether it extends lifetimes;
     `host_buffer`: name of its pinned host memory; `pipeline`: asynchronous copies and events, which several cards
-    need to work at once; `measured`: figures were compared with the engine's own.
+    need to work at once; `pools`: it takes device memory while it computes, besides its buffers (`backends.pools`);
+    `measured`: figures were compared with the engine's own.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Backend(Record):
     fuses: bool = False
     host_buffer: str = ""
     pipeline: bool = True
+    pools: bool = False
     measured: bool = False
 
     def allocated(self, size: int, width: int, block: Sequence[Any]) -> int:
@@ -72,7 +74,15 @@ _ROWS: Final = (
     # the server behind it is a CPU in all that was measured; it takes nothing over (no offload_op, ggml-rpc.cpp)
     Backend("rpc", 32, measured=True),
     Backend(
-        "cuda", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="CUDA_Host", measured=True
+        "cuda",
+        128,
+        row_pad=512,
+        offload_batch=32,
+        rules="cuda",
+        fuses=True,
+        host_buffer="CUDA_Host",
+        pools=True,
+        measured=True,
     ),
     # the same source, compiled for HIP
     Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="ROCm_Host"),

@@ -15,13 +15,13 @@ from inspector.memory.engines.llamacpp.graph.run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.graph.decoder import Decoder
-    from inspector.memory.engines.llamacpp.graph.tensor import Elem
+    from inspector.memory.engines.llamacpp.graph.tensor import Elem, Tensor
 
 HOST: Final = "host"
 
@@ -36,18 +36,29 @@ def compute_buffers(
     with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
     is on only because its device can run it, and goes off where a layer's would land on another device.
     """
+    found = compute_memory(facts, effective, assignment)
+    return None if found is None else found[:2]
+
+
+def compute_memory(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment | None = None
+) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]] | None:
+    """Compute buffers, their grade, and what devices take besides: pool in bytes, and whether cuBLAS is called.
+
+    Arguments as `compute_buffers`; None where nothing is known of the graph.
+    """
     try:
         if assignment is not None and assignment.devices:
             return _on_devices(facts, effective, assignment)
         graph, grade = build(Model(facts), run_of(effective))
-        return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade
+        return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade, {}
     except GraphUnknown:
         return None
 
 
 def _on_devices(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
-) -> tuple[Mapping[str, int], str]:
+) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
     from inspector.memory.engines.llamacpp.graph.sched import sizes
 
     model, run = Model(facts), run_of(effective)
@@ -61,7 +72,14 @@ def _on_devices(
     found = sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload)
     if not all(b.measured for b in backends):
         grade = "modelled"
-    return dict(zip((*assignment.devices, HOST), found, strict=True)), grade
+    grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
+    return dict(zip((*assignment.devices, HOST), found, strict=True)), grade, grows
+
+
+def _grown(nodes: Iterable[Tensor], device: int) -> tuple[int, bool]:
+    from inspector.memory.engines.llamacpp.backends.pools import grown
+
+    return grown(node for node in nodes if node.buf == device)
 
 
 def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
