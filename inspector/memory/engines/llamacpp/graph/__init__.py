@@ -115,8 +115,9 @@ def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) ->
     run.layer_buf = [number[d] for d in assignment.blocks]
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
-    where = {w.name: number[assignment.weight_device(w.name, w.layer)] for w in weights(facts) if not w.copy}
-    where["output.weight"] = number[assignment.weight_device("output.weight", "output")]
+    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
+        where["output.weight" if w.copy else w.name] = number[assignment.weight_device(w.name, w.layer)]
 
     def weight_buf(block: str, name: str) -> int:
         full = f"blk.{block}.{name}" if block else name
