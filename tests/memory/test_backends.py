@@ -176,7 +176,7 @@ def test_a_weight_that_is_taken_over_is_copied_into_the_compute_buffer():
 
 
 def test_an_override_knows_a_tied_output_by_the_embeddings_name():
-    """Measured: two cards, `-ot token_embd=CUDA0`; the output lies where its copy was put, by the name it is read by."""
+    """Measured: two cards, `-ot token_embd=CUDA0`; the output lies where its copy was put."""
     facts = facts_of("llama-3.2-1b")
     cards = tuple(Gpu(f"CUDA{i}", 24 * 1024 * MIB, backend="cuda") for i in range(2))
 
