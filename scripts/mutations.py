@@ -123,7 +123,6 @@ CHECKPOINT = _rows(
 LAYERS = _rows(
     "test_boundaries.py architectures/test_gguf.py architectures/test_hf.py facts/test_gguf.py facts/test_hf.py",
     ("swa-full-at", "the first of a period is the full layer", "full_at = 0 if rule.dense_first else period - 1", "full_at = 0"),
-    ("swa-nextn", "prediction layers slide", "tuple(i < numbers.n_main and (period == 0 or", "tuple((period == 0 or"),
     ("swa-only-64", "exaone4 slides at any depth", "rule is None or (rule.only_n_layers and rule.only_n_layers != numbers.n_main)", "rule is None or (rule.only_n_layers and rule.only_n_layers > numbers.n_main)"),
     ("swa-zero", "a window of 0 slides", 'if rule.window in {"optional", "switch"} and not window:', 'if rule.window in {"optional", "switch"} and window is None:'),
     ("hybrid-interval", "the wrong layer of each four has attention", "i < n_main and (i + 1) % interval != 0", "i < n_main and i % interval != 0"),
