@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import FIT_TARGET, HOST, assign, device_totals
+from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Workload
 
+# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
+NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
+_BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
     "swa": "sliding window",
@@ -49,7 +55,7 @@ def estimate(
     the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp
     refuses.
     """
-    placement = placement or Placement()
+    placement = _checked(placement or Placement())
     sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     # caches are laid out before llama.cpp finds out whether flash attention can stay on
@@ -73,9 +79,32 @@ def estimate(
         effective=final.as_effective(),
         lines=tuple(lines),
         devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_tight(devices)),
+        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
         unknown=unknown,
     )
+
+
+def _checked(placement: Placement) -> Placement:
+    """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
+    placement = visible(placement)
+    mode = placement.split_mode
+    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+        raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
+    if mode not in {"none", "layer"} and placement.gpus:
+        raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)
+    return placement
+
+
+def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
+    """Patterns that match no tensor: llama.cpp passes over them without a word."""
+    names = [t.name for t in facts.tensors]
+    if not names:
+        return
+    for pattern, device in placement.overrides:
+        if not any(map(re.compile(pattern).search, names)):
+            yield f"-ot {pattern}={device}: no tensor of this model has such a name"
+    if placement.n_cpu_moe and not any(map(re.compile(EXPERTS).search, names)):
+        yield "experts on the host: this model has none"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
