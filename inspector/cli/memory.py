@@ -209,6 +209,7 @@ def memory(
       inspector memory model.gguf --engine textbook --sweep ctx
     """
     from inspector.facts import read_facts
+    from inspector.memory.engines import engine_of
 
     addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
     try:
@@ -219,8 +220,8 @@ def memory(
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
-    facts = read_facts(checkpoint)
     question = _question(checkpoint.format, engine, params)
+    facts = engine_of(question.engine).loaded(read_facts(checkpoint), question.arguments)
     run = _runner(facts, question, addons)
     if sweep:
         if verify or by_layer:

@@ -9,7 +9,7 @@ from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import Device, Estimate, Line, Placement, weakest
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Workload
 
+MAKERS: Final = "convert_hf_to_gguf.py and llama-quantize"
 _LABELS: Final = {
     "kv": "all tokens",
     "swa": "sliding window",
@@ -66,16 +67,25 @@ def estimate(
         unknown += ("compute",)
     else:
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+    if facts.prediction is not None:  # no line is surer than the tensors that it is worked out from
+        lines = [line.replace(grade=weakest((line.grade, facts.prediction.grade))) for line in lines]
     devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
     return Estimate(
         engine="llama.cpp",
         workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
-        effective=final.as_effective(),
+        effective={**({"quant": facts.prediction.label} if facts.prediction else {}), **final.as_effective()},
         lines=tuple(lines),
         devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_tight(devices)),
+        notes=(*_predicted(facts), *facts.notes, *_notes(facts, assignment), *_tight(devices)),
         unknown=unknown,
     )
+
+
+def _predicted(facts: ModelFacts) -> Iterator[str]:
+    made = facts.prediction
+    if made is not None:
+        yield f"there is no such file yet: {made.label} is predicted, as {MAKERS} would write it ({made.grade})"
+        yield from made.notes
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
