@@ -9,6 +9,7 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import (
     COUNT,
+    LAYERS,
     SHARES,
     SIZE,
     build_workload,
@@ -23,6 +24,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError
+from inspector.memory.devices.placement import ALL_LAYERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,9 +43,11 @@ _OPTIONS: Final = (
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
      "As much context as the model was trained for, or what fits of it."),
-    (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)), "Exactly so many layers on GPUs."),
+    (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
+     "Exactly so many layers on GPUs, or all; auto: as many as fit."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
      "Experts of exactly so many layers on the host."),
+    (("-cmoe", "--cpu-moe", "cpu_moe"), dict(is_flag=True), "All experts on the host."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
@@ -154,6 +158,10 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
+    if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for
+        params["n_gpu_layers"] = None
+    if params.pop("cpu_moe"):
+        params["n_cpu_moe"] = ALL_LAYERS
     arguments, extra = engine_settings(engine, params)
     workload = build_workload(params)
     if params["margin"] is None:

@@ -20,6 +20,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
+from inspector.memory.devices.placement import visible
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -126,6 +127,8 @@ def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Quest
 
     name = engine_name(engine) if engine else default_engine(format_)
     workload, placement = build_workload(params), build_placement(params)
+    if name == "llama.cpp":
+        placement = visible(placement)
     arguments, extra = engine_settings(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})

@@ -7,6 +7,7 @@ import os
 import click
 
 from inspector.errors import InspectorError
+from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines import ENGINE_NAMES, engine_of, engines
 from inspector.memory.estimate import Placement, Workload
 from inspector.units import parse_nbytes, parse_tokens
@@ -70,7 +71,7 @@ def _keep(text: str) -> tuple[int, int]:
 
 
 def _override(text: str) -> tuple[str, str]:
-    pattern, equals, device = text.rpartition("=")
+    pattern, equals, device = text.partition("=")
     if not equals or not pattern or not device:
         raise InspectorError(f"{text!r} is not PATTERN=DEVICE, like 'ffn_.*_exps=CPU'")
     import re
@@ -82,7 +83,40 @@ def _override(text: str) -> tuple[str, str]:
     return pattern, device
 
 
+def _overrides(text: str) -> tuple[tuple[str, str], ...]:
+    """As llama.cpp cuts them: at every comma, then at the first `=` (parse_tensor_buffer_overrides, common/arg.cpp)."""
+    return tuple(map(_override, text.split(",")))
+
+
+def _integer(text: str, words: str) -> int:
+    try:
+        return int(text[:20])
+    except ValueError:
+        raise InspectorError(f"{text!r} is not {words}") from None
+
+
+def _layers(text: str) -> int:
+    """Layers on devices; -1 is auto and what is below is all, as in llama.cpp."""
+    return {"auto": -1, "all": -2}.get(text) or _integer(text, "a number of layers, all or auto")
+
+
+def _sequences(text: str) -> int | None:
+    """Sequences at a time; None leaves it to the engine (llama-server's -1)."""
+    n = -1 if text == "auto" else _integer(text, "a number of sequences")
+    if n != -1 and not 1 <= n <= 1 << 31:
+        raise InspectorError(f"{n:,} sequences at a time: 1 or more, or -1 for the engine's default")
+    return None if n == -1 else n
+
+
+def _devices(text: str) -> tuple[str, ...]:
+    return () if text == "none" else tuple(text.split(","))
+
+
 SHARES = Parsed("N,N…", _floats)
+LAYERS = Parsed("N|all|auto", _layers)
+OVERRIDES = Parsed("PATTERN=DEVICE,…", _overrides)
+SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
+LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
 
 
 def target_argument(function: F) -> F:
@@ -101,8 +135,8 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=COUNT),
-     "Sequences at a time."),
+    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=Parsed("N", _sequences)),
+     "Sequences at a time; -1: the engine's default."),
     (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
      "Tokens of a logical batch (llama.cpp)."),
     (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
@@ -115,7 +149,7 @@ _WORKLOAD = (
      "Keys and values alike: auto, f16, fp8, int8, q8_0, …"),
     (("-fa", "--flash-attn", "flash_attn"), dict(type=Parsed("on|off|auto", _switch)),
      "Flash attention: on, off or auto."),
-    (("--kv-unified/--no-kv-unified", "kv_unified"), dict(default=None),
+    (("-kvu/-no-kvu", "--kv-unified/--no-kv-unified", "kv_unified"), dict(default=None),
      "One cache for all sequences (llama.cpp)."),
     (("--swa-full", "swa_full"), dict(is_flag=True),
      "Sliding layers keep the whole context (llama.cpp)."),
@@ -129,14 +163,22 @@ _WORKLOAD = (
 _PLACEMENT = (
     (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
      "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
-    (("-ngl", "--gpu-layers", "n_gpu_layers"), dict(type=click.IntRange(min=0)),
-     "Layers on the GPU; default: all of them."),
+    (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
+     "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
+    (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
+     "How several GPUs share the model: by layer (default), or none of it but on one (llama.cpp)."),
+    (("-mg", "--main-gpu", "main_gpu"), dict(type=int, default=0, metavar="N"),
+     "The number of the one GPU of -sm none (llama.cpp)."),
+    (("-dev", "--device", "devices"), dict(type=Parsed("DEV,DEV…", _devices)),
+     "Which of the GPUs are used, in this order: CUDA0,CUDA1 or none (llama.cpp)."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES),
      "Shares of the layers a GPU."),
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0), default=0),
      "Experts of the first N layers stay on the host."),
-    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=Parsed("PATTERN=DEVICE", _override)),
-     "Tensors that match go to a device."),
+    (("-cmoe", "--cpu-moe", "cpu_moe"), dict(is_flag=True),
+     "All experts stay on the host."),
+    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=OVERRIDES),
+     "Tensors that match go to a device; several with commas."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
      "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
@@ -145,8 +187,10 @@ _PLACEMENT = (
      "Large batches over weights on the host stay there (llama.cpp)."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),
      "Ranks that split every layer (vLLM)."),
-    (("--no-mmap", "no_mmap"), dict(is_flag=True),
-     "Read weights into memory instead of mapping the file."),
+    (("-lm", "--load-mode", "load_mode"), dict(type=click.Choice(LOAD_MODES)),
+     "How the file is read; no size depends on it (llama.cpp)."),
+    (("--no-mmap", "no_mmap"), dict(is_flag=True, hidden=True),
+     "Gone from llama.cpp: --load-mode none."),
 )  # fmt: skip
 
 
@@ -266,17 +310,31 @@ def build_placement(params: dict[str, Any]) -> Placement:
 
         gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
     gpus = driven_by(gpus, params.pop("backend"))
+    n_cpu_moe, cpu_moe = params.pop("n_cpu_moe"), params.pop("cpu_moe")
     return Placement(
         gpus=gpus,
         n_gpu_layers=params.pop("n_gpu_layers"),
         tensor_split=params.pop("tensor_split"),
-        n_cpu_moe=params.pop("n_cpu_moe"),
-        overrides=tuple(params.pop("overrides")),
+        n_cpu_moe=ALL_LAYERS if cpu_moe else n_cpu_moe,
+        overrides=tuple(rule for rules in params.pop("overrides") for rule in rules),
         kv_offload=not params.pop("no_kv_offload"),
         op_offload=not params.pop("no_op_offload"),
         tensor_parallel=params.pop("tensor_parallel"),
-        mmap=not params.pop("no_mmap"),
+        load_mode=_load_mode(params),
+        **{name: params.pop(name) for name in ("split_mode", "main_gpu", "devices")},
     )
+
+
+def _load_mode(params: dict[str, Any]) -> str:
+    """--load-mode, or what the option that it took the place of means."""
+    mode, no_mmap = params.pop("load_mode"), params.pop("no_mmap")
+    if no_mmap and mode not in {None, "none"}:
+        raise click.UsageError(f"--no-mmap is --load-mode none in llama.cpp b11434, and here is --load-mode {mode}")
+    if no_mmap:
+        from inspector.cli.outcome import remark
+
+        remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
+    return "none" if no_mmap else mode or "auto"
 
 
 def open_target(target: str) -> Checkpoint:

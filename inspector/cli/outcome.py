@@ -96,7 +96,16 @@ def complain(message: str, *, hint: str | None = None) -> None:
         return
     if len(message) > _LONGEST_MESSAGE:  # an argument of a thousand letters need not be told in full
         message = message[:_LONGEST_MESSAGE] + "…"
-    text = f"error: {escape(message)}\n" + (f"hint: {escape(hint)}\n" if hint else "")
+    _say(f"error: {escape(message)}\n" + (f"hint: {escape(hint)}\n" if hint else ""))
+
+
+def remark(message: str) -> None:
+    """One line on stderr about what was typed; the answer stands."""
+    if sys.stderr is not None:
+        _say(f"note: {message}\n")
+
+
+def _say(text: str) -> None:
     try:
         sys.stderr.write(text)
         sys.stderr.flush()

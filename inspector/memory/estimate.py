@@ -125,9 +125,11 @@ class Gpu(Record):
 class Placement(Record):
     """What goes where. Empty `gpus`: everything on the host.
 
-    `n_gpu_layers` counts as llama.cpp does (the output layer is the last); `overrides`: (tensor-name regex, device);
-    `tensor_parallel`: ranks that split every layer (vLLM). `op_offload`: devices may take large batches over weights
-    that lie on the host (off: --no-op-offload).
+    `n_gpu_layers` counts as llama.cpp does (the output layer is the last; negative: all of them); `overrides`:
+    (tensor-name regex, device); `tensor_parallel`: ranks that split every layer (vLLM). `op_offload`: devices may take
+    large batches over weights that lie on the host (off: --no-op-offload). llama.cpp's `split_mode` is "none" (only
+    the GPU of number `main_gpu`), "layer", "row" or "tensor"; `devices`: those of `gpus` that it uses, in this order,
+    by name or number ("CUDA1"); empty: none, None: all. `load_mode` changes no size.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -138,4 +140,7 @@ class Placement(Record):
     kv_offload: bool = True
     op_offload: bool = True
     tensor_parallel: int = 1
-    mmap: bool = True
+    split_mode: str = "layer"
+    main_gpu: int = 0
+    devices: tuple[str, ...] | None = None
+    load_mode: str = "auto"

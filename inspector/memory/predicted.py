@@ -6,6 +6,7 @@ from inspector.errors import FactsError, WorkloadError
 from inspector.facts import Prediction
 from inspector.facts.gguf import facts_of_gguf
 from inspector.formats.modelfile import TensorInfo
+from inspector.memory.estimate import weakest
 from inspector.quantization.mix import predict_mix, quant_target
 
 TYPE_CHECKING = False
@@ -14,9 +15,11 @@ if TYPE_CHECKING:
     from typing import Final
 
     from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Estimate
     from inspector.quantization.convert import Converted
     from inspector.quantization.mix import Mix
 
+_MAKERS: Final = "convert_hf_to_gguf.py and llama-quantize"
 _PLAIN: Final = frozenset(("F32", "F16", "BF16"))  # what the converter writes by itself
 
 
@@ -118,3 +121,12 @@ def as_gguf(facts: ModelFacts, quant: str | None = None) -> ModelFacts:
     base = plain_gguf(facts)
     assert base.prediction is not None
     return quantised(base, name, notes=base.prediction.notes)
+
+
+def as_prediction(result: Estimate, made: Prediction) -> Estimate:
+    """An estimate of a file that is not there yet: no line is surer than the tensors that it is worked out from."""
+    lines = tuple(line.replace(grade=weakest((line.grade, made.grade))) for line in result.lines)
+    words = f"there is no such file yet: {made.label} is predicted, as {_MAKERS} would write it ({made.grade})"
+    return result.replace(
+        lines=lines, effective={"quant": made.label, **result.effective}, notes=(words, *made.notes, *result.notes)
+    )

@@ -1,7 +1,8 @@
 """Which layer goes to which device, by llama.cpp's rules.
 
 Sources (b11434): `llama_model_base::load_tensors` (src/llama-model.cpp) for layers, `create_tensor`
-(src/llama-model-loader.cpp) for overrides, common/common.h for what `--n-cpu-moe` overrides.
+(src/llama-model-loader.cpp) for overrides, `llama_prepare_model_devices` (src/llama.cpp) for which devices are used,
+common/common.h for what `--n-cpu-moe` overrides.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ HOST: Final = "host"
 FIT_TARGET: Final = GIB  # what llama.cpp leaves free on each device (fit_params_target, common/common.h, b11434)
 # LLM_FFN_EXPS_REGEX of common/common.h: the routed experts of one block
 EXPERTS: Final = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
+ALL_LAYERS: Final = 1 << 16  # more than any model has: what --cpu-moe means to --n-cpu-moe
 
 
 class Assignment(Record):
@@ -86,6 +88,38 @@ def assign(placement: Placement, n_layers: int) -> Assignment:
         backends=tuple(gpu.backend for gpu in placement.gpus),
         op_offload=placement.op_offload,
     )
+
+
+def visible(placement: Placement) -> Placement:
+    """The placement over the devices that llama.cpp uses of those there are: `devices`, then one of them alone.
+
+    Overrides keep the devices that they name. Raises WorkloadError for a device that there is not.
+    """
+    names, gpus = device_names(placement.gpus), placement.gpus
+    used = tuple(range(len(gpus)))
+    if placement.devices is not None:
+        used = tuple(_number(name, names) for name in placement.devices)
+        if len(set(used)) < len(used):
+            raise WorkloadError("the same device twice in -dev")
+    if placement.split_mode == "none" and used:
+        if placement.main_gpu >= len(used):
+            raise WorkloadError(f"no main GPU {placement.main_gpu}", hint=f"there are {len(used)}, from 0")
+        used = (used[placement.main_gpu],) if placement.main_gpu >= 0 else ()
+    if used == tuple(range(len(gpus))):
+        return placement
+    kept = tuple(gpus[i].replace(name=names[i]) for i in used)
+    rules = tuple((pattern, _device_named(device, names)) for pattern, device in placement.overrides)
+    for _, device in rules:
+        if device != HOST and device not in {gpu.name for gpu in kept}:
+            raise WorkloadError(f"-ot names {device}, which is not in use")
+    return placement.replace(gpus=kept, overrides=rules, devices=None, split_mode="layer", main_gpu=0)
+
+
+def _number(device: str, names: tuple[str, ...]) -> int:
+    found = _device_named(device, names)
+    if found == HOST:
+        raise WorkloadError(f"{device!r} is no device to offload to", hint="-dev none is the CPU alone")
+    return names.index(found)
 
 
 def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:

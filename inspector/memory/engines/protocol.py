@@ -12,12 +12,12 @@ from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
-    from inspector.memory.estimate import Estimate, Placement, Workload
+    from inspector.memory.estimate import Estimate, Gpu, Placement, Workload
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -136,6 +136,10 @@ class Engine:
     def served(self, workload: Workload) -> Workload:
         """The workload as the engine's server runs it: what `fit` looks for."""
         return workload
+
+    def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:  # noqa: ARG002
+        """What one must know to type the command lines of these choices as they are."""
+        return ()
 
     def command(self, choice: Choice) -> list[str] | None:  # noqa: ARG002
         """The words to type to run a choice; None where the engine has no command line."""

@@ -9,7 +9,7 @@ import itertools
 
 from inspector.errors import InspectorError, WorkloadError
 from inspector.memory.devices.placement import device_names
-from inspector.memory.engines import space_of
+from inspector.memory.engines import engine_of, space_of
 from inspector.memory.fit.records import Choice, Fit, Lack
 from inspector.memory.fit.search import last_fit
 from inspector.memory.fit.smallest import smallest_gpu
@@ -302,7 +302,11 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
         smallest_gpu=smallest_gpu(choices[0] if choices else lack, ask),
-        notes=(*dict.fromkeys(f"{e}" for e in refusals), *_beyond(best.facts, ask)),
+        notes=(
+            *dict.fromkeys(f"{e}" for e in refusals),
+            *_beyond(best.facts, ask),
+            *engine_of(ask.engine).remarks(choices, ask.gpus),
+        ),
     )
 
 

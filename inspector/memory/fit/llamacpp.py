@@ -80,6 +80,7 @@ class LlamaSpace(Space):
     ) -> None:
         facts = candidate.facts
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
+        ask = _counted(ask, self.n_layers)
         self.sums = Sums(candidate, self.n_layers)
         self.sums_of: dict[str, Sums] = {}
         self.memo = memo
@@ -358,6 +359,15 @@ class LlamaSpace(Space):
             yield f"{n + 1 - ngl} of {n + 1} layers on the host"
         if placement.n_cpu_moe and any(self.sums.experts):
             yield f"experts of {min(placement.n_cpu_moe, n)} of {n} layers on the host"
+
+
+def _counted(ask: Ask, n_layers: int) -> Ask:
+    """The question with "all layers" as their number."""
+    ngl, ncmoe = ask.n_gpu_layers, ask.n_cpu_moe
+    return ask.replace(
+        n_gpu_layers=n_layers + 1 if ngl is not None and ngl < 0 else ngl,
+        n_cpu_moe=ncmoe if ncmoe is None else min(ncmoe, n_layers),
+    )
 
 
 def _balanced(costs: Sequence[int], rooms: Sequence[int]) -> list[int] | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
+from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import FIT_TARGET, HOST, assign, device_totals
+from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
-from inspector.memory.estimate import Device, Estimate, Line, Placement, weakest
+from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Workload
 
-MAKERS: Final = "convert_hf_to_gguf.py and llama-quantize"
+# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
+NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
+_BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
     "swa": "sliding window",
@@ -50,7 +55,7 @@ def estimate(
     the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp
     refuses.
     """
-    placement = placement or Placement()
+    placement = _checked(placement or Placement())
     sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     # caches are laid out before llama.cpp finds out whether flash attention can stay on
@@ -67,25 +72,39 @@ def estimate(
         unknown += ("compute",)
     else:
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
-    if facts.prediction is not None:  # no line is surer than the tensors that it is worked out from
-        lines = [line.replace(grade=weakest((line.grade, facts.prediction.grade))) for line in lines]
     devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
     return Estimate(
         engine="llama.cpp",
         workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
-        effective={**({"quant": facts.prediction.label} if facts.prediction else {}), **final.as_effective()},
+        effective=final.as_effective(),
         lines=tuple(lines),
         devices=devices,
-        notes=(*_predicted(facts), *facts.notes, *_notes(facts, assignment), *_tight(devices)),
+        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
         unknown=unknown,
     )
 
 
-def _predicted(facts: ModelFacts) -> Iterator[str]:
-    made = facts.prediction
-    if made is not None:
-        yield f"there is no such file yet: {made.label} is predicted, as {MAKERS} would write it ({made.grade})"
-        yield from made.notes
+def _checked(placement: Placement) -> Placement:
+    """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
+    placement = visible(placement)
+    mode = placement.split_mode
+    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+        raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
+    if mode not in {"none", "layer"} and placement.gpus:
+        raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)
+    return placement
+
+
+def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
+    """Patterns that match no tensor: llama.cpp passes over them without a word."""
+    names = [t.name for t in facts.tensors]
+    if not names:
+        return
+    for pattern, device in placement.overrides:
+        if not any(map(re.compile(pattern).search, names)):
+            yield f"-ot {pattern}={device}: no tensor of this model has such a name"
+    if placement.n_cpu_moe and not any(map(re.compile(EXPERTS).search, names)):
+        yield "experts on the host: this model has none"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:

@@ -7,12 +7,12 @@ from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
-    from inspector.memory.estimate import Estimate, Workload
+    from inspector.memory.estimate import Estimate, Gpu, Workload
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -53,7 +53,13 @@ class LlamaCpp(Engine):
 
     def run(self, facts: ModelFacts, workload: Workload, *, quant: str | None = None, **arguments: Any) -> Estimate:
         """By llama.cpp's rules, of the file that there is or would be."""
-        return super().run(self.loaded(facts, {"quant": quant}), workload, **arguments)
+        facts = self.loaded(facts, {"quant": quant})
+        result = super().run(facts, workload, **arguments)
+        if facts.prediction is None:
+            return result
+        from inspector.memory.predicted import as_prediction
+
+        return as_prediction(result, facts.prediction)
 
     def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:
         """With the cells that llama.cpp allocates."""
@@ -72,6 +78,16 @@ class LlamaCpp(Engine):
         options = dict(workload.options or {})
         outputs = workload.outputs if options.pop("outputs_asked", None) else "last"
         return workload.replace(outputs=outputs, options=options or None)
+
+    def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
+        """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
+        unlike = len({(gpu.capacity, gpu.compute_capability) for gpu in gpus}) > 1
+        if unlike and any(c.placement.tensor_split for c in choices):
+            order = ", ".join(gpu.name for gpu in gpus)
+            yield (
+                f"-ts counts the devices in this order: {order}. CUDA numbers the fastest first: compare "
+                "`llama-server --list-devices`, and name them in the order above with -dev"
+            )
 
     def command(self, choice: Choice) -> list[str]:
         """`llama-server …`."""
