@@ -214,6 +214,7 @@ def memory(
       inspector memory --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.facts import read_facts
+    from inspector.memory.engines import engine_of
 
     addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
     try:
@@ -224,8 +225,8 @@ def memory(
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
-    facts = read_facts(checkpoint)
     question = _question(checkpoint.format, engine, params)
+    facts = engine_of(question.engine).loaded(read_facts(checkpoint), question.arguments)
     run = _runner(facts, question, addons)
     if sweep:
         if verify or by_layer:

@@ -88,7 +88,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         generic=row_of(k) is None,
         notes=_notes(k, params.notes, nextn),
         tensors=checkpoint.tensors,
-        keys=k.inner,
+        keys={**k.outer, **k.inner} if k.prefix else k.inner,
     )
 
 

@@ -199,7 +199,7 @@ def show_lines(
 
 def facts_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as the JSON reports carry them; what is not known is None."""
-    skip = {"tensors", "keys", "notes", "layers", "nextn_layers"}
+    skip = {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction"}
     body: dict[str, Any] = {f: getattr(facts, f) for f in facts._fields if f not in skip}
     return body | {"layers": [_layer_json(x) for x in facts.layers]}
 

@@ -31,6 +31,8 @@ class Recurrent(Decoder):
         self.d_inner = count("ssm.inner_size", 0)
         self.d_state = count("ssm.state_size", 0)
         self.dt_rank = count("ssm.time_step_rank", 0)
+        if self.d_inner and not self.dt_rank:
+            raise GraphUnknown(f"{m.arch}.ssm.time_step_rank")
         self.n_group = count("ssm.group_count", 0)
         self.size_r, self.size_s = self.state_sizes()
         if self.o.attends:
