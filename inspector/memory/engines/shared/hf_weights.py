@@ -32,6 +32,14 @@ _REPLICATED: Final = re.compile(
 )
 _KV: Final = re.compile(r"\.(?:k_proj|v_proj)\.")
 _VISION: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
+# Endings of the classes that vLLM runs as pooling models (config/model.py _SUFFIX_TO_DEFAULTS), and the types that it
+# refuses in float16.
+_POOLING: Final = (
+    "ForTextEncoding", "EmbeddingModel", "ForSequenceClassification", "ForTokenClassification",
+    "ForAudioClassification", "ForImageClassification", "ForVideoClassification", "ClassificationModel",
+    "ForRewardModeling", "RewardModel",
+)  # fmt: skip
+_NO_FLOAT16: Final = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
 VOCAB_PADDING: Final = 64  # layers/vocab_parallel_embedding.py DEFAULT_VOCAB_PADDING_SIZE
 
 
@@ -56,6 +64,26 @@ def model_dtype(facts: ModelFacts) -> str | None:
         if name := _float_name(t):
             sizes[name] = sizes.get(name, 0) + (t.nbytes or 0)
     return max(sizes, key=lambda name: sizes[name]).lower() if sizes else None
+
+
+def pools(facts: ModelFacts) -> bool:
+    """Whether vLLM serves embeddings or scores of it, not text: an encoder, or a class of that kind."""
+    named = config_value(facts, "architectures")
+    first = named[0] if isinstance(named, (list, tuple)) and named else ""
+    return not facts.causal or str(first).endswith(_POOLING)
+
+
+def vllm_dtype(facts: ModelFacts) -> tuple[str, str]:
+    """The dtype that vLLM computes in under `--dtype auto`, and words where that is not the checkpoint's own.
+
+    vLLM 0.33.0 config/model.py _resolve_auto_dtype, on a GPU with bfloat16: what names no dtype counts as float32, and
+    float32 runs in half of it (float16 for pooling models that stand it).
+    """
+    own = model_dtype(facts)
+    if own is not None and kv_dtype(own).name != "F32":
+        return own, ""
+    half = "float16" if pools(facts) and facts.arch not in _NO_FLOAT16 else "bfloat16"
+    return half, f"float32 weights run as {half}" if own else f"the model names no dtype: {half}, vLLM's default"
 
 
 def _runs(tensor: TensorInfo, n_layers: int | None) -> bool:
