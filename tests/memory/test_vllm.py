@@ -397,7 +397,7 @@ ENCODER = {**LLAMA, "model_type": "roberta"}
         ({**LLAMA, "dtype": "float16"}, "float16", ""),
         ({**ENCODER, "dtype": "float32"}, "float16", "float32 weights run as float16"),
         (ENCODER, "float16", "the model names no dtype: float16, vLLM's default"),
-        ({**LLAMA, "model_type": "gemma2", "architectures": ["Gemma2ForSequenceClassification"]}, "bfloat16", "default"),
+        ({**LLAMA, "model_type": "gemma2", "architectures": ["RewardModel"]}, "bfloat16", "bfloat16, vLLM's default"),
     ],
 )
 def test_vllm_halves_float32_and_has_a_default(config: dict, dtype: str, note: str) -> None:

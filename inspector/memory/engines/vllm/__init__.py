@@ -10,7 +10,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
-from inspector.memory.engines.shared.hf_weights import file_nbytes, vllm_dtype, vllm_weights
+from inspector.memory.engines.shared.hf_weights import file_nbytes, vllm_dtype, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
@@ -145,7 +145,7 @@ def _unknown_layers(facts: ModelFacts) -> tuple[tuple[str, ...], tuple[str, ...]
     return (f"cache of {len(strange)} layers of unknown kind ({', '.join(kinds)})",), bound
 
 
-def _weight_line(facts: ModelFacts, dtype: str | None, tp: int, device: str) -> Line | None:
+def _weight_line(facts: ModelFacts, dtype: str, tp: int, device: str) -> Line | None:
     if facts.tensors:
         loaded = vllm_weights(facts, dtype, tp=tp)
         same = tp == 1 and loaded.nbytes == file_nbytes(facts.tensors)
@@ -153,11 +153,8 @@ def _weight_line(facts: ModelFacts, dtype: str | None, tp: int, device: str) -> 
             (f"{len(facts.tensors):,} tensors" + (f", 1/{tp} of what splits" if tp > 1 else ""), *loaded.how)
         )
         return Line("weights", loaded.nbytes, "exact" if same else "derived" if tp == 1 else "modelled", how, device)
-    if facts.n_params and dtype and facts.quantization is None:
-        size = row_nbytes(facts.n_params, kv_dtype(dtype))
-        how = f"{facts.n_params:,} parameters in {dtype}" + (f" over {tp} ranks" if tp > 1 else "")
-        return Line("weights", -(-size // tp), "modelled", how, device)
-    return None
+    found = without_file(facts, vllm_weights(facts, dtype, tp=tp), dtype, tp=tp)
+    return Line("weights", found[0], "modelled", found[1], device) if found else None
 
 
 def _cache_line(facts: ModelFacts, p: Plan, s: Setup, n_seqs: int, device: str) -> list[Line]:
