@@ -20,7 +20,6 @@ import types
 from pathlib import Path
 from typing import Any
 
-KEYS = ("head_count", "block_count", "expert_count", "expert_used", "nextn", "architecture")
 NAMES = {"float32": "F32", "bfloat16": "BF16", "float16": "F16", "int64": "I64"}
 SIZES = {"F32": 4, "BF16": 2, "F16": 2, "I64": 8}
 Tensors = dict[str, tuple[tuple[int, ...], str]]
@@ -55,6 +54,13 @@ def write_sparse(path: Path, tensors: Tensors) -> None:
     os.truncate(path, 8 + len(text) + end)
 
 
+def plain(value: Any) -> Any:
+    """A key's value as JSON takes it."""
+    if isinstance(value, (list, tuple)):
+        return [plain(v) for v in value]
+    return value.item() if hasattr(value, "item") else value
+
+
 def converted(folder: Path, *, mtp: bool) -> dict[str, Any]:
     """What the converter makes of the checkpoint in this folder."""
     gguf, conversion = importlib.import_module("gguf"), importlib.import_module("conversion")
@@ -71,9 +77,12 @@ def converted(folder: Path, *, mtp: bool) -> dict[str, Any]:
     except KeyError as missing:  # a config without a key that only the vocabulary or the graph needs
         print(f"{config['model_type']}: no key {missing}", file=sys.stderr)
     tensors = [(n, t) for part in model.gguf_writer.tensors for n, t in part.items()]
-    keys = {k: v.value for k, v in model.gguf_writer.kv_data[0].items() if any(word in k for word in KEYS)}
+    arch = gguf.MODEL_ARCH_NAMES[model.model_arch]
+    written = {k: plain(v.value) for k, v in model.gguf_writer.kv_data[0].items()}
+    keys = {k: v for k, v in written.items() if k == "general.architecture" or k.startswith(f"{arch}.")}
+    keys.pop(f"{arch}.activation_sparsity_scale", None)  # one figure a layer that neither sizes nor mixes depend on
     return {
-        "arch": gguf.MODEL_ARCH_NAMES[model.model_arch],
+        "arch": arch,
         "gguf": [[n, [int(x) for x in t.shape], t.dtype.name] for n, t in tensors],
         "keys": keys,
     }

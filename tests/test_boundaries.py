@@ -23,7 +23,8 @@ from inspector.facts import ModelFacts
 from inspector.formats.gguf import read_gguf
 from inspector.formats.modelfile import ModelFile, TensorInfo
 from inspector.formats.safetensors import read_safetensors
-from inspector.layers import KVCache, Layer
+from inspector.layers import KVCache, Layer, UnknownCache
+from inspector.memory.cache import cache_nbytes, row_nbytes
 from inspector.memory.devices.gpus import apple_working_set
 from inspector.memory.devices.placement import assign, device_totals
 from inspector.memory.engines import vllm
@@ -31,7 +32,7 @@ from inspector.memory.engines.textbook import precision, weights_nbytes
 from inspector.memory.engines.transformers.peak import Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
-from inspector.memory.fit.choose import asked_context
+from inspector.memory.fit.choose import Merits, asked_context
 from inspector.memory.fit.records import Ask
 from inspector.sources.http import Retry, retried
 from inspector.sources.memory import MemorySource
@@ -181,9 +182,47 @@ def test_a_device_may_be_filled_to_the_byte_but_for_its_reserve(used, fits):
     assert device.fits is fits
 
 
+@pytest.mark.parametrize(("reserve", "n_on_first"), [(0, 18), (GIB, 20)])
+def test_layers_are_shared_out_by_what_the_reserve_leaves(reserve, n_on_first):
+    gpus = (Gpu("g0", 3 * GIB, reserve=reserve), Gpu("g1", 2 * GIB, reserve=reserve))
+    placed = assign(Placement(gpus=gpus), 29)  # thirty with the output layer: 3 to 2, or 2 to 1
+    assert [*placed.blocks, placed.output].count("g0") == n_on_first
+
+
 def test_a_mac_of_32_gib_lets_a_process_wire_two_thirds():
     # llama.cpp prints recommendedMaxWorkingSetSize = 22906.50 MB on an M1 Max: whole pages of 16 KiB
     assert 22_906_500_000 - (16 << 10) < apple_working_set(32 * GIB) < 22_906_510_000
+
+
+# --- caches ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_block_that_is_begun_takes_a_whole_one():
+    assert [row_nbytes(n, DTYPES["Q8_0"]) for n in (32, 33, 64)] == [34, 68, 68]
+
+
+def test_of_a_kind_that_is_not_known_no_size_is_claimed():
+    f16 = DTYPES["F16"]
+    assert cache_nbytes(UnknownCache("liquid"), 4096, dtype_k=f16, dtype_v=f16) is None
+
+
+# --- fit -------------------------------------------------------------------------------------------------------------
+
+
+def merits(**better):
+    return Merits(**{**dict.fromkeys(Merits._fields, 0), **better})
+
+
+@pytest.mark.parametrize("field", Merits._fields)
+def test_a_choice_covers_its_like_and_nothing_that_has_more_of_anything(field):
+    assert merits().covers(merits())
+    assert not merits().covers(merits(**{field: 1}))
+    assert merits(**{field: 1}).covers(merits())
+
+
+@pytest.mark.parametrize("field", ["n_gpu_layers", "gpu_experts", "largest_ctx"])
+def test_a_faster_choice_need_not_grow_as_far(field):
+    assert merits(speed=1).covers(merits(**{field: 1}))
 
 
 # --- textbook ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from inspector.cli.options import (
     target_argument,
     workload_options,
 )
+from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
@@ -189,7 +190,7 @@ def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...], backend: s
     )
 
 
-@click.command()
+@click.command(cls=PastingCommand)
 @target_argument
 @workload_options
 @_options
@@ -205,6 +206,7 @@ def fit(
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
       inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
+      inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.memory.engines import default_engine, engine_name
     from inspector.memory.fit.candidates import hypothetical as makeable

@@ -18,6 +18,7 @@ from inspector.cli.options import (
     target_argument,
     workload_options,
 )
+from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
 from inspector.memory.devices.placement import visible
@@ -186,7 +187,7 @@ def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, in
     return measure(checkpoint, result)
 
 
-@click.command()
+@click.command(cls=PastingCommand)
 @target_argument
 @workload_options
 @placement_options
@@ -210,8 +211,10 @@ def memory(
       inspector memory model.gguf --gpu rtx4090
       inspector memory ./Qwen3-8B/ --engine vllm --max-model-len 32k --gpu a100-80gb
       inspector memory model.gguf --engine textbook --sweep ctx
+      inspector memory --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.facts import read_facts
+    from inspector.memory.engines import engine_of
 
     addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
     try:
@@ -222,8 +225,8 @@ def memory(
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
-    facts = read_facts(checkpoint)
     question = _question(checkpoint.format, engine, params)
+    facts = engine_of(question.engine).loaded(read_facts(checkpoint), question.arguments)
     run = _runner(facts, question, addons)
     if sweep:
         if verify or by_layer:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from inspector.facts.records import ModelFacts
+from inspector.facts.records import ModelFacts, Prediction
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
 
-__all__ = ["ModelFacts", "read_facts"]
+__all__ = ["ModelFacts", "Prediction", "read_facts"]
 
 
 def read_facts(checkpoint: Checkpoint) -> ModelFacts:

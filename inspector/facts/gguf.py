@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
-    metadata, tensors = checkpoint.metadata, checkpoint.tensors
+    return facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+
+
+def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
+    """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
     name = metadata.get("general.architecture")
     if not isinstance(name, str):
         raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")

@@ -6,12 +6,18 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from typing import Any, Final
 
 # Weakest last. exact: read from the file. derived: the engine's own rule, verified byte for byte.
 # modelled: an approximation whose measured error is published.
 GRADES: Final = ("exact", "derived", "modelled")
+
+
+def weakest(grades: Iterable[str]) -> str:
+    """The weakest of these grades; "exact" of none."""
+    return GRADES[max(map(GRADES.index, grades), default=0)]
+
 
 # fmt: off
 WHATS: Final = ("weights", "kv_cache", "recurrent_state", "compute", "output", "overhead")
@@ -89,7 +95,7 @@ class Estimate(Record):
         """The weakest grade of its lines; "modelled" when a part is unknown."""
         if self.unknown:
             return GRADES[-1]
-        return GRADES[max((GRADES.index(line.grade) for line in self.lines), default=0)]
+        return weakest(line.grade for line in self.lines)
 
     @property
     def fits(self) -> bool | None:

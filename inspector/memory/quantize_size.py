@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from inspector.architectures.roles import layer_of, role_of
-from inspector.dtypes import DTYPES
 from inspector.errors import FactsError, InspectorError
-from inspector.formats.modelfile import TensorInfo
+from inspector.memory.predicted import converted, unconverted_tensors
 from inspector.quantization.layouts import SCHEMES, Matrix, lora_nbytes, predict_layout
 from inspector.quantization.mix import predict_mix
 from inspector.quantization.mix_targets import QUANT_TARGETS
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
+    from inspector.formats.modelfile import TensorInfo
     from inspector.quantization.mix import Quantizable
 
 COMMON: Final = ("Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
@@ -70,36 +70,16 @@ def is_known(to: str) -> bool:
     return to.upper() in QUANT_TARGETS or to.lower() in SCHEMES
 
 
-def unconverted_tensors(facts: ModelFacts) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
-    """The tensors of a checkpoint, or those that its config promises. Raises FactsError where no rule gives them."""
-    if facts.tensors:
-        return facts.tensors, ()
-    from inspector.architectures.hf_config import HfConfig
-    from inspector.architectures.hf_tensors import expected_tensors
-
-    found = expected_tensors(HfConfig(facts.keys or {}))
-    if found is None:
-        raise FactsError(
-            f"no rule gives the tensors of {facts.arch} from its config alone", hint="sizes need the weights"
-        )
-    dtype = DTYPES["BF16"]
-    infos = tuple(TensorInfo(t.name, t.shape, dtype, 0, dtype.nbytes(t.shape)) for t in found)
-    return infos, ("tensors as the config promises them",)
-
-
 def as_gguf(facts: ModelFacts) -> tuple[Quantizable, tuple[str, ...], str]:
     """The model under GGUF names: itself, or what llama.cpp's converter would write; notes and grade of that step."""
     if facts.format == "gguf":
         return facts, (), "derived"
-    from inspector.quantization.convert import gguf_tensors_from_hf
-
-    tensors, notes = unconverted_tensors(facts)
-    converted = gguf_tensors_from_hf(facts.keys or {}, tensors)
-    return converted, (*notes, *converted.notes), converted.grade
+    made, notes = converted(facts)
+    return made, (*notes, *made.notes), made.grade
 
 
-def _mix(converted: tuple[Quantizable, tuple[str, ...], str], to: str, options: Mapping[str, Any]) -> QuantizedSize:
-    model, notes, grade = converted
+def _mix(step: tuple[Quantizable, tuple[str, ...], str], to: str, options: Mapping[str, Any]) -> QuantizedSize:
+    model, notes, grade = step
     mix = predict_mix(model, to, **options)
     if mix.refused:
         return QuantizedSize(mix.to, None, mix.n_params, grade, notes=(*notes, *mix.notes), refused=mix.refused)
@@ -168,7 +148,7 @@ def quantized_size(facts: ModelFacts, to: str, **options: Any) -> QuantizedSize:
 
 def quantized_sizes(facts: ModelFacts, names: Iterable[str], **options: Any) -> list[QuantizedSize]:
     """`quantized_size` for several types; the model's tensors are worked out once (they may be a hundred thousand)."""
-    converted = split = None
+    model = split = None
     results = []
     for to in names:
         if to.lower() in SCHEMES and to.upper() not in QUANT_TARGETS:
@@ -176,8 +156,8 @@ def quantized_sizes(facts: ModelFacts, names: Iterable[str], **options: Any) -> 
             experts = to.lower() in _EXPERTS_ONLY and any(role_of(m.name) == "expert" for m in split[0])
             results.append(_layout(matrices(facts, _EXPERTS) if experts else split, to, experts_only=experts))
         else:
-            converted = converted or as_gguf(facts)
-            results.append(_mix(converted, to, options))
+            model = model or as_gguf(facts)
+            results.append(_mix(model, to, options))
     return results
 
 

@@ -1,15 +1,18 @@
 """What a safetensors checkpoint becomes as GGUF: names, shapes and types, before anyone converts it.
 
 Source: conversion/*.py of llama.cpp b11434 (the parts of convert_hf_to_gguf.py) and the name maps of the `gguf`
-package. The rewrites that an architecture needs are in convert_rules.py.
+package. The rewrites that an architecture needs are in convert_rules.py, the keys in convert_keys.py.
 """
 
 from __future__ import annotations
+
+from types import MappingProxyType
 
 from inspector.dtypes import DTYPES
 from inspector.errors import UnsupportedArchitecture
 from inspector.formats.modelfile import TensorInfo
 from inspector.quantization.convert_archs import GGUF_ARCH_OF_CLASS
+from inspector.quantization.convert_keys import gguf_keys
 from inspector.quantization.convert_packed import kept_type, quantization_of, unpacked
 from inspector.quantization.convert_rules import (
     F32_TENSORS,
@@ -17,7 +20,6 @@ from inspector.quantization.convert_rules import (
     UNUSED_ENDINGS,
     VERIFIED,
     extra_tensors,
-    first,
     is_dropped_layer,
     is_tower,
     n_extra_blocks,
@@ -42,8 +44,9 @@ class Converted(Record):
     """A checkpoint as the converter would write it: enough to predict a quantised mix from.
 
     `tensors` carry GGUF names, shapes outermost first, and the converter's types (offsets mean nothing: no file is
-    written). `keys`: the GGUF keys that quantisation looks at. `grade`: "derived" where every tensor was mapped by a
-    rule that was checked against the converter, "modelled" otherwise; `notes` say what was dropped or not understood.
+    written). `keys`: the GGUF keys that memory and quantisation depend on. `grade`: "derived" where every tensor was
+    mapped by a rule that was checked against the converter, "modelled" otherwise; `notes` say what was dropped or not
+    understood.
     """
 
     arch: str
@@ -54,16 +57,7 @@ class Converted(Record):
 
 
 MAX_BLOCKS: Final = 512  # LLAMA_MAX_LAYERS of src/llama-hparams.h
-# GGUF key → the config keys that the converter reads it from, first found.
-_KEYS: Final = (
-    ("attention.head_count", ("num_attention_heads", "n_head", "n_heads", "num_heads")),
-    (
-        "attention.head_count_kv",
-        ("num_key_value_heads", "n_kv_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
-    ),
-    ("expert_count", ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")),
-    ("expert_used_count", ("num_experts_per_tok", "num_experts_per_token", "moe_k", "top_k_experts")),
-)
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def gguf_arch(config: Mapping[str, Any]) -> str:
@@ -80,19 +74,25 @@ def gguf_arch(config: Mapping[str, Any]) -> str:
 
 
 def gguf_tensors_from_hf(
-    config: Mapping[str, Any], tensors: Iterable[TensorInfo], *, outtype: str = "F16"
+    config: Mapping[str, Any],
+    tensors: Iterable[TensorInfo],
+    *,
+    outtype: str = "F16",
+    defaults: Mapping[str, Any] = _NOTHING,
 ) -> Converted:
     """The GGUF that llama.cpp's converter would write for these tensors of a Hugging Face checkpoint.
 
-    `outtype`: F16, BF16 or F32, as in `--outtype`. Raises UnsupportedArchitecture.
+    `outtype`: F16, BF16 or F32, as in `--outtype`; `defaults`: what the text model's configuration class assumes for
+    keys that the config has not. Raises UnsupportedArchitecture.
     """
     arch = gguf_arch(config)
-    flat = {**config, **(nested(config, "text_config") or nested(config, "llm_config"))}
+    stated = {**config, **(nested(config, "text_config") or nested(config, "llm_config"))}
+    flat = {**defaults, **stated}
     stored = tuple(tensors)
     quantization = quantization_of((config, flat))
     source, packed_notes = unpacked(stored, quantization)
     packed = any(t.name.endswith("_blocks") for t in stored)
-    arch = _arch_by_config(arch, flat)
+    arch = _arch_by_config(arch, stated)
     n_extra = n_extra_blocks(arch, (t.name for t in source), flat)
     n_blocks = n_layers(flat) + n_extra
     if not 0 < n_blocks <= MAX_BLOCKS:
@@ -111,7 +111,7 @@ def gguf_tensors_from_hf(
     unmapped = len([n for n in notes if n.startswith("no GGUF name")])
     return Converted(
         arch=arch,
-        keys=_gguf_keys(arch, flat, n_blocks, n_extra),
+        keys=gguf_keys(arch, stated, n_blocks, n_extra, defaults=defaults),
         tensors=tuple(
             _tensor(arch, name, shape, (packed and kept_type(name, quantization)) or outtype)
             for name, shape in made.items()
@@ -200,15 +200,3 @@ def _tensor(arch: str, name: str, shape: Shape, outtype: str) -> TensorInfo:
     kept = kept or (bare in F32_TENSORS and arch != "dbrx")
     dtype = DTYPES["F32" if kept else outtype.upper()]
     return TensorInfo(name, shape, dtype, 0, dtype.nbytes(shape))
-
-
-def _gguf_keys(arch: str, config: Mapping[str, Any], n_blocks: int, n_extra: int) -> Mapping[str, Any]:
-    keys: dict[str, Any] = {"general.architecture": arch, f"{arch}.block_count": n_blocks}
-    if n_extra:
-        keys[f"{arch}.nextn_predict_layers"] = n_extra
-    flat = {**config, **nested(config, "attn_config"), **nested(config, "ffn_config")}
-    for key, sources in _KEYS:
-        value = first(flat, *sources)
-        if value is not None:
-            keys[f"{arch}.{key}"] = value
-    return keys

@@ -81,6 +81,10 @@ def test_which_layers_slide(arch, values, expected):
     assert slides(arch, **values) == expected
 
 
+def test_exaone4_slides_at_64_layers_and_at_no_other_depth():
+    assert [any(slides("exaone4", block_count=n, **WINDOW)) for n in (63, 64, 65)] == [False, True, False]
+
+
 def test_windows_that_the_engine_sets_itself():
     assert stack("smallthinker", **WINDOW).window == 4096
     assert stack("llama4", **WINDOW).window == 8192

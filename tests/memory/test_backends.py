@@ -173,3 +173,16 @@ def test_a_weight_that_is_taken_over_is_copied_into_the_compute_buffer():
     device, host = sizes(g.leafs, g.nodes, policies(("cuda",)), pipeline=False)
     assert device == 4 * (64 * 64 + 64 * 32 + 64 * 32)
     assert host == 4 * 64 * 32
+
+
+def test_an_override_knows_a_tied_output_by_the_embeddings_name():
+    """Measured: two cards, `-ot token_embd=CUDA0`; the output lies where its copy was put."""
+    facts = facts_of("llama-3.2-1b")
+    cards = tuple(Gpu(f"CUDA{i}", 24 * 1024 * MIB, backend="cuda") for i in range(2))
+
+    def compute(pattern, device):
+        placement = Placement(gpus=cards, overrides=((pattern, device),))
+        lines = estimate(facts, Workload(n_ctx=8192), placement=placement).lines
+        return [line.nbytes for line in lines if line.what == "compute" and line.device != "host"]
+
+    assert [round(n / MIB, 2) for n in compute("token_embd", "CUDA0")] == [274.52, 64.01]

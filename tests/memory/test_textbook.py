@@ -112,6 +112,8 @@ def test_an_unknown_layer_is_named_and_not_counted():
     assert result.unknown == ("cache of layer 1",)
     assert result.grade == "modelled"
     assert result.fits is None
+    card = Placement(gpus=(Gpu("g", 80 * GIB),))
+    assert estimate(LLAMA3_8B.replace(layers=layers), Workload(n_ctx=16), placement=card).fits is None
 
 
 def test_pruning_and_windows_bound_the_tokens_kept():
@@ -126,6 +128,13 @@ def test_pruning_and_windows_bound_the_tokens_kept():
     assert kv(None) == 10_000 * token
     assert kv({"kv_keep": (4, 1024)}) == 1028 * token
     assert kv({"window": 4096}) == 4096 * token
+    assert kv({"window": 20_000}) == 10_000 * token
+
+
+def test_every_device_pays_the_overhead():
+    placement = Placement(gpus=(Gpu("g0", 80 * GIB), Gpu("g1", 80 * GIB)))
+    lines = estimate(LLAMA3_8B, Workload(n_ctx=16), placement=placement).lines
+    assert [(line.device, line.nbytes) for line in lines if line.what == "overhead"] == [("g0", GIB), ("g1", GIB)]
 
 
 def test_what_the_formula_needs_is_named_when_it_is_missing():

@@ -198,3 +198,9 @@ def test_published_perplexity_is_what_the_table_prints():
 def test_targets_that_need_an_importance_matrix_are_flagged_as_the_engine_warns():
     warned = {r["to"] for r in TRUTH if any(ENGINE_SAYS_IMATRIX in w for w in r["warn"])}
     assert warned == {t.name for t in QUANT_TARGETS.values() if t.needs_imatrix}
+
+
+@pytest.mark.parametrize(("n_heads", "dtype"), [(24, "Q3_K"), (32, "Q4_K")])
+def test_values_are_finer_where_four_query_heads_share_one(n_heads, dtype):
+    source = tiny(keys={"llama.attention.head_count": n_heads, "llama.attention.head_count_kv": 8})
+    assert {t.dtype.name for t in predict_mix(source, "Q2_K").tensors if "attn_v" in t.name} == {dtype}

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 # What `Workload(options=…)` may hold whatever the engine: token pruning, a window, whether --outputs was typed.
 COMMON: Final = ("kv_keep", "window", "outputs_asked")
 
+QUANT_HELP: Final = "Weights in this format, like Q4_K_M: as llama-quantize would write them, or params × bits."
+
 
 class Option(Record):
     """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
@@ -89,6 +91,10 @@ class Engine:
         return (workload.replace(options={**extra, **added}) if added else workload), arguments
 
     # --- memory
+
+    def loaded(self, facts: ModelFacts, arguments: Mapping[str, Any]) -> ModelFacts:  # noqa: ARG002
+        """The model in the form that the engine loads: what estimates and `fit` are made of."""
+        return facts
 
     def run(self, facts: ModelFacts, workload: Workload, **arguments: Any) -> Estimate:
         """By the engine's own rules."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.devices.placement import FIT_TARGET
-from inspector.memory.engines.protocol import Engine, Option
+from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
-    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.estimate import Estimate, Gpu, Workload
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -33,15 +33,39 @@ class LlamaCpp(Engine):
                argument=True, commands=("memory",)),  # in `fit` it is always so
         Option("repack", "choice", "Count the CPU's repacked weights.", ("--repack",),
                choices=("avx2", "avx512", "neon"), argument=True),
+        Option("quant", "text", QUANT_HELP, ("--quant",), metavar="NAME", argument=True,
+               commands=("memory",)),  # in `fit` it is a choice among several
         Option("embeddings", "flag", "Embeddings are asked for as well.", ("--embeddings",)),
     )
     # fmt: on
+
+    def loaded(self, facts: ModelFacts, arguments: Mapping[str, Any]) -> ModelFacts:
+        """A GGUF: the file itself, or as converter and llama-quantize would write it (`quant`).
+
+        Facts that no config.json came with cannot be converted and stay as they are.
+        """
+        quant = arguments.get("quant")
+        if facts.prediction is not None or (not quant and (facts.format == "gguf" or facts.keys is None)):
+            return facts
+        from inspector.memory.predicted import as_gguf
+
+        return as_gguf(facts, quant)
+
+    def run(self, facts: ModelFacts, workload: Workload, *, quant: str | None = None, **arguments: Any) -> Estimate:
+        """By llama.cpp's rules, of the file that there is or would be."""
+        facts = self.loaded(facts, {"quant": quant})
+        result = super().run(facts, workload, **arguments)
+        if facts.prediction is None:
+            return result
+        from inspector.memory.predicted import as_prediction
+
+        return as_prediction(result, facts.prediction)
 
     def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:
         """With the cells that llama.cpp allocates."""
         from inspector.memory.engines.llamacpp.cells import layer_rows
 
-        return layer_rows(facts, workload, server=bool(arguments.get("server")))
+        return layer_rows(self.loaded(facts, arguments), workload, server=bool(arguments.get("server")))
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:
         """Layers and experts on devices or on the host, shared among devices."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.protocol import Engine, Option
+from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ class Textbook(Engine):
                argument=True),
         Option("overhead", "nbytes", "The constant term; default {default}.", ("--overhead",), default=OVERHEAD,
                argument=True),
-        Option("quant", "text", "Weights as params × bits of a format, like Q4_K_M.", ("--quant",), metavar="NAME",
-               argument=True, commands=("memory",)),  # in `fit` it is a choice among several
+        Option("quant", "text", QUANT_HELP, ("--quant",), metavar="NAME", argument=True,
+               commands=("memory",)),  # in `fit` it is a choice among several
         Option("nominal", "flag", "With --quant: the bits people quote, not the format's real ones.", ("--nominal",),
                argument=True),
     )

@@ -9,8 +9,9 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
+from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
 
 TYPE_CHECKING = False
@@ -104,13 +105,13 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     if model.arch in UNKNOWN:
         raise GraphUnknown(model.arch)
     row = ARCHS.get(model.arch)
-    module, name, options = row or ("decoder", "Decoder", {})
-    graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
-    graph.o = options
+    made_by = row or Row("decoder", "Decoder")
+    builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
+    graph: Decoder = builder(model, run, made_by.options)
     if not whole:
         graph.leave_out_repetitions()
-    graph.build(options)
-    return graph, "derived" if row and model.arch not in UNVERIFIED else "modelled"
+    graph.build()
+    return graph, "derived" if row and row.compared else "modelled"
 
 
 def _elem(value: Any) -> Elem:
@@ -133,8 +134,9 @@ def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) ->
     run.layer_buf = [number[d] for d in assignment.blocks]
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
-    where = {w.name: number[assignment.weight_device(w.name, w.layer)] for w in weights(facts) if not w.copy}
-    where["output.weight"] = number[assignment.weight_device("output.weight", "output")]
+    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
+        where["output.weight" if w.copy else w.name] = number[assignment.weight_device(w.name, w.layer)]
 
     def weight_buf(block: str, name: str) -> int:
         full = f"blk.{block}.{name}" if block else name
