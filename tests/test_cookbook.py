@@ -49,8 +49,8 @@ def place(root, tmp_path_factory):
     return folder
 
 
-def test_there_are_eleven_recipes_and_every_block_is_known(page):
-    assert page.count("\n## ") == 11
+def test_there_are_twelve_recipes_and_every_block_is_known(page):
+    assert page.count("\n## ") == 12
     commands = [command.partition(" ")[2] for command, _ in BLOCK.findall(page) if command.startswith("inspector ")]
     assert all(any(c.startswith(start) for start in EXPECTED) for c in commands)
     assert len(commands) == len(EXPECTED)

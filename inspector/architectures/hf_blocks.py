@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.architectures.hf import find
-from inspector.architectures.hf.record import ExpectedTensor, Layout
+from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor, Layout
 from inspector.architectures.hf_experts import experts
 
 TYPE_CHECKING = False
@@ -135,7 +135,7 @@ _SHARED = Layout(mlp_bias_key="")
 
 
 def experts_of(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
-    """Router, routed experts one by one, and shared experts."""
+    """Router, routed experts, and shared experts."""
     if layout.moe == "gpt_oss":
         yield from _gpt_oss(k, at + "mlp.")
     elif layout.moe in ("granite", "granite_shared"):
@@ -156,10 +156,9 @@ def _separate(k: HfConfig, layout: Layout, at: str) -> Iterator[ExpectedTensor]:
     record = find(k.model_type)
     if record and record.routing_bias:  # a parameter here; a buffer, and so not counted, everywhere else
         yield ExpectedTensor(f"{at}moe_statics.e_score_correction_bias", (1, n), "router")
-    for j in range(n):
-        for name in (gate, up):
-            yield ExpectedTensor(f"{at}experts.{j}.{name}.weight", (width, hidden), "expert")
-        yield ExpectedTensor(f"{at}experts.{j}.{down}.weight", (hidden, width), "expert")
+    for name in (gate, up):
+        yield ExpectedTensor(f"{at}{FIRST_EXPERT}.{name}.weight", (width, hidden), "expert", n)
+    yield ExpectedTensor(f"{at}{FIRST_EXPERT}.{down}.weight", (hidden, width), "expert", n)
     if layout.moe == "qwen" and (shared := k.count("shared_expert_intermediate_size")):
         yield from dense_mlp(k, _SHARED, f"{at}shared_expert.", shared)
         yield from linear(f"{at}shared_expert_gate", 1, hidden, "router")

@@ -7,7 +7,7 @@ published files keep them, although transformers 5 fuses them once loaded. What 
 from __future__ import annotations
 
 from inspector.architectures.hf import find
-from inspector.architectures.hf.record import ExpectedTensor
+from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor
 from inspector.architectures.hf_blocks import (
     attention,
     dense_mlp,
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from inspector.architectures.hf.record import Layout
     from inspector.architectures.hf_config import HfConfig
 
-# Kimi K2 has 70,000; a config that asks for more than this is not answered tensor by tensor.
+# Kimi K2 has 70,000 tensors, and every model under 10,000 kinds of them; a config that promises more is not answered.
 MAX_TENSORS: Final = 80_000
 
 
-def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
-    """Every tensor of the language model, or None where this architecture has no rule.
+def tensor_groups(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
+    """The tensors of the language model, a layer's experts in one row each; None where this architecture has no rule.
 
     Names and shapes are those of published files (outermost first). Raises FactsError where a key is missing that a
     shape depends on.
@@ -45,14 +45,34 @@ def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
         return None
     try:
         found = record.tensors(k) if record.tensors else _decoder(k, record.layout) if record.layout else ()
-        tensors: list[ExpectedTensor] = []
+        groups: list[ExpectedTensor] = []
         for t in found:
-            tensors.append(t)
-            if len(tensors) > MAX_TENSORS:
-                raise FactsError(f"config.json promises over {MAX_TENSORS:,} tensors")
+            groups.append(t)
+            if len(groups) > MAX_TENSORS:
+                raise FactsError(f"config.json promises over {MAX_TENSORS:,} kinds of tensors")
     except (TypeError, ArithmeticError, AssertionError) as e:  # None or zero where a shape needs a count
         raise FactsError(f"config.json does not give all sizes of {k.model_type}") from e
-    return tuple(tensors)
+    return tuple(groups)
+
+
+def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
+    """The same one by one. Raises FactsError, also where there are too many to list."""
+    groups = tensor_groups(k)
+    if groups is None:
+        return None
+    n = sum(t.copies for t in groups)
+    if n > MAX_TENSORS:
+        raise FactsError(f"config.json promises {n:,} tensors, more than are listed here")
+    return tuple(one for t in groups for one in _each(t))
+
+
+def _each(t: ExpectedTensor) -> Iterator[ExpectedTensor]:
+    if t.copies == 1:
+        yield t
+        return
+    before, _, after = t.name.rpartition(f"{FIRST_EXPERT}.")
+    for j in range(t.copies):
+        yield ExpectedTensor(f"{before}experts.{j}.{after}", t.shape, t.role)
 
 
 def _decoder(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:

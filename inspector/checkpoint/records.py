@@ -77,6 +77,20 @@ class Checkpoint(Record):
         return sum(f.tensors_nbytes for f in self.files)
 
     @property
+    def stated_nbytes(self) -> int | None:
+        """Bytes of all tensors as the index states them (`metadata.total_size`), or None."""
+        for name in sorted(self.documents):
+            document = self.documents[name]
+            if not name.endswith(".safetensors.index.json") or not isinstance(document, dict):
+                continue
+            metadata = document.get("metadata")
+            total = metadata.get("total_size") if isinstance(metadata, dict) else None
+            total = int(total) if isinstance(total, float) and total.is_integer() else total
+            if isinstance(total, int) and not isinstance(total, bool) and total > 0:
+                return total
+        return None
+
+    @property
     def missing_nbytes(self) -> int:
         """Bytes that headers promise and files do not have (files that are absent altogether are not counted)."""
         return sum(f.missing_nbytes for f in self.files)

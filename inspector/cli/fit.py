@@ -22,6 +22,7 @@ from inspector.cli.options import (
     target_argument,
     workload_options,
 )
+from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
@@ -202,7 +203,7 @@ def _commands(choice: Choice, gpus: tuple[str, ...], backend: str | None) -> Com
     )
 
 
-@click.command()
+@click.command(cls=PastingCommand)
 @target_argument
 @workload_options
 @_options
@@ -219,6 +220,7 @@ def fit(
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
       inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
       inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
+      inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.memory.engines import default_engine, engine_name
     from inspector.memory.fit.candidates import judged

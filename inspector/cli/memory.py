@@ -18,6 +18,7 @@ from inspector.cli.options import (
     target_argument,
     workload_options,
 )
+from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
 from inspector.memory.devices.placement import visible
@@ -186,7 +187,7 @@ def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, in
     return measure(checkpoint, result)
 
 
-@click.command()
+@click.command(cls=PastingCommand)
 @target_argument
 @workload_options
 @placement_options
@@ -211,6 +212,7 @@ def memory(
       inspector memory Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
       inspector memory ./Qwen3-8B/ --engine vllm --max-model-len 32k --gpu a100-80gb
       inspector memory model.gguf --engine textbook --sweep ctx
+      inspector memory --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.facts import read_facts
     from inspector.memory.engines import engine_of

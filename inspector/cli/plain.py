@@ -63,8 +63,11 @@ def _label(checkpoint: Checkpoint) -> QuantLabel | None:
 
 
 def incomplete(checkpoint: Checkpoint) -> int:
-    """Exit code 2, and the words for it, when the model is not all there; 0 when it is."""
-    if checkpoint.missing:
+    """Exit code 2, and the words for it, when the model is not all there; 0 when it is.
+
+    A config and an index without any of the weights are answered for what they are.
+    """
+    if checkpoint.missing and (checkpoint.files or checkpoint.config is None):
         shown = ", ".join(checkpoint.missing[:3])
         more = f" and {len(checkpoint.missing) - 3} more" if len(checkpoint.missing) > 3 else ""
         outcome.complain(f"{len(checkpoint.missing)} of the model's files are missing: {shown}{more}")

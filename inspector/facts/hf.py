@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.quantization.packed import LogicalTensor
+    from inspector.quantization.promised import PromisedTensor
 
 # Names of routed experts' tensors: per-expert modules and v5's fused ones alike.
 _EXPERTS: Final = (".experts.", "block_sparse_moe.input_linear.", "block_sparse_moe.output_linear.")
@@ -89,6 +90,8 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         notes=_notes(k, params.notes, nextn),
         tensors=checkpoint.tensors,
         keys={**k.outer, **k.inner} if k.prefix else k.inner,
+        promised=params.promised,
+        stated_nbytes=None if checkpoint.files else checkpoint.stated_nbytes,
     )
 
 
@@ -123,8 +126,15 @@ def _window(layers: tuple[Layer, ...]) -> int | None:
 class _Params:
     """Counts on their way into the facts."""
 
-    def __init__(self, total: int | None, active: int | None, origin: str, notes: tuple[str, ...] = ()) -> None:
-        self.total, self.active, self.origin, self.notes = total, active, origin, notes
+    def __init__(
+        self,
+        total: int | None,
+        active: int | None,
+        origin: str,
+        notes: tuple[str, ...] = (),
+        promised: tuple[PromisedTensor, ...] = (),
+    ) -> None:
+        self.total, self.active, self.origin, self.notes, self.promised = total, active, origin, notes, promised
 
 
 def _layers(k: HfConfig) -> tuple[Layer, ...]:
@@ -208,29 +218,17 @@ def _notes(k: HfConfig, params: Iterable[str], nextn: int) -> tuple[str, ...]:
 def _params(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
     if checkpoint.files:
         return _from_tensors(checkpoint, k, n_experts, used)
-    return _from_config(k, n_experts, used)
+    return _from_config(checkpoint, k, n_experts, used)
 
 
-def _from_config(k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
+def _from_config(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, used: int | None) -> _Params:
     """Counts by the architecture's own tensor shapes; None where no rule gives them."""
-    from inspector.architectures.hf_tensors import expected_tensors
+    from inspector.facts.promised import promise
 
-    try:
-        tensors = expected_tensors(k)
-    except FactsError as e:
-        return _Params(None, None, "", (str(e),))
-    if tensors is None:
-        return _Params(None, None, "", (f"no rule gives the parameters of {k.model_type} from its config alone",))
-    total = routed = 0
-    for t in tensors:
-        total += t.n_elements
-        routed += t.n_elements if t.role == "expert" else 0
-    notes = (
-        (f"without the encoder in {k.outer_type}'s own config: the language model's parameters",) if k.prefix else ()
-    )
-    return _Params(
-        total, _active(total, routed, n_experts, used), f"shapes that {k.model_type} gives its tensors", notes
-    )
+    found = promise(k, quantization_config(checkpoint), _dtype(k))
+    active = _active(found.n_params, found.n_routed, n_experts, used)
+    origin = f"shapes that {k.model_type} gives its tensors" if found.n_params is not None else ""
+    return _Params(found.n_params, active, origin, found.notes, found.tensors)
 
 
 def _active(total: int | None, routed: int, n_experts: int | None, used: int | None) -> int | None:

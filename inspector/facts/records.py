@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from inspector.formats.modelfile import TensorInfo
     from inspector.layers import Layer
+    from inspector.quantization.promised import PromisedTensor
 
 
 class Prediction(Record):
@@ -28,7 +29,8 @@ class ModelFacts(Record):
     `n_params` is exact when read from tensors (packed quants unpacked to logical counts); `n_params_active` counts
     routed experts by the share that a token uses, embeddings included. `generic`: the architecture has no row in the
     registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
-    engines whose rules need more than this vocabulary. `prediction`: there is no such file yet.
+    engines whose rules need more than this vocabulary. `prediction`: there is no such file yet. `promised`: of a config
+    alone, the tensors that it promises; `stated_nbytes`: what the index beside it states for all of them.
     """
 
     arch: str
@@ -61,3 +63,5 @@ class ModelFacts(Record):
     keys: Mapping[str, Any] | None = None
     nextn_layers: tuple[Layer, ...] = ()
     prediction: Prediction | None = None
+    promised: tuple[PromisedTensor, ...] = ()
+    stated_nbytes: int | None = None

@@ -75,7 +75,8 @@ def _ceil(a: int, b: int) -> int:
     return -(-a // b)
 
 
-def _bnb_int8(n: int, k: int) -> list[Stored]:
+def bnb_int8(n: int, k: int) -> list[Stored]:
+    """LLM.int8(): a byte a weight, and a scale a row."""
     return [("weight", "I8", (n, k)), ("SCB", "F32", (n,)), ("weight_format", "U8", ())]
 
 
@@ -87,7 +88,9 @@ def _quant_state_nbytes(n: int, k: int, kind: str, dtype: str, *, nested: bool, 
     return len(text) + 1
 
 
-def _bnb_4bit(kind: str, *, nested: bool) -> Layout:
+def bnb_4bit(kind: str, *, nested: bool) -> Layout:
+    """NF4 or FP4 in blocks of 64; `nested`: the scales are quantised too."""
+
     # Blocks of 64 weights a scale, blocks of 256 scales a nested one; the offset of the nested scales is the mean of
     # the scales, printed in full: 20 characters is a float32's usual length as a Python float, two fewer or more.
     def tensors(n: int, k: int) -> list[Stored]:
@@ -106,7 +109,9 @@ def _bnb_4bit(kind: str, *, nested: bool) -> Layout:
     return tensors
 
 
-def _gptq(bits: int, group: int) -> Layout:
+def gptq(bits: int, group: int) -> Layout:
+    """AutoGPTQ's layout, which packs rows; a group below one is the whole row."""
+
     def tensors(n: int, k: int) -> list[Stored]:
         groups = _ceil(k, group) if group > 0 else 1
         return [
@@ -119,31 +124,36 @@ def _gptq(bits: int, group: int) -> Layout:
     return tensors
 
 
-def _awq(bits: int, group: int) -> Layout:
+def awq(bits: int, group: int) -> Layout:
+    """AutoAWQ's gemm version, which packs columns."""
+
     def tensors(n: int, k: int) -> list[Stored]:
         return [
             ("qweight", "I32", (k, n * bits // 32)),
-            ("qzeros", "I32", (k // group, n * bits // 32)),
-            ("scales", "F16", (k // group, n)),
+            ("qzeros", "I32", (k // group if group > 0 else 1, n * bits // 32)),
+            ("scales", "F16", (k // group if group > 0 else 1, n)),
         ]
 
     return tensors
 
 
-def _packed_int(bits: int, group: int) -> Layout:
-    """compressed-tensors pack-quantized, symmetric; group 0 is one scale a row."""
+def packed_int(bits: int, group: int, *, symmetric: bool = True) -> Layout:
+    """compressed-tensors pack-quantized; group 0 is one scale a row, and zero points lie beside asymmetric ones."""
 
     def tensors(n: int, k: int) -> list[Stored]:
+        groups = k // group if group else 1
+        zeros: Stored = ("weight_zero_point", "I32", (_ceil(n * bits, 32), groups))
         return [
             ("weight_packed", "I32", (n, _ceil(k * bits, 32))),
-            ("weight_scale", "BF16", (n, k // group if group else 1)),
+            ("weight_scale", "BF16", (n, groups)),
             ("weight_shape", "I64", (2,)),
+            *(() if symmetric else (zeros,)),
         ]
 
     return tensors
 
 
-def _scaled(codes: str, scale: str, shape: Callable[[int, int], tuple[int, ...]], *more: Stored) -> Layout:
+def scaled(codes: str, scale: str, shape: Callable[[int, int], tuple[int, ...]], *more: Stored) -> Layout:
     """Codes of one byte and scales of some shape."""
 
     def tensors(n: int, k: int) -> list[Stored]:
@@ -152,7 +162,8 @@ def _scaled(codes: str, scale: str, shape: Callable[[int, int], tuple[int, ...]]
     return tensors
 
 
-def _nvfp4(n: int, k: int) -> list[Stored]:
+def nvfp4(n: int, k: int) -> list[Stored]:
+    """compressed-tensors' NVFP4: a scale for 16 weights, one for the matrix."""
     return [
         ("weight_packed", "U8", (n, k // 2)),
         ("weight_scale", "F8_E4M3", (n, k // 16)),
@@ -160,7 +171,8 @@ def _nvfp4(n: int, k: int) -> list[Stored]:
     ]
 
 
-def _nvfp4_modelopt(n: int, k: int) -> list[Stored]:
+def nvfp4_modelopt(n: int, k: int) -> list[Stored]:
+    """ModelOpt's NVFP4: the same, and one for the input."""
     return [
         ("weight", "U8", (n, k // 2)),
         ("weight_scale", "F8_E4M3", (n, k // 16)),
@@ -169,11 +181,14 @@ def _nvfp4_modelopt(n: int, k: int) -> list[Stored]:
     ]
 
 
-def _mxfp4(n: int, k: int) -> list[Stored]:
+def mxfp4(n: int, k: int) -> list[Stored]:
+    """MXFP4: an exponent for 32 weights."""
     return [("blocks", "U8", (n, k // 32, 16)), ("scales", "U8", (n, k // 32))]
 
 
-def _mlx(bits: int, group: int) -> Layout:
+def mlx(bits: int, group: int) -> Layout:
+    """MLX's affine mode: a scale and a bias a group."""
+
     def tensors(n: int, k: int) -> list[Stored]:
         scale = ("BF16", (n, k // group))
         return [("weight", "U32", (n, k * bits // 32)), ("scales", *scale), ("biases", *scale)]
@@ -181,11 +196,12 @@ def _mlx(bits: int, group: int) -> Layout:
     return tensors
 
 
-def _bitnet(n: int, k: int) -> list[Stored]:
+def bitnet(n: int, k: int) -> list[Stored]:
+    """Four ternary weights a byte."""
     return [("weight", "U8", (n // 4, k)), ("weight_scale", "BF16", (1,))]
 
 
-def _quanto(codes: str, *, bits: int = 8) -> Layout:
+def quanto(codes: str, *, bits: int = 8) -> Layout:
     """optimum-quanto: 4-bit codes in groups of 128 with a shift, 8-bit codes with a scale a row."""
 
     def tensors(n: int, k: int) -> list[Stored]:
@@ -199,52 +215,59 @@ def _quanto(codes: str, *, bits: int = 8) -> Layout:
     return tensors
 
 
-def _per_row(n: int, _k: int) -> tuple[int, ...]:
+def per_row(n: int, _k: int) -> tuple[int, ...]:
+    """A scale for each output."""
     return (n, 1)
 
 
-def _per_tensor(_n: int, _k: int) -> tuple[int, ...]:
+def per_tensor(_n: int, _k: int) -> tuple[int, ...]:
+    """One scale."""
     return ()
 
 
-def _blocks_128(n: int, k: int) -> tuple[int, ...]:
-    return (_ceil(n, 128), _ceil(k, 128))
+def blocks(height: int, width: int) -> Callable[[int, int], tuple[int, ...]]:
+    """The shape of scales that each cover `height` rows and `width` columns."""
+    return lambda n, k: (_ceil(n, height), _ceil(k, width))
 
 
-def _groups_32(n: int, k: int) -> tuple[int, ...]:
+_blocks_128 = blocks(128, 128)
+
+
+def groups_32(n: int, k: int) -> tuple[int, ...]:
+    """A scale for 32 weights of a row."""
     return (n, k // 32)
 
 
 _STATE_NOTE: Final = "a scale's mean is printed into the quant_state, so its length varies by a few bytes a weight"
 # fmt: off
 _SCHEMES: Final = (
-    Scheme("int8",       "LLM.int8(), bitsandbytes", _bnb_int8),
-    Scheme("nf4",        "NF4, bitsandbytes, blocks of 64", _bnb_4bit("nf4", nested=False)),
-    Scheme("nf4-dq",     "NF4 with double quantisation (QLoRA's)", _bnb_4bit("nf4", nested=True), note=_STATE_NOTE),
-    Scheme("fp4",        "FP4, bitsandbytes, blocks of 64", _bnb_4bit("fp4", nested=False)),
-    Scheme("fp4-dq",     "FP4 with double quantisation", _bnb_4bit("fp4", nested=True), note=_STATE_NOTE),
-    Scheme("gptq-2bit",  "GPTQ, 2 bits, groups of 128", _gptq(2, 128), 128),
-    Scheme("gptq",       "GPTQ, 4 bits, groups of 128", _gptq(4, 128), 128),
-    Scheme("gptq-8bit",  "GPTQ, 8 bits, groups of 128", _gptq(8, 128), 128),
-    Scheme("awq",        "AWQ (gemm), 4 bits, groups of 128", _awq(4, 128), 128),
-    Scheme("int4",       "compressed-tensors, 4 bits, groups of 128", _packed_int(4, 128), 128),
-    Scheme("w8a16",      "compressed-tensors, 8 bits packed, a scale a row", _packed_int(8, 0)),
-    Scheme("w8a8",       "compressed-tensors, 8-bit integers, a scale a row", _scaled("I8", "BF16", _per_row)),
+    Scheme("int8",       "LLM.int8(), bitsandbytes", bnb_int8),
+    Scheme("nf4",        "NF4, bitsandbytes, blocks of 64", bnb_4bit("nf4", nested=False)),
+    Scheme("nf4-dq",     "NF4 with double quantisation (QLoRA's)", bnb_4bit("nf4", nested=True), note=_STATE_NOTE),
+    Scheme("fp4",        "FP4, bitsandbytes, blocks of 64", bnb_4bit("fp4", nested=False)),
+    Scheme("fp4-dq",     "FP4 with double quantisation", bnb_4bit("fp4", nested=True), note=_STATE_NOTE),
+    Scheme("gptq-2bit",  "GPTQ, 2 bits, groups of 128", gptq(2, 128), 128),
+    Scheme("gptq",       "GPTQ, 4 bits, groups of 128", gptq(4, 128), 128),
+    Scheme("gptq-8bit",  "GPTQ, 8 bits, groups of 128", gptq(8, 128), 128),
+    Scheme("awq",        "AWQ (gemm), 4 bits, groups of 128", awq(4, 128), 128),
+    Scheme("int4",       "compressed-tensors, 4 bits, groups of 128", packed_int(4, 128), 128),
+    Scheme("w8a16",      "compressed-tensors, 8 bits packed, a scale a row", packed_int(8, 0)),
+    Scheme("w8a8",       "compressed-tensors, 8-bit integers, a scale a row", scaled("I8", "BF16", per_row)),
     Scheme("fp8",        "FP8, one scale a matrix and one for its input (ModelOpt)",
-           _scaled("F8_E4M3", "F32", _per_tensor, ("input_scale", "F32", ()))),
-    Scheme("fp8-channel", "FP8, a scale a row (compressed-tensors)", _scaled("F8_E4M3", "BF16", _per_row)),
-    Scheme("fp8-block",  "FP8, blocks of 128 × 128 (DeepSeek-V3)", _scaled("F8_E4M3", "F32", _blocks_128)),
-    Scheme("fp8-block-ct", "FP8, blocks of 128 × 128 (compressed-tensors)", _scaled("F8_E4M3", "BF16", _blocks_128)),
-    Scheme("mxfp8",      "MXFP8, groups of 32 (compressed-tensors)", _scaled("F8_E4M3", "U8", _groups_32), 32),
-    Scheme("mxfp4",      "MXFP4, groups of 32 (gpt-oss)", _mxfp4, 32),
-    Scheme("nvfp4",      "NVFP4, groups of 16 (compressed-tensors)", _nvfp4, 16),
-    Scheme("nvfp4-modelopt", "NVFP4, groups of 16 (ModelOpt)", _nvfp4_modelopt, 16),
-    Scheme("torchao-fp8", "FP8 weights only, a scale a row (torchao)", _scaled("F8_E4M3", "F32", _per_row)),
-    Scheme("quanto-int4", "optimum-quanto, 4 bits, groups of 128", _quanto("U8", bits=4), 128),
-    Scheme("quanto-int8", "optimum-quanto, 8-bit integers", _quanto("I8")),
-    Scheme("quanto-fp8", "optimum-quanto, FP8", _quanto("F8_E4M3")),
-    Scheme("mlx-4bit",   "MLX, 4 bits, groups of 64", _mlx(4, 64), 64),
-    Scheme("bitnet",     "BitNet, four ternary weights a byte", _bitnet),
+           scaled("F8_E4M3", "F32", per_tensor, ("input_scale", "F32", ()))),
+    Scheme("fp8-channel", "FP8, a scale a row (compressed-tensors)", scaled("F8_E4M3", "BF16", per_row)),
+    Scheme("fp8-block",  "FP8, blocks of 128 × 128 (DeepSeek-V3)", scaled("F8_E4M3", "F32", _blocks_128)),
+    Scheme("fp8-block-ct", "FP8, blocks of 128 × 128 (compressed-tensors)", scaled("F8_E4M3", "BF16", _blocks_128)),
+    Scheme("mxfp8",      "MXFP8, groups of 32 (compressed-tensors)", scaled("F8_E4M3", "U8", groups_32), 32),
+    Scheme("mxfp4",      "MXFP4, groups of 32 (gpt-oss)", mxfp4, 32),
+    Scheme("nvfp4",      "NVFP4, groups of 16 (compressed-tensors)", nvfp4, 16),
+    Scheme("nvfp4-modelopt", "NVFP4, groups of 16 (ModelOpt)", nvfp4_modelopt, 16),
+    Scheme("torchao-fp8", "FP8 weights only, a scale a row (torchao)", scaled("F8_E4M3", "F32", per_row)),
+    Scheme("quanto-int4", "optimum-quanto, 4 bits, groups of 128", quanto("U8", bits=4), 128),
+    Scheme("quanto-int8", "optimum-quanto, 8-bit integers", quanto("I8")),
+    Scheme("quanto-fp8", "optimum-quanto, FP8", quanto("F8_E4M3")),
+    Scheme("mlx-4bit",   "MLX, 4 bits, groups of 64", mlx(4, 64), 64),
+    Scheme("bitnet",     "BitNet, four ternary weights a byte", bitnet),
 )
 # fmt: on
 SCHEMES: Final[Mapping[str, Scheme]] = MappingProxyType({s.name: s for s in _SCHEMES})

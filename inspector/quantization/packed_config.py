@@ -24,7 +24,7 @@ def quantization_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     for place in places:
         for key in ("quantization_config", "compression_config"):
             if isinstance(place.get(key), dict) and place[key]:
-                return _unified(place[key])
+                return _unified(place[key], mlx=isinstance(config.get("quantization"), dict))
     modelopt = checkpoint.documents.get("hf_quant_config.json")
     if isinstance(modelopt, dict) and isinstance(modelopt.get("quantization"), dict):
         return {"quant_method": "modelopt", **modelopt["quantization"]}
@@ -39,10 +39,13 @@ def quantization_config(checkpoint: Checkpoint) -> Mapping[str, Any]:
     return {}
 
 
-def _unified(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    if "config_groups" in config and "quant_method" not in config:
+def _unified(config: Mapping[str, Any], *, mlx: bool = False) -> Mapping[str, Any]:
+    """The config with the method that it leaves unsaid; mlx-lm writes the same mapping under `quantization` too."""
+    if "quant_method" in config:
+        return config
+    if "config_groups" in config:
         return {"quant_method": "compressed-tensors", **config}
-    return config
+    return {"quant_method": "mlx", **config} if mlx else config
 
 
 def scheme_label(config: Mapping[str, Any]) -> str | None:

@@ -91,9 +91,18 @@ def _experts(facts: ModelFacts) -> str:
     return f"{facts.n_experts:,}, {used} used a token{width}"
 
 
+def _promised(facts: ModelFacts) -> str:
+    """Bytes of a config's weights: as its index states them, and as its own tensors add up."""
+    counted = sum(t.nbytes * t.copies for t in facts.promised)
+    if facts.stated_nbytes:
+        same = "" if counted in (0, facts.stated_nbytes) else f" · {format_nbytes(counted)} by the config's own tensors"
+        return f"{format_nbytes(facts.stated_nbytes)} ({facts.stated_nbytes:,} B) as the index states{same} · not here"
+    return f"{format_nbytes(counted)} ({counted:,} B) as the config promises · not here" if counted else ""
+
+
 def _weights(checkpoint: Checkpoint, facts: ModelFacts) -> str:
     if not checkpoint.tensors:
-        return "unknown (no weights here)" if checkpoint.format == "config" else "no tensors"
+        return _promised(facts) or ("unknown (no weights here)" if checkpoint.format == "config" else "no tensors")
     nbytes = checkpoint.tensors_nbytes
     bits = f" · {nbytes * 8 / facts.n_params:.2f} bits/weight" if facts.n_params else ""
     shards = f" in {len(checkpoint.files)} files" if len(checkpoint.files) > 1 else ""
@@ -199,8 +208,9 @@ def show_lines(
 
 def facts_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as the JSON reports carry them; what is not known is None."""
-    skip = {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction"}
+    skip = {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised"}
     body: dict[str, Any] = {f: getattr(facts, f) for f in facts._fields if f not in skip}
+    body["promised_nbytes"] = sum(t.nbytes * t.copies for t in facts.promised) or None
     return body | {"layers": [_layer_json(x) for x in facts.layers]}
 
 

@@ -163,16 +163,19 @@ def test_a_repository_is_audited_by_ranges(command):
         assert command(hub, "audit", "org/model")[0] == 0
 
 
-def test_an_interrupt_ends_it_at_once_and_leaves_nothing(tmp_path):
-    faults = {name: ["stall:20"] * 9 for name in shards(8, 2) if name.endswith(".safetensors")}
+@pytest.mark.parametrize(("prompt", "n_requests"), [((), 3), (("model-00005-of-00008.safetensors",), 10)])
+def test_an_interrupt_ends_it_at_once_and_leaves_nothing(tmp_path, prompt, n_requests):
+    """While the first shard, read alone, does not come, and while all the others, read side by side, do not."""
+    faults = {name: ["stall:20"] * 9 for name in shards(8, 2) if name.endswith(".safetensors") and name not in prompt}
     with HubServer(shards(8, 2), faults=faults) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
         child = subprocess.Popen(
             [sys.executable, "-m", "inspector", "org/model"], env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True
         )
         deadline = time.monotonic() + 20
-        while hub.n_requests < 3 and time.monotonic() < deadline:
+        while hub.n_requests < n_requests and time.monotonic() < deadline:
             time.sleep(0.05)
+        assert hub.n_requests >= n_requests
         start = time.monotonic()
         child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=20)

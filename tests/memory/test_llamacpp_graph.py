@@ -20,9 +20,10 @@ from inspector.memory.devices.placement import assign
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
 from inspector.memory.engines.llamacpp.graph.alloc import Arena, measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.ops import Ops
+from inspector.memory.engines.llamacpp.graph.options import Experts, Norms, Options
 from inspector.memory.engines.llamacpp.graph.periods import representative
 from inspector.memory.engines.llamacpp.graph.sched import sizes
 from inspector.memory.engines.llamacpp.graph.tensor import F32
@@ -129,7 +130,20 @@ def test_every_builder_is_compared_with_the_engine_or_not_called_derived():
         if found is not None and found[1] == "derived":
             derived.add(facts.arch)
     measured = {facts_of(name).arch for name in MEASURED}
-    assert set(ARCHS) - UNVERIFIED <= derived | measured
+    assert {name for name, row in ARCHS.items() if row.compared} <= derived | measured
+
+
+@pytest.mark.parametrize(("record", "part"), [(Options, ""), (Norms, "norms"), (Experts, "experts")])
+def test_every_option_is_set_by_some_row_to_more_than_its_default(record, part):
+    rows = [getattr(row.options, part) if part else row.options for row in ARCHS.values()]
+    plain = record()
+    assert [f for f in plain.as_dict() if all(getattr(r, f) == getattr(plain, f) for r in rows)] == []
+
+
+@pytest.mark.parametrize("record", [Options, Norms, Experts])
+def test_an_option_that_there_is_not_is_a_type_error(record):
+    with pytest.raises(TypeError, match="pre_norm"):
+        record(pre_norm=False)
 
 
 def placed(row, facts):

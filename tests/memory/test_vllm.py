@@ -380,3 +380,29 @@ def test_eager_mode_has_no_graphs():
     assert len(graphs) == 1
     eager = vllm.estimate(llama(), Workload(options={"enforce_eager": True}))
     assert not [x for x in eager.lines if x.label == "cuda_graphs"]
+
+
+LLAMA = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "vocab_size": 128,
+    "intermediate_size": 128, "max_position_embeddings": 1024, "num_key_value_heads": 2, "tie_word_embeddings": True,
+}  # fmt: skip
+ENCODER = {**LLAMA, "model_type": "roberta"}
+
+
+@pytest.mark.parametrize(
+    ("config", "dtype", "note"),
+    [  # vllm 0.33.0 config/model.py _resolve_auto_dtype, asked with a GPU's supported dtypes
+        ({**LLAMA, "torch_dtype": "float32"}, "bfloat16", "float32 weights run as bfloat16"),
+        (LLAMA, "bfloat16", "the model names no dtype: bfloat16, vLLM's default"),
+        ({**LLAMA, "dtype": "float16"}, "float16", ""),
+        ({**ENCODER, "dtype": "float32"}, "float16", "float32 weights run as float16"),
+        (ENCODER, "float16", "the model names no dtype: float16, vLLM's default"),
+        ({**LLAMA, "model_type": "gemma2", "architectures": ["RewardModel"]}, "bfloat16", "bfloat16, vLLM's default"),
+    ],
+)
+def test_vllm_halves_float32_and_has_a_default(config: dict, dtype: str, note: str) -> None:
+    found = vllm.estimate(facts_of(config), Workload(n_ctx=64))
+    assert found.effective["dtype"] == dtype
+    weights = next(x for x in found.lines if x.what == "weights")
+    assert weights.nbytes == 2 * facts_of(config).n_params
+    assert any(note in n for n in found.notes) if note else not any("dtype" in n for n in found.notes)

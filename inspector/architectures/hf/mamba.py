@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor, Layout, ModelType, named
 from inspector.architectures.hf_blocks import attention, dense_mlp, embedding, head, linear, norm
 from inspector.architectures.hf_blocks import mamba1 as mamba1_tensors
 from inspector.architectures.hf_blocks import mamba2 as mamba2_tensors
@@ -81,9 +81,8 @@ def _nemotron_experts_tensors(k: HfConfig, at: str, hidden: int) -> Iterator[Exp
     if inner != hidden:
         yield from linear(f"{at}fc1_latent_proj", inner, hidden, "mlp")
         yield from linear(f"{at}fc2_latent_proj", hidden, inner, "mlp")
-    for j in range(n):
-        yield ExpectedTensor(f"{at}experts.{j}.up_proj.weight", (width, inner), "expert")
-        yield ExpectedTensor(f"{at}experts.{j}.down_proj.weight", (inner, width), "expert")
+    yield ExpectedTensor(f"{at}{FIRST_EXPERT}.up_proj.weight", (width, inner), "expert", n)
+    yield ExpectedTensor(f"{at}{FIRST_EXPERT}.down_proj.weight", (inner, width), "expert", n)
     shared = k.count("moe_shared_expert_intermediate_size")
     if shared:
         yield from dense_mlp(k, Layout(mlp="plain"), f"{at}shared_experts.", shared)

@@ -12,17 +12,24 @@ if TYPE_CHECKING:
     from inspector.architectures.hf_config import HfConfig
 
 
+FIRST_EXPERT = "experts.0"  # how a tensor's name says that it stands for every expert of its layer
+
+
 class ExpectedTensor(Record):
-    """A tensor that a config promises. `role`: the words of architectures/roles.py; "expert" is a routed one."""
+    """A tensor that a config promises. `role`: the words of architectures/roles.py; "expert" is a routed one.
+
+    `copies`: how many of them there are, alike but for the number in the name, which is the first one's (experts).
+    """
 
     name: str
     shape: tuple[int, ...]
     role: str
+    copies: int = 1
 
     @property
     def n_elements(self) -> int:
-        """Product of the shape."""
-        n = 1
+        """Elements of all copies."""
+        n = self.copies
         for dim in self.shape:
             n *= dim
         return n

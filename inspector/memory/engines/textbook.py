@@ -157,6 +157,12 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
     if quant is None and facts.tensors:
         nbytes = sum(t.nbytes or 0 for t in facts.tensors)
         return Line("weights", nbytes, "exact", f"{len(facts.tensors)} tensors as the file states them")
+    if quant is None and facts.quantization is not None:
+        nbytes = facts.stated_nbytes or sum(t.nbytes * t.copies for t in facts.promised)
+        if not nbytes:
+            return None
+        how = f"{facts.n_params or 0:,} params as {facts.quantization} stores them"
+        return Line("weights", nbytes, "modelled", how)
     if facts.n_params is None:
         return None
     row = precision(quant or facts.dtype or "BF16")

@@ -32,7 +32,33 @@ _REPLICATED: Final = re.compile(
 )
 _KV: Final = re.compile(r"\.(?:k_proj|v_proj)\.")
 _VISION: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
+# Endings of the classes that vLLM runs as pooling models (config/model.py _SUFFIX_TO_DEFAULTS), and the types that it
+# refuses in float16.
+_POOLING: Final = (
+    "ForTextEncoding", "EmbeddingModel", "ForSequenceClassification", "ForTokenClassification",
+    "ForAudioClassification", "ForImageClassification", "ForVideoClassification", "ClassificationModel",
+    "ForRewardModeling", "RewardModel",
+)  # fmt: skip
+_NO_FLOAT16: Final = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
 VOCAB_PADDING: Final = 64  # layers/vocab_parallel_embedding.py DEFAULT_VOCAB_PADDING_SIZE
+
+
+class Row(Record):
+    """A weight of a checkpoint or of a config's promise: `nbytes` of one of `copies`, `is_plain`: an unpacked float."""
+
+    name: str
+    shape: tuple[int, ...]
+    nbytes: int
+    n_elements: int
+    is_plain: bool
+    copies: int = 1
+
+
+def _rows(facts: ModelFacts) -> list[Row]:
+    """Every tensor of the file; of a config alone, those that it promises."""
+    if not facts.tensors:
+        return [Row(t.name, t.shape, t.nbytes, t.n_elements, not t.packing, t.copies) for t in facts.promised]
+    return [Row(t.name, t.shape, t.nbytes or 0, t.n_elements, bool(_float_name(t))) for t in facts.tensors]
 
 
 class Loaded(Record):
@@ -58,7 +84,27 @@ def model_dtype(facts: ModelFacts) -> str | None:
     return max(sizes, key=lambda name: sizes[name]).lower() if sizes else None
 
 
-def _runs(tensor: TensorInfo, n_layers: int | None) -> bool:
+def pools(facts: ModelFacts) -> bool:
+    """Whether vLLM serves embeddings or scores of it, not text: an encoder, or a class of that kind."""
+    named = config_value(facts, "architectures")
+    first = named[0] if isinstance(named, (list, tuple)) and named else ""
+    return not facts.causal or str(first).endswith(_POOLING)
+
+
+def vllm_dtype(facts: ModelFacts) -> tuple[str, str]:
+    """The dtype that vLLM computes in under `--dtype auto`, and words where that is not the checkpoint's own.
+
+    vLLM 0.33.0 config/model.py _resolve_auto_dtype, on a GPU with bfloat16: what names no dtype counts as float32, and
+    float32 runs in half of it (float16 for pooling models that stand it).
+    """
+    own = model_dtype(facts)
+    if own is not None and kv_dtype(own).name != "F32":
+        return own, ""
+    half = "float16" if pools(facts) and facts.arch not in _NO_FLOAT16 else "bfloat16"
+    return half, f"float32 weights run as {half}" if own else f"the model names no dtype: {half}, vLLM's default"
+
+
+def _runs(tensor: Row, n_layers: int | None) -> bool:
     """Whether ordinary inference loads it: not a multi-token-prediction layer."""
     found = _LAYER.search(tensor.name)
     beyond = found is not None and n_layers is not None and int(found[1][:9]) >= n_layers
@@ -66,11 +112,12 @@ def _runs(tensor: TensorInfo, n_layers: int | None) -> bool:
     return not (_MTP.search(tensor.name) or (beyond and is_text))
 
 
-def loaded_tensors(facts: ModelFacts) -> tuple[list[TensorInfo], list[str]]:
+def loaded_tensors(facts: ModelFacts) -> tuple[list[Row], list[str]]:
     """The tensors that are loaded, and words for those that are not."""
-    kept = [t for t in facts.tensors if _runs(t, facts.n_layers)]
+    rows = _rows(facts)
+    kept = [t for t in rows if _runs(t, facts.n_layers)]
     said = []
-    left = len(facts.tensors) - len(kept)
+    left = len(rows) - len(kept)
     if left:
         said.append(f"{left} tensors of multi-token prediction are not loaded")
     if facts.tied_embeddings and any(_EMBEDDING.search(t.name) for t in kept):
@@ -81,10 +128,10 @@ def loaded_tensors(facts: ModelFacts) -> tuple[list[TensorInfo], list[str]]:
     return kept, said
 
 
-def _resident(tensor: TensorInfo, dtype: str | None, *, quantized: bool) -> int:
+def _resident(tensor: Row, dtype: str | None, *, quantized: bool) -> int:
     """Bytes in memory: unquantised weights take the compute dtype; packed ones and their scales stay as they are."""
-    if dtype is None or quantized or not _float_name(tensor):
-        return tensor.nbytes or 0
+    if dtype is None or quantized or not tensor.is_plain:
+        return tensor.nbytes
     return row_nbytes(tensor.n_elements, kv_dtype(dtype))
 
 
@@ -92,14 +139,14 @@ def transformers_weights(facts: ModelFacts, dtype: str | None) -> Loaded:
     """Bytes of the weights as transformers holds them. Empty tensors: 0 and nothing said."""
     kept, said = loaded_tensors(facts)
     quantized = facts.quantization is not None
-    total = sum(_resident(t, dtype, quantized=quantized) for t in kept)
-    filed = file_nbytes(kept)
+    total = sum(_resident(t, dtype, quantized=quantized) * t.copies for t in kept)
+    filed = sum(t.nbytes * t.copies for t in kept)
     if total != filed:
         said.append(f"converted to {dtype} on loading")
     return Loaded(total, tuple(said))
 
 
-def _rank_share(tensor: TensorInfo, nbytes: int, *, tp: int, n_kv_heads: int | None) -> int:
+def _rank_share(tensor: Row, nbytes: int, *, tp: int, n_kv_heads: int | None) -> int:
     """Bytes of one rank's part of a tensor, vocabularies padded."""
     if (_EMBEDDING.search(tensor.name) or _HEAD.search(tensor.name)) and tensor.shape:
         rows = tensor.shape[0]
@@ -125,7 +172,8 @@ def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int) -> Loaded:
     kept, said = loaded_tensors(facts)
     quantized = facts.quantization is not None
     total = sum(
-        _rank_share(t, _resident(t, dtype, quantized=quantized), tp=tp, n_kv_heads=facts.n_kv_heads) for t in kept
+        _rank_share(t, _resident(t, dtype, quantized=quantized), tp=tp, n_kv_heads=facts.n_kv_heads) * t.copies
+        for t in kept
     )
     if any(_is_vocab_odd(t) for t in kept):
         said.append(f"vocabulary padded to a multiple of {VOCAB_PADDING}")
@@ -136,9 +184,28 @@ def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int) -> Loaded:
     return Loaded(total, tuple(said))
 
 
-def _is_vocab_odd(tensor: TensorInfo) -> bool:
+def _is_vocab_odd(tensor: Row) -> bool:
     named = _EMBEDDING.search(tensor.name) or _HEAD.search(tensor.name)
     return bool(named and tensor.shape and tensor.shape[0] % VOCAB_PADDING)
+
+
+def without_file(facts: ModelFacts, loaded: Loaded, dtype: str, *, tp: int = 1) -> tuple[int, str] | None:
+    """Bytes of one rank's weights, and how they came about, where only a config (and an index) is there; else None.
+
+    What the index states comes first for packed weights, and where no rule gives the config's own tensors.
+    """
+    split = f" over {tp} ranks" if tp > 1 else ""
+    if facts.stated_nbytes and (facts.quantization is not None or not facts.promised):
+        return -(-facts.stated_nbytes // tp), f"{facts.stated_nbytes:,} B as the index states them{split}"
+    if not facts.promised:
+        known = facts.n_params is not None and facts.quantization is None
+        size = row_nbytes(facts.n_params or 0, kv_dtype(dtype))
+        return (-(-size // tp), f"{facts.n_params:,} parameters in {dtype}{split}") if known else None
+    packed = sorted({t.packing for t in facts.promised if t.packing})
+    words = f"{facts.n_params or 0:,} parameters in {dtype}" + (
+        f" ({', '.join(packed)} where packed)" if packed else ""
+    )
+    return loaded.nbytes, "; ".join((words + split, *loaded.how))
 
 
 def file_nbytes(tensors: Iterable[TensorInfo]) -> int:

@@ -11,7 +11,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.transformers import ATTENTIONS, CACHES, ENGINE
-from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, transformers_weights
+from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, transformers_weights, without_file
 from inspector.memory.engines.shared.kv_options import (
     config_value,
     keep_of,
@@ -260,10 +260,8 @@ def _weights(facts: ModelFacts, dtype: str) -> Line | None:
         grade = "exact" if loaded.nbytes == file_nbytes(facts.tensors) else "derived"
         how = "; ".join((f"{len(facts.tensors):,} tensors", *loaded.how))
         return Line("weights", loaded.nbytes, grade, how)
-    if facts.n_params and facts.quantization is None:
-        size = row_nbytes(facts.n_params, kv_dtype(dtype))
-        return Line("weights", size, "modelled", f"{facts.n_params:,} parameters in {dtype}")
-    return None
+    found = without_file(facts, transformers_weights(facts, dtype), dtype)
+    return Line("weights", found[0], "modelled", found[1]) if found else None
 
 
 def _placed(lines: list[Line], placement: Placement) -> list[Line]:

@@ -10,7 +10,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
-from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, vllm_weights
+from inspector.memory.engines.shared.hf_weights import file_nbytes, vllm_dtype, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
@@ -95,7 +95,7 @@ def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup
         in_flight=steps * tokens,
         block_size=whole_option(workload, "block_size", 0) if extra.get("block_size") else None,
         kv_dtype=checkpoint_kv_dtype(facts) if asked == "auto" else asked,
-        model_dtype=str(extra.get("dtype") or model_dtype(facts) or "bfloat16"),
+        model_dtype=str(extra.get("dtype") or vllm_dtype(facts)[0]),
         ssm_dtype=str(extra.get("mamba_ssm_cache_dtype", "auto")),
         tp=tp,
         prefix_caching=bool(extra.get("prefix_caching", _caches_prefixes(facts))),
@@ -145,7 +145,7 @@ def _unknown_layers(facts: ModelFacts) -> tuple[tuple[str, ...], tuple[str, ...]
     return (f"cache of {len(strange)} layers of unknown kind ({', '.join(kinds)})",), bound
 
 
-def _weight_line(facts: ModelFacts, dtype: str | None, tp: int, device: str) -> Line | None:
+def _weight_line(facts: ModelFacts, dtype: str, tp: int, device: str) -> Line | None:
     if facts.tensors:
         loaded = vllm_weights(facts, dtype, tp=tp)
         same = tp == 1 and loaded.nbytes == file_nbytes(facts.tensors)
@@ -153,11 +153,8 @@ def _weight_line(facts: ModelFacts, dtype: str | None, tp: int, device: str) -> 
             (f"{len(facts.tensors):,} tensors" + (f", 1/{tp} of what splits" if tp > 1 else ""), *loaded.how)
         )
         return Line("weights", loaded.nbytes, "exact" if same else "derived" if tp == 1 else "modelled", how, device)
-    if facts.n_params and dtype and facts.quantization is None:
-        size = row_nbytes(facts.n_params, kv_dtype(dtype))
-        how = f"{facts.n_params:,} parameters in {dtype}" + (f" over {tp} ranks" if tp > 1 else "")
-        return Line("weights", -(-size // tp), "modelled", how, device)
-    return None
+    found = without_file(facts, vllm_weights(facts, dtype, tp=tp), dtype, tp=tp)
+    return Line("weights", found[0], "modelled", found[1], device) if found else None
 
 
 def _cache_line(facts: ModelFacts, p: Plan, s: Setup, n_seqs: int, device: str) -> list[Line]:
@@ -244,7 +241,7 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     peak = activation_nbytes(facts, tokens=batch.tokens, rows=min(batch.seqs, batch.tokens), tp=tp, elem=elem)
     lines: list[Line] = []
     for device, gpu in ranks:
-        weights = _weight_line(facts, model_dtype(facts), tp, device)
+        weights = _weight_line(facts, s.model_dtype, tp, device)
         lines += [weights] if weights else []
         lines += _cache_line(facts, p, s, workload.n_seqs or 1, device if placement.kv_offload else "host")
         lines += [_activation_line(peak, batch, device)] if peak else []
@@ -333,8 +330,8 @@ def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup
         )
     if not placement.kv_offload:
         notes.append("the cache is in host memory: vLLM does this only through a KV connector")
-    if facts.dtype is None and not facts.tensors and not options_of(workload).get("dtype"):
-        notes.append(f"the model names no dtype: {s.model_dtype} is assumed")
+    if not options_of(workload).get("dtype") and (why := vllm_dtype(facts)[1]):
+        notes.append(why)
     if workload.n_ctx and facts.n_ctx_train and workload.n_ctx > facts.n_ctx_train:
         notes.append(
             f"{workload.n_ctx:,} tokens are more than the model's {facts.n_ctx_train:,}: vLLM refuses by default"

@@ -9,8 +9,9 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, UNVERIFIED
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
+from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
 
 TYPE_CHECKING = False
@@ -86,13 +87,13 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     if model.arch in UNKNOWN:
         raise GraphUnknown(model.arch)
     row = ARCHS.get(model.arch)
-    module, name, options = row or ("decoder", "Decoder", {})
-    graph: Decoder = getattr(import_module(f"{__name__}.{module}"), name)(model, run)
-    graph.o = options
+    made_by = row or Row("decoder", "Decoder")
+    builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
+    graph: Decoder = builder(model, run, made_by.options)
     if not whole:
         graph.leave_out_repetitions()
-    graph.build(options)
-    return graph, "derived" if row and model.arch not in UNVERIFIED else "modelled"
+    graph.build()
+    return graph, "derived" if row and row.compared else "modelled"
 
 
 def _elem(value: Any) -> Elem:

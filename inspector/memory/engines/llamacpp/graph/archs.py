@@ -4,160 +4,187 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.memory.engines.llamacpp.graph.options import Experts, Norms, Options, Row
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
+    from typing import Final
 
-_POSTS = {"attn_post_norm": "post_attention_norm", "ffn_post_norm": "post_ffw_norm"}
-_GEMMA = {**_POSTS, "act": "gelu"}
-_KEYED = {"norm_w": "key", "gating": "key"}
-_MLP = {"norm": "layer", "act": "gelu"}
+LAYER = Norms("layer")
+POSTS = Norms(attention_after="post_attention_norm", ffn_after="post_ffw_norm")
+POSTS_ONLY = Norms(before=False, attention_after="post_attention_norm", ffn_after="post_ffw_norm")
+LATE = Norms(ffn="post_attention_norm")
+GROK = Norms(attention_after="attn_output_norm", ffn_after="layer_output_norm")
 
-_COHERE = {"norm": "layer", "parallel": 1, "logit_scale": "key"}
-_GEMMA3 = {**_GEMMA, "embed": "token_scale", "q_scale": True}
-_GPT_OSS = {"ffn_norm": "post_attention_norm", "act": "oai", "norm_w": False, "gating": "softmax_weight"}
-_LLAMA4 = {"rope": "step", "attn_scale": True, "norm_w": False, "gating": "sigmoid", "weigh_first": True}
-_GLM4_MOE = {**_KEYED, "ffn_norm": "post_attention_norm", "gating_default": 2, "pos_per_token": "sections"}
-_GROK = {"attn_post_norm": "attn_output_norm", "ffn_post_norm": "layer_output_norm", "act": "gelu"}
-_DRAFTED = {"rows_last": True, "h_nextn": "pre"}
+UNNORMED = Experts(norm_weights="never")
+KEYED = Experts(gating_key=True, norm_weights="key")
+KEYED_SIGMOID = Experts("sigmoid", gating_key=True, norm_weights="key")
+SIGMOID_OR_KEY = Experts("sigmoid", gating_key=True)
 
-# arch: (module of this package, class, options)
-ARCHS: Final[Mapping[str, tuple[str, str, Mapping[str, Any]]]] = MappingProxyType({
-    "llama": ("decoder", "Decoder", {}),
-    "afmoe": ("variants", "GatedAttention", {**_POSTS, **_KEYED, "embed": "scale", "rope": "step", "gate": "early"}),
-    "apertus": ("decoder", "Decoder", {}),
-    "arcee": ("decoder", "Decoder", {"act": "relu2"}),
-    "arctic": ("variants", "Arctic", {}),
-    "baichuan": ("variants", "Baichuan", {}),
-    "bailingmoe": ("decoder", "Decoder", {"norm_w": "key"}),
-    "bailingmoe2": ("decoder", "Decoder", _KEYED),
-    "bert": ("encoder", "Bert", {"ffn": "gelu", "pos_embd": True}),
-    "bitnet": ("variants", "Bitnet", {}),
-    "bloom": ("decoder", "Decoder", {**_MLP, "embed": "norm", "pos": False, "rope": False}),
-    "chameleon": ("variants", "Chameleon", {"qk_kind": "layer"}),
-    "chatglm": ("decoder", "Decoder", {"act": "glu"}),
-    "codeshell": ("decoder", "Decoder", _MLP),
-    "cohere2": ("decoder", "Decoder", {**_COHERE, "rope": "swa"}),
-    "cohere2moe": ("variants", "Cohere2Moe", {**_KEYED, **_COHERE, "h_nextn": "normed"}),
-    "command-r": ("decoder", "Decoder", {**_COHERE, "qk_kind": "layer"}),
-    "dbrx": ("decoder", "Decoder", {"norm": "layer", "ffn_norm": "attn_output_norm"}),
-    "deci": ("variants", "Deci", {}),
-    "deepseek": ("decoder", "Decoder", {"norm_w": False}),
-    "deepseek2-ocr": ("decoder", "Decoder", _KEYED),
-    "dots1": ("decoder", "Decoder", _KEYED),
-    "dream": ("encoder", "BatchDecoder", {}),
-    "ernie4_5": ("decoder", "Decoder", {}),
-    "ernie4_5-moe": ("decoder", "Decoder", {}),
-    "eurobert": ("encoder", "BatchDecoder", {"encoder": True}),
-    "exaone": ("decoder", "Decoder", {}),
-    "exaone4": ("decoder", "Decoder", {**_POSTS, "pre_norm": False, "rope": "swa"}),
-    "exaone-moe": ("decoder", "Decoder", {**_KEYED, "rope": "swa"}),
-    "falcon": ("variants", "Falcon", {**_MLP, "parallel": 2}),
-    "gemma": ("decoder", "Decoder", {"act": "gelu", "embed": "scale", "q_scale": True}),
-    "gemma2": ("decoder", "Decoder", {**_GEMMA, "embed": "scale", "q_scale": True, "softcap": True}),
-    "gemma3": ("decoder", "Decoder", {**_GEMMA3, "softcap": "key"}),
-    "gemma-embedding": ("encoder", "BatchDecoder", {**_GEMMA3, "encoder": True}),
-    "glm4": ("decoder", "Decoder", {**_POSTS, "act": "glu", "pos_per_token": "sections"}),
-    "glm4moe": ("decoder", "Decoder", _GLM4_MOE),
-    "gpt2": ("decoder", "Decoder", {**_MLP, "rope": False, "pos_embd": 1}),
-    "gptneox": ("variants", "GptNeoX", _MLP),
-    "gpt-oss": ("decoder", "Decoder", {**_GPT_OSS, "rows_last": True, "h_nextn": True}),
-    "granite": ("variants", "Granite", {"logit_scale": "key"}),
-    "granitemoe": ("variants", "Granite", {"logit_scale": "key"}),
-    "granite_swa": ("variants", "Granite", {"logit_scale": True, "shexp_act": "glu"}),
-    "grok": ("variants", "Grok", {**_GROK, "logit_scale": True, "softcap": True}),
-    "grovemoe": ("variants", "GroveMoe", {}),
-    "hunyuan-dense": ("decoder", "Decoder", {"qk_norm": "late"}),
-    "hunyuan-moe": ("variants", "HunyuanMoe", {"qk_norm": "late"}),
-    "hunyuan_vl": ("decoder", "Decoder", {"qk_norm": "late", "pos_per_token": "sections"}),
-    "hy_v3": ("decoder", "Decoder", {**_KEYED, **_DRAFTED}),
-    "internlm2": ("decoder", "Decoder", {}),
-    "jais": ("decoder", "Decoder", {"norm": "layer", "pos": False, "rope": False}),
-    "jais2": ("decoder", "Decoder", {"norm": "layer", "act": "relu2"}),
-    "laguna": ("variants", "GatedAttention", {**_KEYED, "gate": "early"}),
-    "llada": ("encoder", "BatchDecoder", {}),
-    "llada-moe": ("encoder", "BatchDecoder", {"norm_w": False}),
-    "llama4": ("variants", "Llama4", _LLAMA4),
-    "llama-embed": ("encoder", "BatchDecoder", {"encoder": True}),
-    "maincoder": ("decoder", "Decoder", {"qk_norm": "late"}),
-    "maple": ("decoder", "Decoder", {"rope": "swa"}),
-    "mellum": ("decoder", "Decoder", {}),
-    "mimo2": ("variants", "Mimo2", {"gating": "sigmoid"}),
-    "minicpm": ("variants", "Granite", {"logit_scale": "key"}),
-    "minimax-m2": ("decoder", "Decoder", {"qk_norm": "flat", "gating": "key", "gating_default": 2}),
-    "mistral3": ("variants", "Mistral3", {}),
-    "modern-bert": ("encoder", "BatchDecoder", {"norm": "layer", "act": "glu", "embed": "norm", "encoder": True}),
-    "mpt": ("variants", "Mpt", _MLP),
-    "muse-glimmer": ("variants", "GatedAttention", {**_POSTS, "rope": "swa", "gate": "early"}),
-    "nemotron": ("decoder", "Decoder", {"norm": "layer", "act": "relu2"}),
-    "neo-bert": ("encoder", "NeoBert", {"act": "glu", "encoder": True}),
-    "olmo": ("decoder", "Decoder", {"norm": "layer"}),
-    "olmo2": ("decoder", "Decoder", {**_POSTS, "pre_norm": False, "qk_norm": "flat"}),
-    "olmoe": ("decoder", "Decoder", {"qk_norm": "flat", "norm_w": False}),
-    "openelm": ("variants", "OpenElm", {}),
-    "orion": ("decoder", "Decoder", {"norm": "layer"}),
-    "paddleocr": ("decoder", "Decoder", {"pos_per_token": 4}),
-    "pangu-embedded": ("decoder", "Decoder", {}),
-    "phi2": ("decoder", "Decoder", {**_MLP, "parallel": 3, "q_scale": True}),
-    "phi3": ("decoder", "Decoder", {"q_scale": True, "act": "glu", "moe_act": "silu", "swap_add": True}),
-    "phimoe": ("decoder", "Decoder", {"q_scale": True, "act": "silu", "swap_add": True}),
-    "plamo": ("decoder", "Decoder", {"parallel": 2}),
-    "plamo3": ("decoder", "Decoder", {**_POSTS, "act": "glu"}),
-    "qwen": ("decoder", "Decoder", {}),
-    "qwen2": ("decoder", "Decoder", {}),
-    "qwen2vl": ("decoder", "Decoder", {"pos_per_token": 4}),
-    "qwen2moe": ("variants", "Qwen2Moe", {"norm_w": False}),
-    "qwen3": ("decoder", "Decoder", {}),
-    "qwen3moe": ("decoder", "Decoder", {}),
-    "qwen3vl": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
-    "qwen3vlmoe": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
-    "qwen3tts": ("variants", "Qwen3Vl", {"pos_per_token": 4}),
-    "refact": ("decoder", "Decoder", {"pos": False, "rope": False}),
-    "rnd1": ("encoder", "BatchDecoder", {}),
-    "seed_oss": ("decoder", "Decoder", {"ffn_norm": "post_attention_norm"}),
-    "smallthinker": ("variants", "SmallThinker", {"act": "relu", "gating": "key"}),
-    "smollm3": ("decoder", "Decoder", {"rope": "step"}),
-    "spark2_5": ("variants", "GatedAttention", {"act": "gelu", "gate": "late"}),
-    "stablelm": ("variants", "StableLm", {"norm": "layer", "qk_kind": "layer"}),
-    "starcoder": ("decoder", "Decoder", {**_MLP, "rope": False, "pos_embd": 1}),
-    "starcoder2": ("decoder", "Decoder", _MLP),
-    "step35": ("variants", "GatedAttention", {**_KEYED, **_DRAFTED, "gate": "late"}),
-    "talkie": ("variants", "Talkie", {"qk_norm": "late", "logit_scale": True}),
-    "mamba": ("recurrent", "Mamba", {"pure": True, "pos": False}),
-    "mamba2": ("recurrent", "Mamba", {"pure": True, "pos": False}),
-    "falcon-h1": ("recurrent", "FalconH1", {}),
-    "granitehybrid": ("recurrent", "GraniteHybrid", {"logit_scale": "key"}),
-    "jamba": ("recurrent", "Jamba", {"norm_w": False, "pos": False, "rope": False}),
-    "nemotron_h": ("recurrent", "NemotronH", {"pos": False, "rope": False, "h_nextn": "normed"}),
-    "nemotron_h_moe": ("recurrent", "NemotronH", {"pos": False, "rope": False, "h_nextn": "normed"}),
-    "lfm2": ("recurrent", "Lfm2", {}),
-    "lfm2moe": ("recurrent", "Lfm2", {"gating": "key", "gating_default": 2}),
-    "qwen3next": ("hybrids", "Qwen3Next", {"h_nextn": "normed"}),
-    "qwen35": ("hybrids", "Qwen35", {"h_nextn": "normed", "pos_per_token": 4}),
-    "qwen35moe": ("hybrids", "Qwen35", {"h_nextn": "normed", "pos_per_token": 4}),
-    "nomic-bert": ("encoder", "Bert", {"ffn": "silu", "rotary": True}),
-    "nomic-bert-moe": ("encoder", "Bert", {"ffn": "gelu", "rotary": True}),
-    "jina-bert-v3": ("encoder", "Bert", {"ffn": "gelu", "rotary": True}),
-    "jina-bert-v2": ("encoder", "JinaBert2", {"ffn": "gelu", "pos": False}),
-    "mistral4": ("latent", "Latent", {**_KEYED, "gating_default": 1}),
-    "rwkv6qwen2": ("rwkv", "Rwkv6Qwen", {"pure": True, "embed_norm": False, "norm": "rms"}),
-    "arwkv7": ("rwkv", "Rwkv7Qwen", {"pure": True, "embed_norm": False, "norm": "rms"}),
-    "plamo2": ("hybrids", "Plamo2", {}),
-    "minimax-01": ("hybrids", "MiniMax01", {}),
-    "t5": ("t5", "T5Decoder", {"side": "dec"}),
-    "t5encoder": ("t5", "T5Encoder", {"side": "enc"}),
-    "rwkv6": ("rwkv", "Rwkv6", {"pure": True}),
-    "rwkv7": ("rwkv", "Rwkv7", {"pure": True}),
-    "deepseek2": ("latent", "Latent", {**_KEYED, "gating_default": 0}),
-    "deepseek32": ("latent", "Sparse", {**_KEYED, "gating_default": 2}),
-    "glm-dsa": ("latent", "Sparse", {**_KEYED, "gating_default": 2}),
-    "kimi-linear": ("latent", "KimiLinear", {"gating": "key", "gating_default": 2, "pos": False, "rope": False}),
-    "minicpm3": ("latent", "MiniCpm3", {"embed": "scale"}),
-    "plm": ("latent", "Latent", {"act": "relu2"}),
-    "gemma3n": ("nano", "Gemma3n", {"embed": "token_scale", "softcap": True}),
-    "gemma4": ("nano", "Gemma4", {"embed": "token_scale", "softcap": "key", "h_nextn": "normed"}),
-    "xverse": ("decoder", "Decoder", {}),
+FACTORS = Options(rope_factors="all")
+GELU_MLP = Options(norms=LAYER, act="gelu")
+LEARNED = Options(norms=LAYER, act="gelu", rope="none", learned_positions=True)
+GRANITE = Options(logit_scale="key", embed_scale=0.0, rope_factors="all")
+MROPE = Options(positions="four")
+QWEN3VL = Options(positions="four", deepstack="count")
+RWKV = Options(embed="norm", norms=LAYER, attends=False)
+NO_POSITIONS = Options(positions="none", rope="none")
+
+ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
+    "llama": Row("decoder", "Decoder", FACTORS),
+    "afmoe": Row("variants", "GatedAttention", Options(
+        norms=POSTS, experts=KEYED, embed="scale", rope="step", gate="before")),
+    "apertus": Row("decoder", "Decoder", FACTORS),
+    "arcee": Row("decoder", "Decoder", Options(act="relu2", rope_factors="all")),
+    "arctic": Row("variants", "Arctic"),
+    "baichuan": Row("variants", "Baichuan"),
+    "bailingmoe": Row("decoder", "Decoder", Options(experts=Experts(norm_weights="key"), rope_factors="all")),
+    "bailingmoe2": Row("decoder", "Decoder", Options(experts=KEYED)),
+    "bert": Row("encoder", "Bert", Options(act="gelu", learned_positions=True, rope="none")),
+    "bitnet": Row("variants", "Bitnet"),
+    "bloom": Row("decoder", "Decoder", Options(norms=LAYER, act="gelu", embed="norm", positions="none", rope="none")),
+    "chameleon": Row("variants", "Chameleon", Options(qk_kind="layer")),
+    "chatglm": Row("decoder", "Decoder", Options(act="glu")),
+    "codeshell": Row("decoder", "Decoder", GELU_MLP),
+    "cohere2": Row("decoder", "Decoder", Options(
+        norms=LAYER, rope="sliding", rope_factors="all", parallel="ffn_residual", logit_scale="key")),
+    "cohere2moe": Row("variants", "Cohere2Moe", Options(
+        norms=LAYER, rope_factors="all", parallel="ffn_residual", experts=KEYED, draft_reads="norm",
+        logit_scale="key")),
+    "command-r": Row("decoder", "Decoder", Options(
+        norms=LAYER, qk_kind="layer", parallel="ffn_residual", logit_scale="key")),
+    "dbrx": Row("decoder", "Decoder", Options(norms=Norms("layer", ffn="attn_output_norm"), clamp_kqv=True)),
+    "deci": Row("variants", "Deci", FACTORS),
+    "deepseek": Row("decoder", "Decoder", Options(experts=UNNORMED, rope_factors="all")),
+    "deepseek2-ocr": Row("decoder", "Decoder", Options(experts=KEYED)),
+    "dots1": Row("decoder", "Decoder", Options(experts=KEYED)),
+    "dream": Row("encoder", "BatchDecoder"),
+    "ernie4_5": Row("decoder", "Decoder"),
+    "ernie4_5-moe": Row("decoder", "Decoder"),
+    "eurobert": Row("encoder", "BatchDecoder", Options(encoder=True)),
+    "exaone": Row("decoder", "Decoder", FACTORS),
+    "exaone4": Row("decoder", "Decoder", Options(norms=POSTS_ONLY, rope="sliding", rope_factors="all")),
+    "exaone-moe": Row("decoder", "Decoder", Options(experts=KEYED, rope="sliding", rope_factors="all")),
+    "falcon": Row("variants", "Falcon", GELU_MLP),
+    "gemma": Row("decoder", "Decoder", Options(act="gelu", embed="scale", q_scale="constant")),
+    "gemma2": Row("decoder", "Decoder", Options(
+        norms=POSTS, act="gelu", embed="scale", q_scale="constant", softcap_scores=True, softcap="always")),
+    "gemma3": Row("decoder", "Decoder", Options(
+        norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", softcap="key")),
+    "gemma-embedding": Row("encoder", "BatchDecoder", Options(
+        norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", encoder=True)),
+    "glm4": Row("decoder", "Decoder", Options(norms=POSTS, act="glu", positions="sections")),
+    "glm4moe": Row("decoder", "Decoder", Options(norms=LATE, experts=KEYED_SIGMOID, positions="sections")),
+    "gpt2": Row("decoder", "Decoder", LEARNED),
+    "gptneox": Row("variants", "GptNeoX", GELU_MLP),
+    "gpt-oss": Row("decoder", "Decoder", Options(
+        norms=LATE, act="oai", experts=Experts("softmax_weight", norm_weights="never"), draft_reads="layers")),
+    "granite": Row("variants", "Granite", Options(
+        embed_scale=0.0, deepstack="mapping", rope_factors="all", logit_scale="key")),
+    "granitemoe": Row("variants", "Granite", GRANITE),
+    "granite_swa": Row("variants", "Granite", Options(
+        embed_scale=0.0, deepstack="mapping", rope_factors="all", experts=Experts(shared_act="glu"),
+        logit_scale="always")),
+    "grok": Row("variants", "Grok", Options(
+        norms=GROK, embed_scale=78.38367176906169, softcap_scores=True, logit_scale="always", softcap="always")),
+    "grovemoe": Row("variants", "GroveMoe"),
+    "hunyuan-dense": Row("decoder", "Decoder", Options(qk_norm="after", rope_factors="all")),
+    "hunyuan-moe": Row("variants", "HunyuanMoe", Options(qk_norm="after", rope_factors="all")),
+    "hunyuan_vl": Row("decoder", "Decoder", Options(qk_norm="after", positions="sections", rope_factors="all")),
+    "hy_v3": Row("decoder", "Decoder", Options(experts=KEYED, rope_factors="all", draft_reads="layers")),
+    "internlm2": Row("decoder", "Decoder"),
+    "jais": Row("decoder", "Decoder", Options(norms=LAYER, positions="none", rope="none")),
+    "jais2": Row("decoder", "Decoder", Options(norms=LAYER, act="relu2")),
+    "laguna": Row("variants", "GatedAttention", Options(experts=KEYED, gate="before")),
+    "llada": Row("encoder", "BatchDecoder"),
+    "llada-moe": Row("encoder", "BatchDecoder", Options(experts=UNNORMED)),
+    "llama4": Row("variants", "Llama4", Options(
+        experts=Experts("sigmoid", norm_weights="never", weigh_first=True), q_scale="position", rope_factors="all")),
+    "llama-embed": Row("encoder", "BatchDecoder", Options(encoder=True, rope_factors="all")),
+    "maincoder": Row("decoder", "Decoder", Options(qk_norm="after")),
+    "maple": Row("decoder", "Decoder", Options(rope="sliding")),
+    "mellum": Row("decoder", "Decoder"),
+    "mimo2": Row("variants", "Mimo2", Options(experts=Experts("sigmoid"))),
+    "minicpm": Row("variants", "Granite", Options(
+        embed_scale=12.0, residual_scale=1.4, rope_factors="all", logit_scale="key")),
+    "minimax-m2": Row("decoder", "Decoder", Options(qk_norm="flat", experts=SIGMOID_OR_KEY)),
+    "mistral3": Row("variants", "Mistral3", FACTORS),
+    "modern-bert": Row("encoder", "BatchDecoder", Options(norms=LAYER, act="glu", embed="norm", encoder=True)),
+    "mpt": Row("variants", "Mpt", Options(norms=LAYER, act="gelu", clamp_kqv=True)),
+    "muse-glimmer": Row("variants", "GatedAttention", Options(norms=POSTS, rope="sliding", gate="before")),
+    "nemotron": Row("decoder", "Decoder", Options(norms=LAYER, act="relu2")),
+    "neo-bert": Row("encoder", "NeoBert", Options(act="glu", encoder=True)),
+    "olmo": Row("decoder", "Decoder", Options(norms=LAYER, clamp_kqv=True)),
+    "olmo2": Row("decoder", "Decoder", Options(norms=POSTS_ONLY, qk_norm="flat")),
+    "olmoe": Row("decoder", "Decoder", Options(qk_norm="flat", experts=UNNORMED)),
+    "openelm": Row("variants", "OpenElm"),
+    "orion": Row("decoder", "Decoder", Options(norms=LAYER)),
+    "paddleocr": Row("decoder", "Decoder", MROPE),
+    "pangu-embedded": Row("decoder", "Decoder"),
+    "phi2": Row("decoder", "Decoder", Options(
+        norms=LAYER, act="gelu", parallel="attention_ffn", q_scale="constant")),
+    "phi3": Row("decoder", "Decoder", Options(
+        q_scale="constant", act="glu", experts=Experts(act="silu"), residual_first=True, rope_factors="all")),
+    "phimoe": Row("decoder", "Decoder", Options(q_scale="constant", residual_first=True, rope_factors="all")),
+    "plamo": Row("decoder", "Decoder", Options(parallel="ffn_attention")),
+    "plamo3": Row("decoder", "Decoder", Options(norms=POSTS, act="glu")),
+    "qwen": Row("decoder", "Decoder"),
+    "qwen2": Row("decoder", "Decoder"),
+    "qwen2vl": Row("decoder", "Decoder", MROPE),
+    "qwen2moe": Row("variants", "Qwen2Moe"),
+    "qwen3": Row("decoder", "Decoder"),
+    "qwen3moe": Row("decoder", "Decoder"),
+    "qwen3vl": Row("variants", "Qwen3Vl", QWEN3VL),
+    "qwen3vlmoe": Row("variants", "Qwen3Vl", QWEN3VL),
+    "qwen3tts": Row("variants", "Qwen3Vl", QWEN3VL),
+    "refact": Row("decoder", "Decoder", NO_POSITIONS),
+    "rnd1": Row("encoder", "BatchDecoder"),
+    "seed_oss": Row("decoder", "Decoder", Options(norms=LATE)),
+    "smallthinker": Row("variants", "SmallThinker", Options(experts=Experts(gating_key=True))),
+    "smollm3": Row("decoder", "Decoder", Options(rope="step")),
+    "spark2_5": Row("variants", "GatedAttention", Options(act="gelu", gate="after")),
+    "stablelm": Row("variants", "StableLm", Options(norms=LAYER, qk_kind="layer")),
+    "starcoder": Row("decoder", "Decoder", LEARNED),
+    "starcoder2": Row("decoder", "Decoder", GELU_MLP),
+    "step35": Row("variants", "GatedAttention", Options(
+        experts=KEYED, gate="after", rope_factors="full", clamps_apart=True, draft_reads="layers")),
+    "talkie": Row("variants", "Talkie", Options(qk_norm="after", logit_scale="always")),
+    "mamba": Row("recurrent", "Mamba", Options(attends=False, positions="none")),
+    "mamba2": Row("recurrent", "Mamba2", Options(attends=False, positions="none")),
+    "falcon-h1": Row("recurrent", "FalconH1"),
+    "granitehybrid": Row("recurrent", "GraniteHybrid", GRANITE),
+    "jamba": Row("recurrent", "Jamba", Options(positions="none", rope="none", experts=UNNORMED)),
+    "nemotron_h": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
+    "nemotron_h_moe": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
+    "lfm2": Row("recurrent", "Lfm2"),
+    "lfm2moe": Row("recurrent", "Lfm2", Options(experts=SIGMOID_OR_KEY)),
+    "qwen3next": Row("hybrids", "Qwen3Next", Options(draft_reads="norm")),
+    "qwen35": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
+    "qwen35moe": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
+    "nomic-bert": Row("encoder", "Bert"),
+    "nomic-bert-moe": Row("encoder", "NomicBertMoe", Options(act="gelu")),
+    "jina-bert-v3": Row("encoder", "Bert", Options(act="gelu")),
+    "jina-bert-v2": Row("encoder", "JinaBert2", NO_POSITIONS),
+    "mistral4": Row("latent", "Latent", Options(experts=KEYED)),
+    "rwkv6qwen2": Row("rwkv", "Rwkv6Qwen", Options(attends=False), compared=False),
+    "arwkv7": Row("rwkv", "Rwkv7Qwen", Options(attends=False)),
+    "plamo2": Row("hybrids", "Plamo2"),
+    "minimax-01": Row("hybrids", "MiniMax01"),
+    "t5": Row("t5", "T5Decoder"),
+    "t5encoder": Row("t5", "T5Encoder"),
+    "rwkv6": Row("rwkv", "Rwkv6", RWKV),
+    "rwkv7": Row("rwkv", "Rwkv7", RWKV),
+    "deepseek2": Row("latent", "Latent", Options(experts=KEYED)),
+    "deepseek32": Row("latent", "Sparse", Options(experts=KEYED_SIGMOID)),
+    "glm-dsa": Row("latent", "Sparse", Options(experts=KEYED_SIGMOID)),
+    "kimi-linear": Row("latent", "KimiLinear", Options(positions="none", rope="none", experts=SIGMOID_OR_KEY)),
+    "minicpm3": Row("latent", "MiniCpm3", Options(embed="scale", rope_factors="all")),
+    "plm": Row("latent", "Latent", Options(act="relu2")),
+    "gemma3n": Row("nano", "Gemma3n", Options(embed="token_scale", softcap="always")),
+    "gemma4": Row("nano", "Gemma4", Options(
+        embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
+    "xverse": Row("decoder", "Decoder"),
 })  # fmt: skip
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
@@ -166,5 +193,3 @@ UNKNOWN: Final = frozenset((
     "graniteswitch", "hrm_text", "hy_v4", "kimi-k3", "minimax-m3", "nanbeige", "pockettts", "qwen4exp",
     "wavtokenizer-dec",
 ))  # fmt: skip
-# Builders that could not be compared with llama.cpp's own graph: their figures are graded "modelled".
-UNVERIFIED: Final = frozenset(("rwkv6qwen2",))

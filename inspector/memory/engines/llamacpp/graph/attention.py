@@ -12,19 +12,9 @@ from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, I64, Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.graph.model import Model
+    from inspector.memory.engines.llamacpp.graph.options import Options
     from inspector.memory.engines.llamacpp.graph.run import Run
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
-
-
-# Architectures whose rotations take factors where the file has them (get_rope_factors in src/models/*.cpp).
-ROPE_FACTORS = frozenset((
-    "apertus", "arcee", "bailingmoe", "cohere2", "cohere2moe", "deci", "deepseek", "eagle3", "exaone", "exaone-moe",
-    "exaone4", "gemma4", "granite", "granite_swa", "granitehybrid", "granitemoe", "graniteswitch", "hunyuan-dense",
-    "hunyuan-moe", "hunyuan_vl", "hy_v3", "llama", "llama-embed", "llama4", "minicpm", "minicpm3", "mistral3",
-    "nanbeige", "phi3", "phimoe", "step35",
-))  # fmt: skip
-# Those where layers of a sliding window take none.
-FULL_LAYERS_ONLY = frozenset(("gemma4", "step35"))
 
 
 class Cache:
@@ -56,8 +46,8 @@ class Attention(Blocks):
     base: Cache
     swa: Cache | None = None
 
-    def __init__(self, model: Model, run: Run) -> None:
-        super().__init__(model, run)
+    def __init__(self, model: Model, run: Run, options: Options) -> None:
+        super().__init__(model, run, options)
         self.flash_nodes: list[tuple[int, Tensor]] = []
         self._factors: dict[tuple[str, int], Tensor] = {}
 
@@ -109,7 +99,7 @@ class Attention(Blocks):
     def rope_factors(self, il: int) -> Tensor | None:
         """The layer's rotation factors: one tensor in each device's memory (llama_model::get_rope_factors)."""
         m = self.m
-        if m.arch not in ROPE_FACTORS or (m.arch in FULL_LAYERS_ONLY and m.swa[il]):
+        if self.o.rope_factors == "none" or (self.o.rope_factors == "full" and m.swa[il]):
             return None
         trained = int(m.key("rope.scaling.original_context_length", m.n_ctx_train))
         long = "rope_factors_long.weight" if self.r.n_ctx_seq > trained else "rope_factors_short.weight"
@@ -180,7 +170,7 @@ class Attention(Blocks):
         sinks: Tensor | None = None, v_mla: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """softmax(q k) v, flattened to [heads × head_dim, tokens]."""
-        m, r = self.m, self.r
+        r = self.r
         v_trans = v.nb[1] > v.nb[2]
         streams = k.ne[3]
         n = q.ne[2] // streams
@@ -200,9 +190,7 @@ class Attention(Blocks):
             cur = self.reshape(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
             return self.expand(cur)
         kq = self.mm(k, q)
-        if m.arch == "grok":
-            kq = self.scale(self.unary(self.scale(kq)))
-        if m.attn_softcap:
+        if self.o.softcap_scores:
             kq = self.scale(self.unary(self.scale(kq)))
         if bias is not None:
             kq = self.add(kq, bias)

@@ -15,31 +15,18 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from inspector.memory.engines.llamacpp.graph.model import Model
+    from inspector.memory.engines.llamacpp.graph.options import Act, Gating, NormKind, Options
     from inspector.memory.engines.llamacpp.graph.run import Run
-
-# Architectures whose batches never mix tokens and embeddings (llm_arch_supports_mixed_batch, llama-arch.cpp).
-NO_MIXED_BATCH = frozenset(("cogvlm", "deepseek4", "granite_switch", "eagle3", "dflash", "gemma4-assistant"))
-# Architectures whose activation limits are steps of their own in the graph; others' are part of a fused one.
-SEPARATE_CLAMPS = frozenset(("step35", "bailingmoe3"))
-# Architectures that scale embeddings, and their default factor (0: none); load_arch_hparams in src/models/*.cpp.
-SCALED_EMBEDDINGS = {
-    "granite": 0.0,
-    "granitemoe": 0.0,
-    "granite_swa": 0.0,
-    "granitehybrid": 0.0,
-    "hrm_text": 0.0,
-    "grok": 78.38367176906169,
-    "minicpm": 12.0,
-}
 
 
 class Blocks(Ops):
-    """A graph under construction for one model and one worst-case batch."""
+    """A graph under construction: of the model `m`, for the worst-case batch `r`, with the architecture's `o`ptions."""
 
-    def __init__(self, model: Model, run: Run) -> None:
+    def __init__(self, model: Model, run: Run, options: Options) -> None:
         super().__init__()
         self.m = model
         self.r = run
+        self.o = options
         self.out_ids: Tensor | None = None
         self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
@@ -63,7 +50,9 @@ class Blocks(Ops):
 
     # norms and projections
 
-    def norm(self, x: Tensor, w: Tensor | None, b: Tensor | None = None, kind: str = "rms", il: int = -1) -> Tensor:
+    def norm(
+        self, x: Tensor, w: Tensor | None, b: Tensor | None = None, kind: NormKind = "rms", il: int = -1,
+    ) -> Tensor:  # fmt: skip
         """Normalise, then scale and shift where the model has weights for it."""
         x = self.layer_norm(x) if kind == "layer" else self.rms_norm(x)
         if self.r.probing and il >= 0 and (w is not None or b is not None):
@@ -74,7 +63,7 @@ class Blocks(Ops):
             x = self.mul(x, w)
         return x if b is None else self.add(x, b)
 
-    def normed(self, x: Tensor, il: int, name: str, kind: str = "rms") -> Tensor:
+    def normed(self, x: Tensor, il: int, name: str, kind: NormKind = "rms") -> Tensor:
         """`norm` with the layer's weights of that name; weights that are not there are left out."""
         m = self.m
         w = m.weight(il, name + ".weight") or m.weight(il, name)  # Falcon-H1 leaves the suffix out
@@ -124,11 +113,11 @@ class Blocks(Ops):
 
     def limit(self, il: int, which: str) -> float:
         """Where an architecture clamps its gated activations in separate steps: the layer's limit, else 0."""
-        if self.m.arch not in SEPARATE_CLAMPS:
+        if not self.o.clamps_apart:
             return 0.0
         return self.m.per_layer("swiglu_clamp_" + which, il, 0.0)
 
-    def activation(self, gate: Tensor | None, up: Tensor, act: str, limit: float = 0.0) -> Tensor:
+    def activation(self, gate: Tensor | None, up: Tensor, act: Act, limit: float = 0.0) -> Tensor:
         """The non-linearity between up and down, gated where there is a gate.
 
         `act`: silu, gelu, relu, relu2, oai; glu (one tensor, its halves gate each other).
@@ -146,7 +135,7 @@ class Blocks(Ops):
         return self.glu(gate, up)
 
     def ffn(
-        self, x: Tensor, il: int, act: str = "silu", *, suffix: str = "", gated: bool | None = None,
+        self, x: Tensor, il: int, act: Act = "silu", *, suffix: str = "", gated: bool | None = None,
         seq: bool = False,
     ) -> Tensor:  # fmt: skip
         """Up (and gate), activation, down, by the layer's `ffn_*{suffix}` weights."""
@@ -180,30 +169,29 @@ class Blocks(Ops):
         kept = self.get_rows(groups, chosen)
         return self.reshape(self.set_rows(self.fill(groups), kept, chosen), n_expert, n)
 
-    def _probabilities(self, logits: Tensor, gating: str) -> Tensor:
+    def _probabilities(self, logits: Tensor, gating: Gating) -> Tensor:
         if gating == "softmax":
             return self.soft_max(logits)
         if gating == "sigmoid":
             return self.unary(logits)
         return self.sqrt(self.unary(logits)) if gating == "softplus" else logits
 
+    def ranking(self, logits: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - for overriders
+        """What experts are ranked by: their scores, where an architecture does not take something else."""
+        return scores
+
     def _chosen(self, logits: Tensor, probs: Tensor, bias: Tensor | None, n_expert: int, n_used: int) -> Tensor:
-        """Indices of the experts that score best, by scores that some architectures derive in their own way."""
-        arch = self.m.arch
-        select = probs if bias is None else self.add(probs, bias)
-        if arch == "llama4":
-            select = logits
-        elif arch == "grovemoe":
-            select = self.unary(logits)
+        """Indices of the experts that score best."""
+        select = self.ranking(logits, probs if bias is None else self.add(probs, bias))
         n_groups = self.m.count("expert_group_count", 0)
         if n_groups > 1:
             select = self._mask_groups(select, n_expert, n_groups)
         ids = self.argsort_top_k(select, n_used)
-        if arch == "grovemoe" and n_expert != self.m.n_expert:
+        if n_expert != self.m.n_expert:  # fewer experts than the router scores: each stands for a group (grovemoe.cpp)
             ids = self.cast(self.scale(self.cast(ids, F32)), I32)
         return ids
 
-    def _weights(self, probs: Tensor, ids: Tensor, gating: str, *, norm_w: bool, scale: float) -> Tensor:
+    def _weights(self, probs: Tensor, ids: Tensor, gating: Gating, *, norm_w: bool, scale: float) -> Tensor:
         """The chosen experts' weights, in the graph from here on."""
         n_used, n = ids.ne[0], ids.ne[1]
         weights = self.get_rows(probs, ids)
@@ -218,7 +206,7 @@ class Blocks(Ops):
             weights = self.scale(weights)
         return self.expand(weights)
 
-    def _run_experts(self, x: Tensor, il: int, ids: Tensor, suffix: str, act: str) -> Tensor:
+    def _run_experts(self, x: Tensor, il: int, ids: Tensor, suffix: str, act: Act) -> Tensor:
         m = self.m
         gate: Tensor | None
         if m.weight(il, f"ffn_gate_up{suffix}.weight") is not None:
@@ -233,7 +221,7 @@ class Blocks(Ops):
         return self._experts(x, il, "ffn_down" + suffix, ids)
 
     def moe(
-        self, x: Tensor, il: int, *, act: str = "silu", norm_w: bool = True, gating: str = "softmax",
+        self, x: Tensor, il: int, *, act: Act = "silu", norm_w: bool = True, gating: Gating = "softmax",
         scale: float | None = None, logits: Tensor | None = None, n_expert: int | None = None,
         n_used: int | None = None, suffix: str = "_exps", probs_bias: bool = True,
         weigh_first: bool = False,
@@ -253,7 +241,7 @@ class Blocks(Ops):
         probs = self._probabilities(logits, gating)
         bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
         ids = self._chosen(logits, probs, bias, n_expert, n_used)
-        probs = self.reshape(probs, 1, m.n_expert if m.arch == "grovemoe" else n_expert, n)
+        probs = self.reshape(probs, 1, m.n_expert, n)
         factor = m.number("expert_weights_scale", 0.0) if scale is None else scale
         weights = self._weights(probs, ids, gating, norm_w=norm_w, scale=factor)
         x = self.reshape(x, n_embd, 1, n)
@@ -287,14 +275,15 @@ class Blocks(Ops):
 
         cur = self.expand(rows(self.input(I32, n, name="inp_tokens")))
         self.expand(self.input(F32, wide, n, name="inp_embd"))
-        if m.arch not in NO_MIXED_BATCH:
-            copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
-            ids = self.input(I32, n, name="inp_mixed_tokens")
-            self.expand(self.set_rows(copy, rows(ids), self.input(I64, n, name="inp_mixed_slots")))
+        # all but some of archs.UNKNOWN mix tokens and embeddings (llm_arch_supports_mixed_batch, llama-arch.cpp)
+        copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
+        ids = self.input(I32, n, name="inp_mixed_tokens")
+        self.expand(self.set_rows(copy, rows(ids), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
-        factor = m.number("embedding_scale", SCALED_EMBEDDINGS[m.arch]) if m.arch in SCALED_EMBEDDINGS else 0.0
+        usual = self.o.embed_scale
+        factor = 0.0 if usual is None else m.number("embedding_scale", usual)
         tokens_only = factor != 0.0 and wide != n_embd
         if factor and not tokens_only:
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
@@ -305,10 +294,9 @@ class Blocks(Ops):
 
     def deepstack(self) -> int:
         """How many deeper levels of image features come with each embedding."""
-        m = self.m
-        if m.arch in ("qwen3vl", "qwen3vlmoe", "qwen3tts"):
-            return m.count("n_deepstack_layers", 0)
-        mapping = m.key("deepstack_mapping") if m.arch in ("granite", "granite_swa") else None
+        if self.o.deepstack == "count":
+            return self.m.count("n_deepstack_layers", 0)
+        mapping = self.m.key("deepstack_mapping") if self.o.deepstack == "mapping" else None
         return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
 
     def positions(self, per_token: int = 1) -> Tensor:
@@ -329,7 +317,7 @@ class Blocks(Ops):
         return tuple(self.get_rows(t, ids) for t in ts)
 
     def head(
-        self, x: Tensor, *, kind: str = "rms", scale: bool = False, softcap: bool = False, bias: bool = True
+        self, x: Tensor, *, kind: NormKind = "rms", scale: bool = False, softcap: bool = False, bias: bool = True
     ) -> None:
         """Final norm and logits, both kept to the end of the graph."""
         x = self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind)

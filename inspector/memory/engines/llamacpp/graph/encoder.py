@@ -7,7 +7,6 @@ from inspector.memory.engines.llamacpp.graph.tensor import Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
 
@@ -34,7 +33,7 @@ class BatchDecoder(Decoder):
         return self.attend_batch(il, q, k, v, self.swa_mask if self.m.swa[il] else self.full_mask, wo=wo, bias=bias)
 
     def logits(self, x: Tensor, **more: bool) -> None:
-        if not self.o.get("encoder"):
+        if not self.o.encoder:
             super().logits(x, **more)
             return
         x.is_output = True
@@ -44,16 +43,15 @@ class BatchDecoder(Decoder):
 class Bert(BatchDecoder):
     """BERT and its relatives: norms after the sub-layers."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        self.o = o
+    def build(self) -> None:
         m = self.m
         x = self.embed()
-        if o.get("pos", True):
+        if self.o.positions != "none":
             self.pos = self.positions()
         types = self.top("token_types.weight")
         if types is not None:
             x = self.add(x, self.view(types, (m.n_embd,)))
-        if o.get("pos_embd"):
+        if self.o.learned_positions:
             table = self.top("position_embd.weight")
             assert table is not None
             x = self.add(self.get_rows(table, self.pos), x)
@@ -71,18 +69,10 @@ class Bert(BatchDecoder):
         flat = self.reshape(t, t.ne[0] * t.ne[1], t.ne[2])
         return self.reshape(self.normed(flat, il, name, "layer"), *t.ne[:3])
 
-    def kind(self, il: int) -> tuple[object, ...] | None:
-        base = super().kind(il)
-        return None if base is None else (*base, self.has_experts(il))
-
-    def has_experts(self, il: int) -> bool:
-        every = self.m.count("moe_every_n_layers", 0) if self.m.arch == "nomic-bert-moe" else 0
-        return bool(every) and il % every == 1
-
     def layer(self, x: Tensor, il: int) -> Tensor:
         q, k, v = self.qkv(x, il)
         q, k = self.flat_norm(q, il, "attn_q_norm"), self.flat_norm(k, il, "attn_k_norm")
-        if self.o.get("rotary"):
+        if self.rotates(il):
             q, k = self.rope(q, self.pos), self.rope(k, self.pos)
         cur = self.attend(il, q, k, v)
         cur, x = self.rows_out(il, cur, x)
@@ -93,9 +83,22 @@ class Bert(BatchDecoder):
         return self.normed(self.add(out, cur), il, "layer_output_norm", "layer")
 
     def feed(self, x: Tensor, il: int) -> Tensor:
-        if self.has_experts(il):
-            return self.moe(x, il, act="gelu", norm_w=False)
-        return self.ffn(x, il, self.o.get("ffn", "silu"))
+        return self.ffn(x, il, self.o.act)
+
+
+class NomicBertMoe(Bert):
+    """Experts in every n-th layer."""
+
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        base = super().kind(il)
+        return None if base is None else (*base, self.has_experts(il))
+
+    def has_experts(self, il: int) -> bool:
+        every = self.m.count("moe_every_n_layers", 0)
+        return bool(every) and il % every == 1
+
+    def feed(self, x: Tensor, il: int) -> Tensor:
+        return self.moe(x, il, act="gelu", norm_w=False) if self.has_experts(il) else super().feed(x, il)
 
 
 class NeoBert(BatchDecoder):

@@ -11,21 +11,18 @@ from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, external
 from inspector.memory.engines.llamacpp.graph.recurrent import Recurrent
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I64, Tensor
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
 
 class Latent(Decoder):
     """DeepSeek-V2 and what follows it: cached latents where the file is laid out for them, plain heads otherwise."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
+    def build(self) -> None:
         m = self.m
         self.d_k = m.count("attention.key_length_mla", 0) or m.head_k_full
         self.d_v = m.count("attention.value_length_mla", 0) or m.head_v_full
         self.rank = m.count("attention.kv_lora_rank", 0)
-        super().build({**o, "attn_scale": bool(m.key("attention.temperature_scale"))})
+        if m.key("attention.temperature_scale"):
+            self.o = self.o.replace(q_scale="position")
+        super().build()
 
     def queries(self, x: Tensor, il: int) -> Tensor:
         if self.wo(il, "attn_q_a") is None:
@@ -187,6 +184,10 @@ class Sparse(Latent):
 
 class KimiLinear(Recurrent, Latent):
     """Kimi delta attention, and latent attention without positions in every n-th layer."""
+
+    def state_sizes(self) -> tuple[int, int]:
+        m, d = self.m, self.m.count("kda.head_dim")
+        return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.expand(self.normed(x, il, "attn_norm"))

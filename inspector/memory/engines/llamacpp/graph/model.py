@@ -66,7 +66,6 @@ class Model:
         self.n_swa = facts.window
         self.has_swa = self.n_swa is not None
         self.swa = tuple(x.window is not None for x in self.layers)
-        self.attn_softcap = self.arch == "gemma2"
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
 
     def key(self, name: str, default: Any = None) -> Any:

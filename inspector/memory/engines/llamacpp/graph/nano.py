@@ -7,7 +7,6 @@ from inspector.memory.engines.llamacpp.graph.tensor import I32, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any
 
 SPARSE_LAYERS = 10  # of Gemma 3n, fixed in llama_model_gemma3n
@@ -16,9 +15,9 @@ SPARSE_LAYERS = 10  # of Gemma 3n, fixed in llama_model_gemma3n
 class PerLayer(Decoder):
     """What the two share: embeddings of the tokens for every layer, and layers that reuse another's cache."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
+    def build(self) -> None:
         self.first_shared = self.m.n_kv_layers
-        super().build(o)
+        super().build()
 
     def kind(self, il: int) -> tuple[object, ...] | None:
         base = super().kind(il)
@@ -56,9 +55,9 @@ class PerLayer(Decoder):
 class Gemma3n(PerLayer):
     """Four parallel streams (AltUp), a low-rank residual (LAuReL), sparse activations in the first layers."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
+    def build(self) -> None:
         self.n_altup = self.m.count("altup.num_inputs", 4)
-        super().build(o)
+        super().build()
 
     def magnitude(self, x: Tensor) -> Tensor:
         return self.sqrt(self.sum_rows(self.sqr(x)))

@@ -12,7 +12,7 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
     from typing import Any
 
 
@@ -35,20 +35,12 @@ class Recurrent(Decoder):
             raise GraphUnknown(f"{m.arch}.ssm.time_step_rank")
         self.n_group = count("ssm.group_count", 0)
         self.size_r, self.size_s = self.state_sizes()
-        if not self.o.get("pure"):
+        if self.o.attends:
             super().inputs()
         return None
 
     def state_sizes(self) -> tuple[int, int]:
         """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
-        m, count = self.m, self.m.count
-        if "rwkv" in m.arch:
-            return count("token_shift_count", 2) * m.n_embd, m.n_embd * count("wkv.head_size")
-        if m.arch in ("lfm2", "lfm2moe"):
-            return m.n_embd * (count("shortconv.l_cache") - 1), self.d_state * self.d_inner
-        if m.arch == "kimi-linear":
-            d = count("kda.head_dim")
-            return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
         conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
         return conv, self.d_state * self.d_inner
 
@@ -223,13 +215,21 @@ class Recurrent(Decoder):
 
 
 class Mamba(Recurrent):
-    """Mamba 1 and 2."""
+    """A selective scan in every layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
-        normed = self.normed(x, il, "attn_norm")
-        cur = self.mamba2(normed, il) if self.m.arch == "mamba2" else self.mamba1(normed, il)
-        cur, x = self.rows_out(il, cur, x)
+        cur, x = self.rows_out(il, self.scanned(self.normed(x, il, "attn_norm"), il), x)
         return self.add(cur, x)
+
+    def scanned(self, x: Tensor, il: int) -> Tensor:
+        return self.mamba1(x, il)
+
+
+class Mamba2(Mamba):
+    """The same with scalar decay a head."""
+
+    def scanned(self, x: Tensor, il: int) -> Tensor:
+        return self.mamba2(x, il)
 
 
 class FalconH1(Recurrent):
@@ -246,12 +246,13 @@ class FalconH1(Recurrent):
 class GraniteHybrid(Recurrent):
     """Mamba 2 layers with attention in between; scaled residuals."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        rope = bool(self.m.key("rope.scaling.finetuned", True))
-        super().build({**o, "rope": rope, "pos": rope})
+    def build(self) -> None:
+        if not self.m.key("rope.scaling.finetuned", True):
+            self.o = self.o.replace(rope="none", positions="none")
+        super().build()
 
     def layer(self, x: Tensor, il: int) -> Tensor:
-        scaled = bool(self.m.key("residual_scale"))
+        scaled = bool(self.m.key("residual_scale", self.o.residual_scale))
         normed = self.normed(x, il, "attn_norm")
         cur = self.mamba2(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
@@ -303,6 +304,10 @@ class NemotronH(Recurrent):
 
 class Lfm2(Recurrent):
     """Short convolutions with attention in between."""
+
+    def state_sizes(self) -> tuple[int, int]:
+        m = self.m
+        return m.n_embd * (m.count("shortconv.l_cache") - 1), self.d_state * self.d_inner
 
     def rotations(self, c: Any, layers: list[int]) -> None:
         """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""

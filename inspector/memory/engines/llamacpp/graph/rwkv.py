@@ -5,20 +5,14 @@ from __future__ import annotations
 from inspector.memory.engines.llamacpp.graph.recurrent import Recurrent
 from inspector.memory.engines.llamacpp.graph.tensor import F32, Tensor
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
 
 class Rwkv(Recurrent):
     """Time mixing by a matrix state, channel mixing by the previous token."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        self.o = o
+    def build(self) -> None:
         m = self.m
         x = self.embed()
-        if o.get("embed_norm", True):
+        if self.o.embed == "norm":
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer", 0)
         self.inputs()
         self.head_dim = m.count("wkv.head_size")
@@ -26,8 +20,12 @@ class Rwkv(Recurrent):
         self.first_v: Tensor | None = None
         for il in self.layer_ids:
             x = self.layer(x, il)
-        kind = str(o.get("norm", "layer"))
+        kind = self.o.norms.kind
         self.logits(self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind))
+
+    def state_sizes(self) -> tuple[int, int]:
+        m = self.m
+        return m.count("token_shift_count", 2) * m.n_embd, m.n_embd * m.count("wkv.head_size")
 
     def kind(self, il: int) -> tuple[object, ...] | None:
         every = self.m.count("rescale_every_n_layers", 0)

@@ -6,17 +6,13 @@ from inspector.memory.engines.llamacpp.graph.decoder import Decoder
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, I32, Tensor
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
-
 
 class T5(Decoder):
     """What both sides share: weights under a side's prefix, and biases by relative position."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        self.side = str(o["side"])
+    side: str
+
+    def build(self) -> None:
         self.n_blocks = self.count()
         x = self.embed()
         self.prepare()
@@ -73,6 +69,8 @@ class T5(Decoder):
 class T5Decoder(T5):
     """Attention over its own cache, then over the encoder's states."""
 
+    side = "dec"
+
     def count(self) -> int:
         return self.m.count("decoder_block_count", self.m.n_layer)
 
@@ -103,6 +101,8 @@ class T5Decoder(T5):
 
 class T5Encoder(T5):
     """Attention over the batch."""
+
+    side = "enc"
 
     def prepare(self) -> None:
         n = self.r.n_tokens

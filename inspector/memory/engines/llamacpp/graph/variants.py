@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
+from inspector.memory.engines.llamacpp.graph.options import Norms
 from inspector.memory.engines.llamacpp.graph.tensor import F32, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from typing import Any
+    from inspector.memory.engines.llamacpp.graph.options import NormKind
 
 
 class Llama4(Decoder):
@@ -17,6 +17,9 @@ class Llama4(Decoder):
 
     def rotates(self, il: int) -> bool:
         return (il + 1) % (4 if self.m.has_swa else self.m.n_layer) != 0
+
+    def ranking(self, logits: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - the scores before their sigmoid
+        return logits
 
     def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:
         if not self.rotates(il):
@@ -31,7 +34,7 @@ class GatedAttention(Decoder):
     """Attention whose output is gated before its projection."""
 
     def attention(self, x: Tensor, il: int) -> Tensor:
-        m, early = self.m, self.o["gate"] == "early"
+        m, early = self.m, self.o.gate == "before"
         q, k, v = self.qkv(x, il, reshape=True)
         gate = self.lin(x, il, "attn_gate") if early and self.wo(il, "attn_gate") is not None else None
         q, k = self.qk_normed(q, k, il, "rms")
@@ -114,9 +117,10 @@ class Chameleon(Decoder):
 class Cohere2Moe(Decoder):
     """Parallel attention and experts; leading dense layers always rotate."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        rms = self.m.number("attention.layer_norm_rms_epsilon", 0.0)
-        super().build({**o, "norm": "rms" if rms else "layer"})
+    def build(self) -> None:
+        if self.m.number("attention.layer_norm_rms_epsilon", 0.0):
+            self.o = self.o.replace(norms=Norms("rms"))
+        super().build()
 
     def rotates(self, il: int) -> bool:
         return self.m.swa[il] or il < self.m.count("leading_dense_block_count", 0)
@@ -188,7 +192,7 @@ class Granite(Decoder):
     def layer(self, x: Tensor, il: int) -> Tensor:
         if self.image_level(il):
             x = self.add(x, self.view(self.wide, (self.m.n_embd, self.r.n_tokens), (self.wide.nb[1],)))
-        scaled = bool(self.m.key("residual_scale", 1.4 if self.m.arch == "minicpm" else 0.0))
+        scaled = bool(self.m.key("residual_scale", self.o.residual_scale))
         cur, x = self.rows_out(il, self.attention(self.normed(x, il, "attn_norm"), il), x)
         ffn_in = self.add(self.scale(cur) if scaled else cur, x)
         cur = self.feed(self.normed(ffn_in, il, "ffn_norm"), il)
@@ -199,7 +203,7 @@ class Granite(Decoder):
             return self.ffn(x, il)
         out = self.moe(x, il)
         if self.m.weight(il, "ffn_up_shexp.weight") is not None:
-            out = self.add(out, self.ffn(x, il, self.o.get("shexp_act", "silu"), suffix="_shexp"))
+            out = self.add(out, self.ffn(x, il, self.o.experts.shared_act or "silu", suffix="_shexp"))
         return out
 
 
@@ -215,6 +219,9 @@ class Grok(Decoder):
 
 class GroveMoe(Decoder):
     """Routed experts, then smaller adjugate ones chosen by the same scores."""
+
+    def ranking(self, logits: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 - sigmoids of the logits instead
+        return self.unary(logits)
 
     def feed(self, x: Tensor, il: int) -> Tensor:
         m = self.m
@@ -246,8 +253,10 @@ class Mimo2(Decoder):
 class Mistral3(Decoder):
     """Queries scaled by position where the file says so."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
-        super().build({**o, "attn_scale": bool(self.m.key("attention.temperature_scale"))})
+    def build(self) -> None:
+        if self.m.key("attention.temperature_scale"):
+            self.o = self.o.replace(q_scale="position")
+        super().build()
 
     def adjust_qk(self, q: Tensor, k: Tensor, il: int) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - all layers alike
         return (self.mul(q, self.attn_scale), k) if self.attn_scale is not None else (q, k)
@@ -256,11 +265,13 @@ class Mistral3(Decoder):
 class Mpt(Decoder):
     """Learned positions in some files; query and key norms over all heads."""
 
-    def build(self, o: Mapping[str, Any]) -> None:
+    def build(self) -> None:
         learned = self.top("position_embd.weight") is not None
-        super().build({**o, "pos": learned, "rope": False, "pos_embd": 1 if learned else 0})
+        positions = "one" if learned else "none"
+        self.o = self.o.replace(positions=positions, rope="none", learned_positions=learned)
+        super().build()
 
-    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - always one kind
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: NormKind) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - one
         if self.wo(il, "attn_q_norm") is None:
             return q, k
         return self._flat(q, il, "attn_q_norm"), self._flat(k, il, "attn_k_norm")
@@ -363,7 +374,7 @@ class Talkie(Decoder):
     def embed(self, **_: object) -> Tensor:
         return self.rms_norm(super().embed())
 
-    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: str) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - always one kind
+    def qk_normed(self, q: Tensor, k: Tensor, il: int, kind: NormKind) -> tuple[Tensor, Tensor]:  # noqa: ARG002 - one
         return self.normed(q, il, "attn_q_norm"), self.rms_norm(k)
 
     def layer(self, x: Tensor, il: int) -> Tensor:

@@ -1,0 +1,199 @@
+"""Engines' own command lines, as people post them, pasted behind `--`: the same figures as our own options.
+
+The lines are of public threads' kinds, with their models replaced by ones that are here; names and arities are those of
+llama.cpp b11434 (common/arg.cpp) and vllm 0.33.0 (engine/arg_utils.py).
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from inspector.cli.group import run_command_line
+
+CONFIGS = Path(__file__).resolve().parents[2] / "fixtures" / "configs"
+MOE, DENSE, CONFIG = "gpt-oss-20b", "llama-3.2-1b", "qwen3-8b"
+SERVER = "--server --outputs last"
+
+# (what people type; the same in our own options)
+# fmt: off
+# ruff: noqa: E501, ISC004 - one line of theirs, one of ours
+LLAMA = [
+    ("llama-server -m M -c 32768 -ngl 99 -ctk q8_0 -ctv q8_0 -fa on --jinja -t 8",
+     "-c 32768 -ngl 99 -ctk q8_0 -ctv q8_0 -fa on"),
+    ("llama-server --model M --ctx-size 0 --jinja --flash-attn --n-gpu-layers 99 --reasoning-format none --n-cpu-moe 3",
+     "-fa on -ngl 99 -ncmoe 3"),
+    ("./build/bin/llama-server -m M -ngl 99 -c 131072 -np 1 --host 127.0.0.1 --port 8080 --api-key x -a me --jinja",
+     "-ngl 99 -c 131072 -np 1"),
+    ("./llama-server -m M -c 65536 --parallel 4 -b 4096 -ub 1024 -fa auto --no-webui --metrics --slots",
+     "-c 65536 -np 4 -b 4096 -ub 1024 -fa auto"),
+    ("llama-server -m M -ngl 999 -ot 'blk\\.(1[0-9])\\.ffn_.*_exps\\.=CPU' -c 16384 --temp 0.7 --top-p 0.8 --top-k 20",
+     "-ngl 999 -ot 'blk\\.(1[0-9])\\.ffn_.*_exps\\.=CPU' -c 16384"),
+    ("llama-server -m M -ot '.ffn_.*_exps.=CPU' -ngl 99 -c 8192 -ts 3,1 --no-mmap",
+     "-ot '.ffn_.*_exps.=CPU' -ngl 99 -c 8192 -ts 3,1 --load-mode none"),
+    ("llama-server -m M --cpu-moe -ngl 99 -c 32768 -kvu -np 4", "-cmoe -ngl 99 -c 32768 -kvu -np 4"),
+    ("llama-server -m M -cmoe -c 4096 -nkvo", "-cmoe -c 4096 -nkvo"),
+    ("llama-server -m M -c 4096 --no-kv-offload --mlock --numa distribute", "-c 4096 -nkvo"),
+    ("llama-server -m M -c 8192 -fa off -ngl 10 --threads 16 --threads-batch 16 --prio 2", "-c 8192 -fa off -ngl 10"),
+    ("llama-server -m M -c 4096 --embedding --pooling mean -ub 2048 -b 2048", "-c 4096 --embeddings -ub 2048 -b 2048"),
+    ("llama-server -m M -c 8192 --no-context-shift --keep -1 --seed 42 --cache-reuse 256", "-c 8192"),
+    ("llama-server -m M -c 40960 --rope-scaling yarn --rope-scale 4 --yarn-orig-ctx 32768", "-c 40960"),
+    ("llama-server -m M -c 8192 -sm none -mg 1 --no-warmup", "-c 8192 -sm none -mg 1"),
+    ("llama-server -m M -c 8192 -dev CUDA1,CUDA0 -ts 1,3", "-c 8192 -dev CUDA1,CUDA0 -ts 1,3"),
+    ("llama-server -m M -c 8192 --no-op-offload -ngl 8", "-c 8192 --no-op-offload -ngl 8"),
+    ("llama-server -m M -c 32768 --swa-full --chat-template-kwargs '{\"reasoning_effort\": \"high\"}'",
+     "-c 32768 --swa-full"),
+    ("llama-server -m M -c 8192 -lm dio --fit off --log-file x.log -lv 4", "-c 8192 --load-mode dio"),
+    ("llama serve -m M -c 8192 -np 2 --alias me", "-c 8192 -np 2"),
+    ("LLAMA_ARG_CTX_SIZE=8192 LLAMA_ARG_FLASH_ATTN=on LLAMA_ARG_N_PARALLEL=2 llama-server -m M",
+     "-c 8192 -fa on -np 2"),
+    ("LLAMA_ARG_NO_KV_OFFLOAD=1 LLAMA_ARG_CTX_SIZE=8192 llama-server -m M -c 4096", "-c 4096 -nkvo"),
+    ("CUDA_VISIBLE_DEVICES=0,1 GGML_CUDA_ENABLE_UNIFIED_MEMORY=1 llama-server -m M -c 4096 -ngl all",
+     "-c 4096 -ngl all"),
+    ("sudo numactl --interleave=all ./llama-server -m M -c 4096 -t 32", "-c 4096"),
+    ("docker run --gpus all -e LLAMA_ARG_CTX_SIZE=2048 -v /m:/m -p 8080:8080 ghcr.io/ggml-org/llama.cpp:server-cuda "
+     "-m M -np 1 --host 0.0.0.0", "-c 2048 -np 1"),
+    ("llama-server.exe -m M -c 4096 -ngl -1", "-c 4096 -ngl -1"),
+]  # fmt: skip
+CLI = [
+    ("llama-cli -m M -p 'Once upon a time' -n 128 -c 4096 -ngl 99 --color", "-c 4096 -ngl 99"),
+    ("./llama-cli -m M -cnv -sys 'You are kind.' -c 8192 -fa on --temp 0", "-c 8192 -fa on"),
+    ("llama-cli -m M -st --no-display-prompt --ignore-eos -n 64 -c 2048 -ctk f16", "-c 2048 -ctk f16"),
+]
+VLLM = [
+    ("vllm serve M --max-model-len 16384 --gpu-memory-utilization 0.9 --enable-auto-tool-choice --tool-call-parser hermes",
+     "--max-model-len 16384 --gpu-memory-utilization 0.9"),
+    ("python3 -m vllm.entrypoints.openai.api_server --host 0.0.0.0 --port 12345 --max-model-len 20480 "
+     "--trust-remote-code --tensor-parallel-size 2 --served-model-name a b --model M",
+     "--max-model-len 20480 -tp 2"),
+    ("vllm serve M --enable-prefix-caching --port 9001 -tp 2 --max-model-len 15000 --gpu-memory-utilization 0.78 "
+     "--enable-chunked-prefill --swap-space 4", "-tp 2 --max-model-len 15000 --gpu-memory-utilization 0.78"),
+    ("CUDA_VISIBLE_DEVICES=0,1 VLLM_USE_V1=1 vllm serve M --max-model-len 4096 --tensor-parallel-size 2 "
+     "--disable-custom-all-reduce", "--max-model-len 4096 -tp 2"),
+    ("vllm serve M --max_model_len 8192 --max_num_seqs 16 --enforce_eager", "--max-model-len 8192 --max-num-seqs 16 --enforce-eager"),
+    ("vllm serve M --max-model-len=8192 --kv-cache-dtype=fp8 --dtype=bfloat16", "--max-model-len 8192 --kv-cache-dtype fp8 --dtype bfloat16"),
+    ("vllm serve M --max-model-len 16k --max-num-batched-tokens 4K", "--max-model-len 16000 --max-num-batched-tokens 4096"),
+    ("vllm serve M --dtype auto --kv-cache-dtype auto --max-model-len 4096 --seed 0", "--max-model-len 4096"),
+    ("vllm serve M --max-model-len 4096 --block-size 32 --no-enable-prefix-caching --disable-log-requests", "--max-model-len 4096 --block-size 32"),
+    ("docker run --runtime nvidia --gpus all --ipc=host -p 8000:8000 vllm/vllm-openai:latest --model M --max-model-len 8192",
+     "--max-model-len 8192"),
+    ("uv run vllm serve M --max-model-len 8192 --reasoning-parser qwen3", "--max-model-len 8192"),
+    ("vllm serve M --max-model-len 8192 --api-key a --chat-template x.jinja --uvicorn-log-level warning", "--max-model-len 8192"),
+]  # fmt: skip
+
+
+@pytest.fixture
+def ask(capsys, monkeypatch):
+    monkeypatch.delenv("LLAMA_ARG_CTX_SIZE", raising=False)
+
+    def call(*words):
+        code = run_command_line([*words, "--json"] if "--" not in words else [words[0], "--json", *words[1:]])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out else None, err
+
+    return call
+
+
+CARDS = ("--gpu", "24GiB", "--gpu", "24GiB")
+
+
+def test_there_are_forty_of_them():
+    assert len(LLAMA) + len(CLI) + len(VLLM) == 40
+
+
+@pytest.mark.parametrize(("pasted", "own"), LLAMA)
+def test_a_line_of_llama_server_is_our_own_options(ask, sparse_model, pasted, own):
+    path = str(sparse_model(MOE))
+    words = [path if w == "M" else w for w in shlex.split(pasted)]
+    answer = ask("memory", *CARDS, "--", *words)
+    assert answer[:2] == ask("memory", path, *CARDS, *shlex.split(SERVER), *shlex.split(own))[:2]
+    assert answer[1] is not None, answer[2]
+    assert "as far as is known" not in answer[2]
+
+
+@pytest.mark.parametrize(("pasted", "own"), CLI)
+def test_a_line_of_llama_cli_is_our_own_options(ask, sparse_model, pasted, own):
+    path = str(sparse_model(DENSE))
+    words = [path if w == "M" else w for w in shlex.split(pasted)]
+    assert ask("memory", *CARDS, "--", *words)[:2] == ask("memory", path, *CARDS, *shlex.split(own))[:2]
+
+
+@pytest.mark.parametrize(("pasted", "own"), VLLM)
+def test_a_line_of_vllm_serve_is_our_own_options(ask, tmp_path, pasted, own):
+    (tmp_path / "config.json").write_bytes((CONFIGS / f"{CONFIG}.json").read_bytes())
+    words = [str(tmp_path) if w == "M" else w for w in shlex.split(pasted)]
+    answer = ask("memory", *CARDS, "--", *words)
+    assert answer[:2] == ask("memory", str(tmp_path), "-e", "vllm", *CARDS, *shlex.split(own))[:2]
+    assert answer[1] is not None, answer[2]
+    assert "as far as is known" not in answer[2]
+
+
+def test_what_is_not_taken_is_said(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    line = ["llama-server", "-m", path, "-c", "4096", "--override-kv", "a=int:1", "--frobnicate", "7", "-t", "8"]
+    _, _, err = ask("memory", "--", *line)
+    assert "llama.cpp has no --frobnicate" in err
+    assert "no figure here does: --override-kv" in err
+    assert "passed over, no memory depends on them: -t" in err
+
+
+def test_a_line_may_be_one_word_and_needs_no_dashes(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    own = ask("memory", path, *shlex.split(SERVER), "-c", "4096")[:2]
+    assert ask("memory", "--", f"llama-server -m {path} \\\n  -c 4096")[:2] == own
+    assert ask("memory", "llama-server", "-m", path, "-c", "4096")[:2] == own
+
+
+def test_fit_takes_them_too(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    pasted = ask("fit", "--gpu", "8GiB", "--", *shlex.split(f"llama-server -m {path} -c 8192 -ctk q8_0 -ctv q8_0"))
+    assert pasted[:2] == ask("fit", path, "--gpu", "8GiB", "-c", "8192", "-ctk", "q8_0", "-ctv", "q8_0")[:2]
+    assert pasted[1]["choices"]
+
+
+def test_our_own_options_count_more_and_the_model_may_be_ours(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    own = ask("memory", path, *shlex.split(SERVER), "-c", "4096")[:2]
+    assert ask("memory", path, "-c", "4096", "--", "llama-server", "-m", "/models/there.gguf", "-c", "8192")[:2] == own
+
+
+def test_the_environment_of_the_shell_counts_and_the_line_counts_more(ask, sparse_model, monkeypatch):
+    path = str(sparse_model(DENSE))
+    monkeypatch.setenv("LLAMA_ARG_CTX_SIZE", "2048")
+    for typed, n in ((), "2048"), (("-c", "4096"), "4096"):
+        assert (
+            ask("memory", "--", "llama-server", "-m", path, *typed)[:2]
+            == ask("memory", path, *shlex.split(SERVER), "-c", n)[:2]
+        )
+
+
+@pytest.mark.parametrize("words", [["--", "-x.gguf"], ["--", "ls", "-l"]])
+def test_what_is_no_engine_stays_a_target(ask, words):
+    code, _, err = ask("memory", *words)
+    assert code == 2
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    "line", ["llama-server", "llama-server -m", "vllm serve", "llama-server -c", "llama-server 'x"]
+)
+def test_half_a_line_is_a_usage_error(ask, line):
+    code, _, err = ask("memory", "--", line + " ")
+    assert code == 2
+    assert "Traceback" not in err
+    assert err.strip()
+
+
+def test_repositories_are_named_as_the_engines_name_them():
+    from inspector.cli.pasted import read_command
+
+    def target(line):
+        program, *words = line.split()
+        return read_command(program, words, {}).target
+
+    assert target("llama-server -hf ggml-org/gemma-3-4b-it-GGUF:Q8_0 -c 4096") == "ggml-org/gemma-3-4b-it-GGUF:Q8_0"
+    assert target("llama-server -hfr a/b --hf-file sub/x.gguf") == "a/b/sub/x.gguf"
+    assert target("vllm serve a/b --revision refs/pr/1") == "a/b@refs/pr/1"
