@@ -110,7 +110,7 @@ def fit(
     """
     from inspector.memory.engines import default_engine, engine_name, engine_of
     from inspector.memory.estimate import Workload
-    from inspector.memory.fit.candidates import judged
+    from inspector.memory.fit.candidates import judged, offered
     from inspector.memory.fit.choose import fit as search
     from inspector.memory.fit.records import Ask
 
@@ -125,6 +125,7 @@ def fit(
         margin=engine_of(name).margin if margin is None else margin, prefer=tuple(prefer), most=most,
         arguments=arguments,
     )  # fmt: skip
+    found = offered(found, engine_of(name))
     return search(judged(found, min_quant), ask.replace(floor=min_quant.upper()) if min_quant else ask)
 
 

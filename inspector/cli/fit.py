@@ -26,6 +26,7 @@ from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
+from inspector.memory.engines.protocol import QUANT_HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _OPTIONS: Final = (
 
 def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
-        "--quant", "quants", multiple=True, metavar="NAME", help="Weights as params × bits of a format. (textbook)"
+        "--quant", "quants", multiple=True, metavar="NAME", help=f"{QUANT_HELP} (textbook, llama.cpp)"
     )(engine_options("fit")(function))
     function = engine_option(function)
     for flags, arguments, help_ in reversed(_OPTIONS):
@@ -151,6 +152,20 @@ def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]
     ]
 
 
+def _forms(found: list[Candidate], engine: str, quants: tuple[str, ...], *, makeable: bool) -> list[Candidate]:
+    """The forms of the model that the engine could run: those that are there, asked for, or could be made."""
+    from inspector.memory.engines import engine_of
+    from inspector.memory.fit.candidates import hypothetical, offered
+
+    if quants:
+        engine_settings(engine, {"quant": quants})
+        if engine == "textbook":
+            return _of_quants(max(found, key=lambda c: c.nbytes), quants)
+    if makeable and engine != "llama.cpp":
+        return found + hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])
+    return offered(found, engine_of(engine), quants=quants, makeable=makeable)
+
+
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.engines import engine_of
@@ -176,17 +191,15 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     )  # fmt: skip
 
 
-def _commands(choice: Choice, base: Candidate, gpus: tuple[str, ...], backend: str | None) -> Commands:
-    from inspector.dtypes import DTYPES
+def _commands(choice: Choice, gpus: tuple[str, ...], backend: str | None) -> Commands:
     from inspector.memory.fit import commands as fit_commands
     from inspector.report.fit import Commands
 
-    requantize = base.label not in DTYPES or DTYPES[base.label].is_block_quantized
-    where = choice.candidate.path or choice.candidate.hub
     return Commands(
-        fit_commands.engine_command(choice),
-        fit_commands.memory_command(choice, where, gpus, backend=backend),
-        fit_commands.quantize_command(choice, base.path, requantize=requantize),
+        engine=fit_commands.engine_command(choice),
+        memory=fit_commands.memory_command(choice, gpus, backend=backend),
+        convert=fit_commands.convert_command(choice),
+        quantize=fit_commands.quantize_command(choice),
     )
 
 
@@ -206,28 +219,26 @@ def fit(
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
       inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
+      inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
       inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.memory.engines import default_engine, engine_name
-    from inspector.memory.fit.candidates import hypothetical as makeable
     from inspector.memory.fit.candidates import judged
     from inspector.memory.fit.choose import fit as search
     from inspector.report import fit as report
 
     candidates, notes, code = _gather(target)
-    base = max(candidates, key=lambda c: c.nbytes)
     named = params.pop("engine")
-    engine = engine_name(named) if named else default_engine(base.facts.format)
+    engine = engine_name(named) if named else default_engine(max(candidates, key=lambda c: c.nbytes).facts.format)
     gpus, backend = params["gpus"], params["backend"]
     ask = _read_ask(params, engine)
-    if quants:
-        engine_settings(engine, {"quant": quants})
-    if hypothetical:
-        candidates += makeable(base, [c.label for c in candidates])
-    candidates = _of_quants(base, quants) if quants else judged(candidates, min_quant)
-    found = search(candidates, ask.replace(floor=min_quant.upper()) if min_quant else ask)
+    candidates = _forms(candidates, engine, quants, makeable=hypothetical)
+    found = search(
+        candidates if engine == "textbook" and quants else judged(candidates, min_quant),
+        ask.replace(floor=min_quant.upper()) if min_quant else ask,
+    )
     found = found.replace(notes=(*found.notes, *notes))
-    commands = [_commands(c, base, gpus, backend) for c in found.choices]
+    commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))
     else:

@@ -79,6 +79,11 @@ def mix_notes(mix: Mix) -> tuple[str, ...]:
     return (*wants, *mix.notes)
 
 
+def converter_writes(to: str) -> bool:
+    """Whether the converter writes this type by itself, without llama-quantize."""
+    return to in _PLAIN
+
+
 def needs_imatrix(to: str) -> bool:
     """Whether llama-quantize refuses to write this quant without an importance matrix."""
     return quant_target(to).needs_imatrix
@@ -116,7 +121,7 @@ def as_gguf(facts: ModelFacts, quant: str | None = None) -> ModelFacts:
     if facts.format == "gguf":
         assert name is not None
         return quantised(facts, name)
-    if name is None or name in _PLAIN:
+    if name is None or converter_writes(name):
         return plain_gguf(facts, name)
     base = plain_gguf(facts)
     assert base.prediction is not None

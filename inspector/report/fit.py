@@ -45,6 +45,7 @@ def _choice_json(choice: Choice, commands: Commands) -> dict[str, Any]:
         "largest_ctx": choice.largest_ctx,
         "largest_ctx_is_trained": choice.capped,
         "command": commands.engine,
+        "convert_command": commands.convert,
         "quantize_command": commands.quantize,
         "memory_command": commands.memory,
         "notes": list(e.notes),
@@ -54,11 +55,12 @@ def _choice_json(choice: Choice, commands: Commands) -> dict[str, Any]:
 class Commands:
     """The command lines of one choice; None where there is none."""
 
-    __slots__ = ("engine", "memory", "quantize")
+    __slots__ = ("convert", "engine", "memory", "quantize")
 
-    def __init__(self, engine: str | None, memory: str | None, quantize: str | None) -> None:
+    def __init__(self, engine: str | None, memory: str, *, convert: str | None, quantize: str | None) -> None:
         self.engine = engine
         self.memory = memory
+        self.convert = convert
         self.quantize = quantize
 
 
@@ -108,13 +110,13 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
     ]
     if found.choices:
         lines += _table(found.choices)
-        lines += _footnote(commands)
+        lines += _footnote(found.choices, commands)
         for i, (choice, words) in enumerate(zip(found.choices, commands, strict=True), 1):
             lines += ["", *_detail(i, choice, words, width)]
     elif found.lack is not None:
         lines += _lack_lines(found.lack)
     lines += ["", *_smallest(found)]
-    if commands and commands[0].memory is not None:
+    if commands:
         lines.append(f"  choice 1 line by line: {escape(commands[0].memory)}")
     for note in found.notes:
         lines += _wrapped(f"note: {escape(note)}", width)
@@ -142,18 +144,27 @@ def _table(choices: Sequence[Choice]) -> list[str]:
     return table(rows, align="<<>><<>><")
 
 
-def _footnote(commands: Sequence[Commands]) -> Iterable[str]:
-    made = [c.quantize for c in commands if c.quantize is not None]
-    if any("--allow-requantize" in command for command in made):
-        yield "  * not there yet: as llama-quantize would make it of this file; of the original weights it is better"
-    elif made:
-        yield "  * not there yet: as llama-quantize would make it"
+def _footnote(choices: Sequence[Choice], commands: Sequence[Commands]) -> Iterable[str]:
+    made = [c.candidate for c in choices if c.candidate.hypothetical]
+    if not made:
+        return
+    grades = {c.facts.prediction.grade for c in made if c.facts.prediction is not None}
+    grade = f"predicted ({'modelled' if 'modelled' in grades else 'derived'})"
+    if any(c.source for c in made):
+        yield f"  * not there yet: {grade} as convert_hf_to_gguf.py and llama-quantize would make it"
+    elif any("--allow-requantize" in (command.quantize or "") for command in commands):
+        yield (
+            f"  * not there yet: {grade} as llama-quantize would make it of this file; of the original weights it "
+            "is better"
+        )
+    else:
+        yield f"  * not there yet: {grade} as llama-quantize would make it"
 
 
 def _detail(i: int, choice: Choice, commands: Commands, width: int) -> Iterable[str]:
     gave = "; ".join(choice.gave_way)
     yield from _wrapped(f"{i}  " + (f"gave way: {escape(gave)}" if gave else "nothing gave way"), width)
-    for command in (commands.quantize, commands.engine):
+    for command in (commands.convert, commands.quantize, commands.engine):
         if command is not None:  # one line each, however long: it is there to be copied
             yield f"     {escape(command)}"
 

@@ -9,6 +9,7 @@ import pytest
 from schemas import check
 
 from inspector.cli.group import run_command_line
+from inspector.quantization.mix_targets import QUANT_TARGETS
 from inspector.units import GIB
 
 
@@ -204,7 +205,7 @@ def test_memory_says_when_less_is_left_than_llama_cpp_keeps_free(sparse_model, r
     assert "fits, but with less than the 1.00 GiB that llama.cpp keeps free by itself" in " ".join(out.split())
 
 
-def test_quants_that_could_be_made_come_with_the_command_that_makes_them(sparse_model, ask):
+def test_quants_that_could_be_made_come_with_the_command_that_makes_them(sparse_model, run, ask):
     path = sparse_model("llama-3.1-70b")
     code, answer = ask(path, "--gpu", "rtx3090", "--hypothetical", "--no-offload", "--gpu", "rtx3060")
     assert code == 0
@@ -212,9 +213,55 @@ def test_quants_that_could_be_made_come_with_the_command_that_makes_them(sparse_
     assert made
     for choice in made:
         words = shlex.split(choice["quantize_command"])
-        assert words[:3] == ["llama-quantize", "--allow-requantize", str(path)]
-        assert words[3:] == [choice["candidate"]["path"], choice["candidate"]["label"]]
-        assert choice["memory_command"] is None
+        matrix = ["--imatrix", "imatrix.gguf"] if QUANT_TARGETS[choice["candidate"]["label"]].needs_imatrix else []
+        assert words[:-3] == ["llama-quantize", "--allow-requantize", *matrix]
+        assert words[-3:] == [str(path), choice["candidate"]["path"], choice["candidate"]["label"]]
+        assert ("to be made with an importance matrix" in choice["gave_way"]) is bool(matrix)
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
+def test_a_quant_that_is_there_is_taken_and_not_predicted(sparse_model, ask):
+    code, answer = ask(sparse_model("llama-3-8b"), "--gpu", "rtx4090", "--quant", "q4_k_m")
+    assert code == 0
+    assert {c["candidate"]["hypothetical"] for c in answer["choices"]} == {False}
+    assert {c["quantize_command"] for c in answer["choices"]} == {None}
+
+
+@pytest.mark.parametrize("name", ["qwen3-30b-a3b", "gpt-oss-20b", "llama-3-8b"])
+def test_a_config_alone_is_answered_through_conversion_and_quantisation(root, run, ask, name):
+    path = root / "fixtures" / "configs" / f"{name}.json"
+    code, answer = ask(path, "--gpu", "rtx4090", "-e", "llama.cpp", "--quant", "Q4_K_M")
+    choice = answer["choices"][0]
+    assert (code, choice["grade"], choice["candidate"]["hypothetical"]) == (0, "derived", True)
+    assert choice["candidate"]["label"] == choice["effective"]["quant"] == "Q4_K_M"
+    assert choice["convert_command"] is None  # there are no weights to convert
+    code, out, _ = run("quantize-size", path, "--to", "Q4_K_M", "--json")
+    assert json.loads(out)["results"][0]["nbytes"] == choice["candidate"]["nbytes"]
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
+def test_a_checkpoint_comes_with_the_commands_that_convert_and_quantise_it(config_folder, run, ask):
+    code, answer = ask(config_folder, "--gpu", "1300MiB", "-e", "llama.cpp")
+    choice = answer["choices"][0]
+    assert code == 0
+    base, label = f"{config_folder.name}-BF16.gguf", choice["candidate"]["label"]
+    assert label not in {"BF16", "F16"}
+    convert = ["convert_hf_to_gguf.py", str(config_folder), "--outtype", "bf16", "--outfile", base]
+    assert shlex.split(choice["convert_command"]) == convert
+    made = f"{config_folder.name}-{label}.gguf"
+    assert shlex.split(choice["quantize_command"]) == ["llama-quantize", base, made, label]
+    assert shlex.split(choice["command"])[:3] == ["llama-server", "-m", made]
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+    code, out, _ = run("fit", config_folder, "--gpu", "1300MiB", "-e", "llama.cpp")
+    assert "predicted (derived) as convert_hf_to_gguf.py and llama-quantize would make it" in out
+    assert choice["convert_command"] in out
+
+
+def test_a_model_that_the_converter_does_not_know_is_one_line(root, run):
+    path = root / "fixtures" / "configs" / "opt-6.7b.json"
+    code, out, err = run("fit", path, "--gpu", "rtx4090", "-e", "llama.cpp")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: llama.cpp's converter does not know OPTForCausalLM\n")
 
 
 def test_nothing_fits_is_exit_code_one_and_says_what_is_missing(sparse_model, run, ask):
@@ -250,7 +297,8 @@ def test_host_memory_that_is_too_small_is_missing_too(sparse_model, ask):
         (["--gpu", "rtx3060", "--min-quant", "F32"], "nothing here is F32 or finer"),
         (["--gpu", "rtx3060", "--kv", "q9"], "q9"),
         (["--gpu", "rtx3060", "--engine", "ollama"], "unknown engine"),
-        (["--gpu", "rtx3060", "--quant", "Q4_K_M"], "--quant is for textbook"),
+        (["--gpu", "rtx3060", "--quant", "Q4_K_M", "-e", "vllm"], "--quant is for textbook and llama.cpp"),
+        (["--gpu", "rtx3060", "--quant", "nf4"], "llama-quantize has no type 'nf4'"),
         (["--gpu", "rtx3060", "--block-size", "16"], "--block-size is for vllm"),
         (["--gpu", "rtx3060", "-fa", "off", "--kv", "q4_0"], "requires flash attention"),
         (["--gpu", "rtx3060", "-ts", "1,1"], "a split in 2 for 1 devices"),

@@ -37,6 +37,27 @@ def test_a_repository_id_works_like_a_folder(command, tmp_path, run_inspector):
     assert remote == {k: v for k, v in local.items() if k != "target"}
 
 
+def test_a_repository_without_a_gguf_is_answered_as_llama_cpp_would_run_it(command, root):
+    """Of a config alone: weights, cache and compute in the quant that was asked for."""
+    config = (root / "fixtures" / "configs" / "qwen3-8b.json").read_bytes()
+    with HubServer({"config.json": config}) as hub:
+        words = ("--quant", "Q4_K_M", "-c", "8192", "-e", "llama.cpp", "--gpu", "rtx4090", "--json")
+        code, out, err = command(hub, "memory", "org/model", *words)
+        assert (code, err) == (0, "")
+        answer = json.loads(out)
+        assert (answer["effective"]["quant"], answer["grade"], answer["unknown"]) == ("Q4_K_M", "derived", [])
+        code, out, err = command(hub, "fit", "org/model", *words)
+        assert (code, err) == (0, "")
+        choice = json.loads(out)["choices"][0]
+    weights = sum(line["nbytes"] for line in answer["lines"] if line["what"] == "weights")
+    assert round(weights / 1e9, 2) in {
+        5.02,
+        5.03,
+    }  # Qwen3-8B-Q4_K_M.gguf is published with 5.03 GB, its header included
+    assert choice["convert_command"].startswith("convert_hf_to_gguf.py --remote org/model --outtype bf16 ")
+    assert choice["memory_command"].startswith("inspector memory org/model -e llama.cpp ")
+
+
 @pytest.mark.parametrize("where", ["hub", "folder"])
 def test_several_quants_are_one_table(command, tmp_path, where):
     with HubServer(QUANTS) as hub:

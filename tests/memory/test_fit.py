@@ -13,11 +13,12 @@ from inspector.layers import KVCache, Layer
 from inspector.memory.devices.gpus import GPUS, parse_gpu
 from inspector.memory.engines import estimate, space_of, vllm
 from inspector.memory.estimate import Gpu, Placement, Workload
-from inspector.memory.fit.candidates import hypothetical, judged, weights_nbytes, with_mix
+from inspector.memory.fit.candidates import hypothetical, judged, weights_nbytes
 from inspector.memory.fit.choose import LEAST_CONTEXT, fit, order_of
 from inspector.memory.fit.records import Ask, Candidate
 from inspector.memory.fit.search import HOPELESS, last_fit
-from inspector.quantization.mix import predict_mix
+from inspector.memory.predicted import with_mix
+from inspector.quantization.mix import QUANT_TARGETS, predict_mix
 from inspector.units import GIB, MIB
 
 SERVER = Workload(outputs="last")
@@ -269,7 +270,9 @@ def test_quants_that_could_be_made_are_smaller_and_weigh_what_llama_quantize_wou
     assert "Q4_K_M" not in {c.label for c in made}
     assert {"Q5_K_M", "Q2_K"} <= {c.label for c in made}
     assert all(c.hypothetical and c.nbytes < base.nbytes and c.path == f"model-{c.label}.gguf" for c in made)
-    assert all(c.nbytes == predict_mix(base.facts, c.label, allow_requantize=True).nbytes for c in made)
+    for c in made:
+        matrix = QUANT_TARGETS[c.label].needs_imatrix
+        assert c.nbytes == predict_mix(base.facts, c.label, imatrix=matrix, allow_requantize=True).nbytes
 
 
 @pytest.mark.parametrize("name", ["llama-3-8b", "qwen3-30b-a3b"])

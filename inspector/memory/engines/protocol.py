@@ -51,7 +51,8 @@ class Engine:
     """A run-time. `rules`: the module whose `estimate` holds what release `release` does; `aliases`: other names.
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
-    `quantizer`: the program that makes smaller files for it, "" where there is none. `margin`: bytes that it keeps free
+    `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
+    "" where there is none. `margin`: bytes that it keeps free
     on a device by itself, and that `fit` leaves there unless told otherwise.
     """
 
@@ -63,6 +64,7 @@ class Engine:
     kv_types: tuple[str, ...] = ("auto",)
     chart_kv_types: tuple[str, ...] = ("auto", "fp8")
     quantizer: str = ""
+    converter: str = ""
     margin: int = 0
 
     # --- options

@@ -14,6 +14,7 @@ from inspector.memory.fit.records import Choice, Fit, Lack
 from inspector.memory.fit.search import last_fit
 from inspector.memory.fit.smallest import smallest_gpu
 from inspector.memory.fit.spaces import Space
+from inspector.memory.predicted import needs_imatrix
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -164,6 +165,8 @@ def _gave_way(option: Option, n_ctx: int, attempt: Attempt, *, ask: Ask, best: C
         yield f"{space.candidate.label} instead of {best.label}"
     if space.candidate.above_floor is False:
         yield f"coarser than {ask.floor}"
+    if space.candidate.base is not None and needs_imatrix(space.candidate.label):
+        yield "to be made with an importance matrix"
     asked = asked_context(space.candidate.facts, ask)
     if asked is not None and n_ctx < asked:
         yield f"context {n_ctx:,} instead of {asked:,}"

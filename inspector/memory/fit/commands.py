@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 
+from inspector.dtypes import DTYPES
 from inspector.memory.engines import engine_of
+from inspector.memory.predicted import needs_imatrix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,22 +22,36 @@ def engine_command(choice: Choice) -> str | None:
     return None if words is None else shlex.join(words)
 
 
-def quantize_command(choice: Choice, base: str, *, requantize: bool) -> str | None:
+def convert_command(choice: Choice) -> str | None:
+    """How to make the first GGUF of a checkpoint; None where there is one, and for a config without its weights."""
+    c = choice.candidate.base or choice.candidate
+    program = engine_of(choice.estimate.engine).converter
+    if not c.source or not program or c.source.endswith(".json"):
+        return None
+    where = [c.source] if os.path.exists(c.source) else ["--remote", c.source.partition("@")[0]]
+    return shlex.join([program, *where, "--outtype", c.label.lower(), "--outfile", c.path])
+
+
+def quantize_command(choice: Choice) -> str | None:
     """How to make the file of a choice that does not exist yet; None where it does, or where nothing makes it."""
     c, program = choice.candidate, engine_of(choice.estimate.engine).quantizer
-    if not c.hypothetical or not program:
+    if c.base is None or not program:
         return None
-    return shlex.join([program, *(["--allow-requantize"] if requantize else []), base, c.path, c.label])
+    words = [program]
+    words += [] if c.base.label in DTYPES and not DTYPES[c.base.label].is_block_quantized else ["--allow-requantize"]
+    words += ["--imatrix", "imatrix.gguf"] if needs_imatrix(c.label) else []
+    return shlex.join([*words, c.base.path, c.path, c.label])
 
 
-def memory_command(choice: Choice, target: str, gpus: Sequence[str], *, backend: str | None = None) -> str | None:
-    """`inspector memory` with the same settings; None where no file of this form exists.
+def memory_command(choice: Choice, gpus: Sequence[str], *, backend: str | None = None) -> str:
+    """`inspector memory` with the same settings, of the file or of that which it would be made of.
 
     `backend`: the one that was asked for by name, in place of each GPU's own.
     """
-    if choice.candidate.hypothetical:
-        return None
-    words = ["inspector", "memory", target, *engine_of(choice.estimate.engine).memory_words(choice)]
+    c = choice.candidate
+    words = ["inspector", "memory", c.source or (c.base.path if c.base else c.path or c.hub)]
+    words += engine_of(choice.estimate.engine).memory_words(choice)
+    words += ["--quant", c.label] if c.hypothetical else []
     for gpu in gpus:
         words += ["--gpu", gpu]
     words += ["--backend", backend] if backend else []

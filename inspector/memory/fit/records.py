@@ -19,7 +19,8 @@ class Candidate(Record):
     """One form of the model: label, facts, the file or folder, and `hub`: what it is called on the Hub, if it is there.
 
     `hypothetical`: no such file exists yet; `options`: engine arguments that make it this form (textbook's `quant`);
-    `nbytes`: of its weights. `above_floor`: at least as fine as the smallest quant wanted (None: not judged).
+    `base`: the form that it would be quantised from; `source`: the target that it would be converted from; `nbytes`: of
+    its weights. `above_floor`: at least as fine as the smallest quant wanted (None: not judged).
     """
 
     label: str
@@ -30,6 +31,8 @@ class Candidate(Record):
     options: Mapping[str, Any] | None = None
     above_floor: bool | None = None
     hub: str = ""
+    base: Candidate | None = None
+    source: str = ""
 
 
 class Ask(Record):

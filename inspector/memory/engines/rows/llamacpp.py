@@ -26,6 +26,7 @@ class LlamaCpp(Engine):
     rules = "inspector.memory.engines.llamacpp"
     kv_types = chart_kv_types = ("f16", "q8_0", "q4_0")
     quantizer = "llama-quantize"
+    converter = "convert_hf_to_gguf.py"
     margin = FIT_TARGET
     # fmt: off
     options = (
@@ -96,7 +97,8 @@ class LlamaCpp(Engine):
 
     def memory_words(self, choice: Choice) -> list[str]:
         """As llama-server runs it."""
-        return ["--server", "--outputs", "last", *_settings(choice)]
+        named = ["-e", self.name] if choice.candidate.source else []  # another engine is a checkpoint's default
+        return [*named, "--server", "--outputs", "last", *_settings(choice)]
 
 
 def _settings(choice: Choice) -> list[str]:
