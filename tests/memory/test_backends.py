@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections import Counter
-from pathlib import Path
-
 import pytest
+from cuda_rows import facts_of, ours, rows_by_model, theirs
 
-from inspector.checkpoint import Checkpoint
 from inspector.errors import WorkloadError
-from inspector.facts.gguf import read_facts_gguf
-from inspector.formats.gguf import read_gguf
 from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.engines.llamacpp.backends import BACKENDS, backend, policies
 from inspector.memory.engines.llamacpp.backends.cuda import flash_nbytes, flash_runs
@@ -20,68 +13,19 @@ from inspector.memory.engines.llamacpp.graph.ops import Ops
 from inspector.memory.engines.llamacpp.graph.sched import place, sizes
 from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, nbytes
 from inspector.memory.estimate import Gpu, Placement, Workload
-from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-HEADERS = FIXTURES / "llamacpp-headers"
-PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
 Q8_0 = (32, 34, "q8_0")
 
 
-def facts_of(name):
-    size = json.loads((HEADERS / f"{name}.json").read_text())["full_size"]
-    data = gzip.decompress((HEADERS / f"{name}.gguf-header.gz").read_bytes())
-    return read_facts_gguf(Checkpoint(name, "gguf", (read_gguf(MemorySource(data, name=name, size=size)),), {}))
-
-
-def measured():
-    rows = {}
-    with gzip.open(FIXTURES / "cuda.jsonl.gz", "rt", encoding="utf-8") as lines:
-        for line in lines:
-            row = json.loads(line)
-            rows.setdefault(row["model"], []).append(row)
-    return rows
-
-
-MEASURED = measured()
-
-
-def run(row, facts):
-    options, rest = {}, list(row["args"])
-    while rest:
-        name = rest.pop(0)
-        options[name] = "" if name == "-nkvo" else rest.pop(0)
-    assert set(options) <= {"-c", "-np", "-ctk", "-ctv", "-ub", "-fa", "-ngl", "-ts", "-ncmoe", "-nkvo"}
-    number = {k: int(options[k]) for k in ("-c", "-np", "-ub", "-ngl", "-ncmoe") if k in options}
-    workload = Workload(
-        n_ctx=number.get("-c"),
-        n_seqs=number.get("-np"),
-        n_ubatch=number.get("-ub"),
-        kv_dtype_k=options.get("-ctk"),
-        kv_dtype_v=options.get("-ctv"),
-        flash_attn={"on": True, "off": False}.get(options.get("-fa")),
-    )
-    placement = Placement(
-        gpus=tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
-        n_gpu_layers=number["-ngl"],
-        tensor_split=tuple(map(float, options["-ts"].split(","))) if "-ts" in options else None,
-        n_cpu_moe=number.get("-ncmoe", 0),
-        kv_offload="-nkvo" not in options,
-    )
-    return estimate(facts, workload, placement=placement, server=row["server"])
+MEASURED = rows_by_model("cuda.jsonl.gz")
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED))
 def test_cuda_allocates_what_is_said_on_every_device_to_the_byte(name):
     facts = facts_of(name)
     for row in MEASURED[name]:
-        ours = Counter()
-        for line in run(row, facts).lines:
-            if line.what in PARTS:
-                ours["Host" if line.device == "host" else line.device, PARTS[line.what]] += line.nbytes
-        theirs = {(device, part): n for device, parts in row["devices"].items() for part, n in parts.items()}
-        assert {k: ours[k] for k in theirs} == theirs, row["case"]
+        assert ours(row, facts) == theirs(row), row["case"]
 
 
 def on(name, facts, **changes):

@@ -60,7 +60,7 @@ def compute_memory(
 def _on_devices(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
-    from inspector.memory.engines.llamacpp.graph.sched import sizes
+    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, sizes
 
     model, run = Model(facts), run_of(effective)
     _place(facts, model, run, assignment)
@@ -70,6 +70,10 @@ def _on_devices(
     graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
     pipeline = pipeline and all(b.pipeline for b in backends)
+    if pipeline:
+        place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
+        if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
+            graph, grade = build(model, run, whole=True)
     found = sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload)
     if not all(b.measured for b in backends):
         grade = "modelled"

@@ -6,6 +6,8 @@ from the host and whose lifetimes it extends are its back end's to say. The host
 
 from __future__ import annotations
 
+import itertools
+
 from inspector.memory.engines.llamacpp.backends import kernels
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.tensor import LEAF, VIEW, Tensor
@@ -114,6 +116,12 @@ def place(leafs: Sequence[Tensor], nodes: Sequence[Tensor], backends: Sequence[B
         for src in node.src:
             if src.buf == -1:
                 src.buf = src.root.buf if src.root is not None else node.buf
+
+
+def crossings(nodes: Iterable[Tensor]) -> int:
+    """How often nodes that are placed pass from one back end to another."""
+    bufs = [node.buf for node in nodes if node.op != VIEW]
+    return sum(a != b for a, b in itertools.pairwise(bufs))
 
 
 class Split:
