@@ -375,7 +375,7 @@ def test_honest_folders_are_silent(tmp_path):
         "config.json": '{"model_type": "llama"}',
         "merges.txt": "sub process\nos .system\n",
         "vocab.json": '{"subprocess": 1, "os.system": 2, "__class__": 3}',
-        "handler.py": "import os\nos.system('id')",
+        "train.py": "import os\nos.system('id')",
         "LICENSE": "(c) someone\n",
         "tokenizer.model": "\n\x0e\n\x05<unk>",
         ".gitattributes": "*.bin filter=lfs\n",
@@ -388,7 +388,6 @@ def test_honest_folders_are_silent(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
     assert findings(tmp_path) == []
 
 

@@ -106,7 +106,7 @@ def weigh(found: Global) -> str:
     return "class" if _is_known(module, name) else "code"
 
 
-_DANGEROUS: Final = _words(
+DANGEROUS: Final = _words(
     "os posix nt subprocess sys builtins __builtin__ runpy importlib shutil socket pty commands code codeop bdb "
     "pdb timeit webbrowser ctypes multiprocessing asyncio requests urllib httplib http ftplib smtplib aiohttp "
     "pickle _pickle dill cloudpickle marshal types functools operator _operator pip site sysconfig venv ensurepip "
@@ -117,4 +117,4 @@ _DANGEROUS: Final = _words(
 
 def is_danger(found: Global) -> bool:
     """Whether the module is one that attacks use; for the words of the finding only."""
-    return found.module.split(".")[0] in _DANGEROUS
+    return found.module.split(".")[0] in DANGEROUS

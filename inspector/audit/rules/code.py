@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from inspector.audit.readers.code_scan import examine
+from inspector.audit.readers.companions import companions
 from inspector.audit.readers.pickle_names import is_danger, weigh
+from inspector.audit.readers.targets import targets
 from inspector.audit.registry import Hit, as_dict, rule
 
 TYPE_CHECKING = False
@@ -232,3 +234,29 @@ def graph_code(subject: Subject) -> Iterator[Hit]:
     Why it matters: the runtime opens whatever path the model names, and PyFunc, ReadFile and WriteFile do as they say.
     """
     yield from _of_kind(subject, "graph")
+
+
+@rule("CD012", "loader-target", severity="error", hint="read what it names before you load it, or do not load it")
+def loader_target(subject: Subject) -> Iterator[Hit]:
+    """
+    A configuration names a Python object to import that is no part of a model library.
+
+    Why it matters: hydra's `_target_`, the `type` of sentence-transformers' modules.json, diffusers' component lists
+    and YAML's Python tags are imported and called. Python's own modules, and functions that load or look up things, are
+    an error; a file of the repository is a warning; a package of the author's is an info.
+    """
+    for target in targets(subject):
+        yield Hit(target.where, target.words, severity=target.severity)
+
+
+@rule("CD013", "companion-code", severity="info", hint="read it before you start anything in this folder")
+def companion_code(subject: Subject) -> Iterator[Hit]:
+    """
+    A file beside the weights that Python, an installer or a server runs or obeys by its name.
+
+    Why it matters: sitecustomize.py and lines of a .pth file run at Python's every start (an error); handler.py and its
+    like are run by the server (a warning where they start programs); requirements.txt may name an index of its own (a
+    warning); scripts and compiled code run when someone starts them.
+    """
+    for companion in companions(subject):
+        yield Hit(companion.where, companion.words, severity=companion.severity)
