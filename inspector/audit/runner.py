@@ -20,7 +20,10 @@ MOST_COUNTED: Final = 100_000
 
 
 class AuditReport(Record):
-    """The verdict on one target: "pass", "warn" or "fail", and the findings behind it, worst first."""
+    """The verdict on one target: "pass", "warn" or "fail", and the findings behind it, worst first.
+
+    `n_files`, `nbytes`: the plain files that were looked at, of any kind, and what they hold.
+    """
 
     target: str
     verdict: str
@@ -78,7 +81,8 @@ def run(
         findings = _findings(subject, ignore, deep=deep, hashes=hashes, guard=guard)
     worst = max((rank(f.severity) for f in findings), default=0)
     verdict = ("pass", "warn", "fail")[worst]
-    return AuditReport(subject.target, verdict, tuple(findings), len(subject.files), sum(f.size for f in subject.files))
+    sizes = [e.size for e in subject.entries if e.kind == "file"]
+    return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes))
 
 
 def _findings(subject: Subject, ignore: Collection[str], *, deep: bool, hashes: bool, guard: bool) -> list[Finding]:

@@ -18,7 +18,8 @@ import pytest
 
 from inspector.audit.api import audit
 from inspector.audit.readers.pickle_names import weigh
-from inspector.audit.readers.pickles import Global, scan_pickle
+from inspector.audit.readers.pickle_scan import scan_pickle
+from inspector.audit.readers.pickle_values import Global
 
 
 def findings(path, *codes):
@@ -38,8 +39,8 @@ def short(text):
     return b"\x8c" + bytes([len(raw)]) + raw
 
 
-PLAIN = {("CD003", "warning")}
-CODE = {("CD002", "error"), ("CD003", "warning")}
+PLAIN = {("CD003", "info")}
+CODE = {("CD002", "error"), ("CD003", "info")}
 ARGS = b"(S'id'\ntR."
 # Every way to name os.system, in the opcodes of every protocol.
 EVIL = {
@@ -93,7 +94,7 @@ def test_the_finding_says_what_is_called(tmp_path):
 
 
 @pytest.mark.parametrize("protocol", range(6))
-def test_honest_pickles_are_a_warning_and_no_more(tmp_path, protocol):
+def test_honest_pickles_are_an_info_and_no_more(tmp_path, protocol):
     value = {"a": [1, 2.5, None, True, 10**30], "b": ("x" * 300, b"raw" * 1000), "c": {1, 2}, "d": frozenset([3])}
     value["again"] = value["a"]
     (tmp_path / "x.pkl").write_bytes(pickle.dumps(value, protocol=protocol))
@@ -148,12 +149,12 @@ def checkpoint(data_pkl, **more):
 
 
 @pytest.mark.parametrize("raw", [checkpoint(TORCH), LEGACY, TORCH, checkpoint(TORCH, method=zipfile.ZIP_DEFLATED)])
-def test_honest_checkpoints_of_pytorch_are_a_warning_and_no_more(tmp_path, raw):
+def test_honest_checkpoints_of_pytorch_are_an_info_and_no_more(tmp_path, raw):
     (tmp_path / "pytorch_model.bin").write_bytes(raw)
     assert codes(tmp_path) == PLAIN
 
 
-def test_training_state_is_a_warning(tmp_path):
+def test_training_state_is_an_info(tmp_path):
     raw = (
         b"\x80\x02ctransformers.training_args\nTrainingArguments\n)\x81}(X\x01\x00\x00\x00actransformers.trainer_utils\n"
         b"IntervalStrategy\nX\x02\x00\x00\x00no\x85Rub."
@@ -256,19 +257,13 @@ def test_a_single_file_is_looked_into(tmp_path):
 )
 def test_a_broken_pickle_is_an_error(tmp_path, raw):
     (tmp_path / "x.pkl").write_bytes(raw)
-    assert codes(tmp_path) == {("CD003", "warning"), ("CD004", "error")}
-
-
-def test_joblib_arrays_are_searched_behind(tmp_path):
-    wrapped = b"\x80\x04cjoblib.numpy_pickle\nNumpyArrayWrapper\n)\x81}b" + b"\xff\x00" * 50
-    (tmp_path / "m.joblib").write_bytes(wrapped + b"u.")
-    assert codes(tmp_path) == {("CD003", "warning"), ("CD004", "warning")}
-    (tmp_path / "m.joblib").write_bytes(wrapped + EVIL["protocol 4 STACK_GLOBAL"][2:])
-    assert ("CD002", "error") in codes(tmp_path)
+    assert codes(tmp_path) == {("CD003", "info"), ("CD004", "error")}
 
 
 def test_padding_does_not_hide_code(tmp_path):
-    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + b"N0" * 700_000 + EVIL_PKL[2:])
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + b"N0" * 400_000 + EVIL_PKL[2:])
+    assert codes(tmp_path) == CODE
+    (tmp_path / "m.pkl").write_bytes(b"\x80\x02" + b"N0" * 1_400_000 + EVIL_PKL[2:])
     assert codes(tmp_path) == CODE | {("CD004", "error")}
 
 
@@ -300,13 +295,16 @@ def deflated(raw):
 BOMBS = {
     "instructions": lambda: b"\x80\x02" + b"N0" * 1_000_000 + b"N.",
     "deep stack": lambda: b"\x80\x02" + b"(" * 2_000_000,
-    "memo": lambda: b"\x80\x02N" + b"".join(b"r" + struct.pack("<I", i) for i in range(1_000_000)) + b".",
+    "memo": lambda: b"\x80\x02N" + b"".join(b"r" + struct.pack("<I", i) for i in range(2_000_000)) + b".",
+    "place in the memo": lambda: b"\x80\x02Nr\xff\xff\xff\x7f.",
     "globals": lambda: b"\x80\x02" + b"".join(b"cm%d\nx\n0" % i for i in range(400_000)) + b"N.",
     "lines": lambda: b"\x80\x02" + b"I" + b"1" * 10_000_000,
     "zip of instructions": lambda: deflated(b"\x80\x02" + b"N0" * 10_000_000),
-    "zip of one string": lambda: deflated(b"\x80\x02X\xff\xff\xff\x05" + b"a" * 0x05FFFFFF + b"."),
-    "many members": lambda: zipped({f"a/{i}.pkl": b"\x80\x02N." for i in range(5_000)}),
+    "zip of one string": lambda: deflated(b"\x80\x02X\xff\xff\xff\x12" + b"a" * 0x12FFFFFF + b"."),
     "gzip of zeros": lambda: gzip.compress(b"\x80\x02X\xff\xff\xff\x05" + b"\0" * (100 << 20), mtime=0),
+    "tuples of themselves": lambda: b"\x80\x02N" + b"2\x86" * 60 + b".",
+    "memo of itself": lambda: b"\x80\x02]q\0" + b"h\0a" * 60 + b".",
+    "frozen sets": lambda: b"\x80\x04" + b"(N\x91" + b"2\x86\x94" * 40 + b".",
 }
 
 
@@ -377,7 +375,7 @@ def test_honest_folders_are_silent(tmp_path):
         "config.json": '{"model_type": "llama"}',
         "merges.txt": "sub process\nos .system\n",
         "vocab.json": '{"subprocess": 1, "os.system": 2, "__class__": 3}',
-        "handler.py": "import os\nos.system('id')",
+        "train.py": "import os\nos.system('id')",
         "LICENSE": "(c) someone\n",
         "tokenizer.model": "\n\x0e\n\x05<unk>",
         ".gitattributes": "*.bin filter=lfs\n",
@@ -390,7 +388,6 @@ def test_honest_folders_are_silent(tmp_path):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
-    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
     assert findings(tmp_path) == []
 
 
@@ -426,29 +423,14 @@ def test_programs_among_the_weights(tmp_path, name, raw):
     assert ("CD005", "warning") in codes(tmp_path)
 
 
-def test_archives_that_cannot_be_looked_into(tmp_path):
+def test_archives_that_are_not_looked_into_are_a_warning(tmp_path):
     (tmp_path / "x.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + b"\0" * 100)
-    (tmp_path / "slip.zip").write_bytes(zipped({"../../evil.sh": b"x"}))
-    (tmp_path / "nested.zip").write_bytes(zipped({"inner.zip": zipped({"a": b"b"})}))
     assert codes(tmp_path) == {("CD006", "warning")}
-    assert {f.where for f in findings(tmp_path)} == {"x.7z", "slip.zip", "nested.zip: inner.zip"}
 
 
 def test_an_archive_that_can_be_looked_into_is_silent(tmp_path):
     (tmp_path / "docs.zip").write_bytes(zipped({"README.md": b"hello", "a/b.json": b"{}"}))
     assert findings(tmp_path) == []
-
-
-def test_keras_lambda_layers(tmp_path):
-    layers = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda"}]}}
-    (tmp_path / "bad.keras").write_bytes(zipped({"config.json": json.dumps(layers)}))
-    (tmp_path / "bad.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100 + json.dumps(layers).encode())
-    (tmp_path / "good.keras").write_bytes(zipped({"config.json": '{"class_name": "Dense"}'}))
-    (tmp_path / "good.h5").write_bytes(b"\x89HDF\r\n\x1a\n" + b"\0" * 100)
-    assert {(f.code, f.severity, f.where.split(":")[0]) for f in findings(tmp_path)} == {
-        ("CD008", "warning", "bad.keras"),
-        ("CD008", "warning", "bad.h5"),
-    }
 
 
 @pytest.mark.parametrize(
@@ -471,6 +453,20 @@ def test_keras_lambda_layers(tmp_path):
         ("transformers.utils.import_utils.run", "code"),
         ("torch._dynamo.guards.GuardBuilder.get", "code"),
         ("functools.partial", "code"),
+        ("logging.handlers.QueueHandler", "code"),
+        ("pandas.io.pytables.HDFStore", "code"),
+        ("scipy.stats._distn_infrastructure.rv_frozen", "code"),
+        ("sklearn.utils._testing.TempMemmap", "code"),
+        ("numpy.memmap", "code"),
+        ("transformers.commands.serving.ServeCommand", "code"),
+        ("torch.utils.cpp_extension.BuildExtension", "code"),
+        ("torch.nn.modules.linear.Popen", "code"),
+        ("torch.EvilStorage", "code"),
+        ("sklearn.neighbors._classification.KNeighborsClassifier", "class"),
+        ("sklearn.ensemble._gb_losses.BinomialDeviance", "class"),
+        ("scipy.sparse._csr.csr_matrix", "class"),
+        ("numpy.random._pickle.__generator_ctor", "class"),
+        ("numpy.log1p", "class"),
         ("operator.attrgetter", "code"),
         ("?.?", "code"),
     ],

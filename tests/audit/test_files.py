@@ -183,6 +183,18 @@ def test_headers_beyond_what_is_held_are_not_vouched_for(tmp_path, monkeypatch):
 
 def test_a_folder_with_nothing_of_a_model_says_so(tmp_path):
     write(tmp_path, {"README.md": "x"})
-    assert codes(tmp_path) == {"FL014"}
+    assert [(f.code, f.severity) for f in audit(tmp_path).findings] == [("FL014", "warning")]
     write(tmp_path, {"config.json": {}})
-    assert codes(tmp_path) == set()
+    assert [(f.code, f.severity) for f in audit(tmp_path).findings] == [("FL014", "info")]
+
+
+@pytest.mark.parametrize("name", ["a/b/c/d/e/f/g/h.npz", "x.tflite", "variables.data-00000-of-00001", "x.msgpack"])
+def test_weights_in_other_formats_are_weights(tmp_path, name):
+    import io
+    import zipfile
+
+    raw = io.BytesIO()
+    with zipfile.ZipFile(raw, "w") as archive:
+        archive.writestr("a.txt", "x")
+    write(tmp_path, {name: raw.getvalue() if name.endswith("npz") else b"\1\2\3" * 100})
+    assert codes(tmp_path) <= {"FL015"}

@@ -224,9 +224,9 @@ def test_a_short_blob_is_an_error(tmp_path):
 
 def test_an_empty_blob_that_should_not_be_is_an_error(tmp_path):
     snapshot = hub_snapshot(tmp_path, {"vocab.txt": b"", "config.json": {}}, hashes={"vocab.txt": "ab" * 20})
-    assert found(snapshot) == {("FD008", "error")}
+    assert found(snapshot) == {("FD008", "error"), ("FL014", "info")}
     empty = hub_snapshot(tmp_path / "x", {"vocab.txt": b"", "config.json": {}})
-    assert found(empty) == set()
+    assert found(empty) == {("FL014", "info")}
 
 
 # --- documents -------------------------------------------------------------------------------------------------------

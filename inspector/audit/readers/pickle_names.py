@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+from inspector.audit.readers.known_classes import CYTHON, KNOWN, KNOWN_MODULES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-    from inspector.audit.readers.pickles import Global
+    from inspector.audit.readers.pickle_values import Global
 
 
 def _words(text: str) -> frozenset[str]:
@@ -51,46 +55,58 @@ _ALLOWED: Final[dict[str, frozenset[str]]] = {
     "joblib.numpy_pickle": _words("NumpyArrayWrapper"),
     "numpy.random": frozenset(),
 }
+_STORAGES: Final = _words(
+    "DoubleStorage FloatStorage HalfStorage BFloat16Storage LongStorage IntStorage ShortStorage CharStorage "
+    "ByteStorage BoolStorage ComplexDoubleStorage ComplexFloatStorage QUInt8Storage QInt8Storage QInt32Storage "
+    "QUInt4x2Storage QUInt2x4Storage UntypedStorage TypedStorage _UntypedStorage _TypedStorage Float8_e4m3fnStorage "
+    "Float8_e5m2Storage Float8_e4m3fnuzStorage Float8_e5m2fnuzStorage UInt16Storage UInt32Storage UInt64Storage"
+)
 _OLD_MODULES: Final = {"__builtin__": "builtins", "copy_reg": "copyreg", "torch.tensor": "torch._tensor"}
-# Libraries whose own classes lie in honest training folders. Only classes: their functions can run anything.
-_FAMILIAR: Final = _words(
-    "transformers accelerate peft trl deepspeed pytorch_lightning lightning lightning_fabric omegaconf sklearn "
-    "scipy numpy pandas datasets tokenizers huggingface_hub diffusers timm fairseq megatron torchmetrics "
-    "sentence_transformers"
-)
-_FAMILIAR_MODULES: Final = ("torch.nn.modules.", "torch.nn.parameter", "torch.optim.", "torch.distributed.")
 _BOOKKEEPING: Final = _words(
-    "argparse.Namespace pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.Path "
-    "pathlib._local.PosixPath datetime.datetime datetime.date datetime.timedelta datetime.timezone uuid.UUID "
-    "decimal.Decimal types.SimpleNamespace fractions.Fraction enum.Enum typing.Any "
-    "numpy.random._pickle.__randomstate_ctor numpy.random._pickle.__generator_ctor "
-    "numpy.random._pickle.__bit_generator_ctor sklearn.tree._tree.Tree torch.torch_version.TorchVersion"
+    "argparse.Namespace pathlib.PosixPath pathlib.WindowsPath pathlib.PurePosixPath pathlib.PureWindowsPath "
+    "pathlib.Path pathlib._local.PosixPath pathlib._local.Path datetime.datetime datetime.date datetime.time "
+    "datetime.timedelta datetime.timezone uuid.UUID decimal.Decimal types.SimpleNamespace fractions.Fraction "
+    "typing.Any collections.abc.Mapping _weakrefset.WeakSet random.Random zoneinfo.ZoneInfo._unpickle "
+    "torch.torch_version.TorchVersion torch.jit._pickle.build_intlist torch.jit._pickle.build_tensorlist "
+    "torch.jit._pickle.build_doublelist torch.jit._pickle.build_boollist "
+    "torch.jit._pickle.build_tensor_from_id torch.jit._pickle.restore_type_tag"
 )
+_CONFIGS: Final = re.compile(r"transformers\.models\.\w+\.configuration_\w+")
+
+
+def _is_known(module: str, name: str) -> bool:
+    """Whether the tables of classes that checkpoints honestly hold have it."""
+    package = module.partition(".")[0]
+    if name in KNOWN.get(package, ()):
+        return True
+    if any(module.startswith(prefix) and name in names for prefix, names in KNOWN_MODULES):
+        return True
+    if package in CYTHON and re.fullmatch(r"__pyx_unpickle_\w+", name):
+        return True
+    return _CONFIGS.fullmatch(module) is not None and name.endswith("Config") and name.isidentifier()
 
 
 def weigh(found: Global) -> str:
     """ "weights" (nothing to say), "class" (a known library's class: bookkeeping) or "code"."""
     module = _OLD_MODULES.get(found.module, found.module)
+    module = module.removeprefix("sklearn.externals.") if module.startswith("sklearn.externals.joblib.") else module
     name = found.name
     if name in _ALLOWED.get(module, ()):
         return "weights"
+    if f"{module}.{name}" in _BOOKKEEPING:
+        return "class"
     if not name.isidentifier():  # protocol 4 walks dots: Class.__init__.__globals__
         return "code"
-    if module in {"torch", "torch.cuda", "torch.storage"} and name.endswith("Storage") and name[:1].isupper():
+    if module in {"torch", "torch.cuda", "torch.storage"} and name in _STORAGES:
         return "weights"
     if module == "numpy.dtypes" and name.endswith("DType"):
         return "weights"
-    if f"{module}.{name}" in _BOOKKEEPING:
-        return "class"
-    if module.split(".")[0] == "__torch__" or module == "torch.jit._pickle":
+    if module.split(".")[0] == "__torch__":
         return "class"  # TorchScript: classes of its own language, read by its own reader
-    is_class = name[:1].isupper() and "_" not in name
-    if is_class and (module.split(".")[0] in _FAMILIAR or module.startswith(_FAMILIAR_MODULES)):
-        return "class"
-    return "code"
+    return "class" if _is_known(module, name) else "code"
 
 
-_DANGEROUS: Final = _words(
+DANGEROUS: Final = _words(
     "os posix nt subprocess sys builtins __builtin__ runpy importlib shutil socket pty commands code codeop bdb "
     "pdb timeit webbrowser ctypes multiprocessing asyncio requests urllib httplib http ftplib smtplib aiohttp "
     "pickle _pickle dill cloudpickle marshal types functools operator _operator pip site sysconfig venv ensurepip "
@@ -99,6 +115,6 @@ _DANGEROUS: Final = _words(
 )
 
 
-def is_known_danger(found: Global) -> bool:
+def is_danger(found: Global) -> bool:
     """Whether the module is one that attacks use; for the words of the finding only."""
-    return found.module.split(".")[0] in _DANGEROUS
+    return found.module.split(".")[0] in DANGEROUS

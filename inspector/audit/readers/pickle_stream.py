@@ -34,14 +34,23 @@ class Reader:
             return True
         self.start += self.pos
         self.pos = 0
-        self.buf = self.read_at(self.start, max(n, WINDOW)) if self.start < self.size else b""
+        wanted = min(max(n, WINDOW), self.size - self.start)
+        self.buf = self.read_at(self.start, wanted) if wanted > 0 else b""
         return n <= len(self.buf)
 
+    def peek(self, n: int) -> bytes:
+        """Up to `n` bytes from the current place, which stays."""
+        self.fill(n)
+        return self.buf[self.pos : self.pos + n]
+
     def take(self, n: int) -> bytes:
-        if not self.fill(n):
-            raise EndOfStream
-        out = self.buf[self.pos : self.pos + n]
-        self.pos += n
+        end = self.pos + n
+        if end > len(self.buf):
+            if not self.fill(n):
+                raise EndOfStream
+            end = self.pos + n
+        out = self.buf[self.pos : end]
+        self.pos = end
         return out
 
     def skip(self, n: int) -> None:

@@ -1,193 +1,203 @@
 """What a pickle would import and call, read from its opcodes. Nothing is unpickled, nothing imported.
 
-A small machine that keeps only strings, globals and marks on its stack, in the opcodes of protocols 0 to 5
-(CPython's pickletools.py). Payloads are stepped over, so weights are not read. What PyTorch's own restricted loader
-takes is allowed: torch/_weights_only_unpickler.py, 2.9.
+A small machine over the opcodes of protocols 0 to 5 (CPython's pickletools.py), which keeps texts, small numbers,
+imports and the outlines of containers. Payloads are stepped over, so weights are not read; those that are pickles
+themselves are followed, and so are arrays that joblib writes between instructions.
 """
 
 from __future__ import annotations
 
-import re
 import struct
+from collections import ChainMap
+from contextlib import suppress
 
+from inspector.audit.readers.pickle_machine import PROTO, Broken, Machine
+from inspector.audit.readers.pickle_names import is_danger
+from inspector.audit.readers.pickle_search import danger_in, starts_pickle
 from inspector.audit.readers.pickle_stream import EndOfStream, Reader
-from inspector.record import Record
+from inspector.audit.readers.pickle_values import MARK, Global, Value, raw_array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-MAX_OPS: Final = 500_000  # PyTorch writes 32 a tensor
 MAX_TEXT: Final = 1024
-MAX_STACK: Final = 200_000
-MAX_GLOBALS: Final = 2_000
-MAX_PICKLES: Final = 64
+MAX_NESTED: Final = 4  # pickles within pickles
+MAX_SEARCHED: Final = 4 << 20  # of one payload, for instructions: they are data to whoever loads this pickle alone
+FORKED_OPS: Final = 2_000
+WRAPPER: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 
-
-class Global(Record):
-    """An object that a pickle asks Python to import. `called`: and to call."""
-
-    module: str
-    name: str
-    offset: int
-    called: bool = False
-
-    @property
-    def path(self) -> str:
-        return f"{self.module}.{self.name}"
-
-
-class Scan(Record):
-    """What was found: the globals, how many pickles, why it ended early ("" where it did not), and where."""
-
-    globals: tuple[Global, ...]
-    n_pickles: int
-    problem: str
-    end: int
-    n_ops: int
-    proto: int
-
-
-class _Broken(Exception):
-    """Not a pickle, or no longer one."""
-
-
-MARK: Final = object()
-# Instructions that only move values: pops, pushes. "m" pops to the mark.
-_SIMPLE: Final[dict[int, tuple[int | str, int]]] = {
-    ord(op): effect
-    for ops, effect in (
-        ("N}])\x88\x89\x8f\x97", (0, 1)),
-        ("0as", (0, 0)),  # pops are below: 'a' one, 's' two
-        ("1ue\x90", ("m", 0)),
-        ("ldt\x91", ("m", 1)),
-        ("\x85Q\x98", (1, 1)),
-        ("\x86", (2, 1)),
-        ("\x87", (3, 1)),
-        ("b", (1, 0)),
-    )
-    for op in ops
-}
-_SIMPLE.update({ord("0"): (1, 0), ord("a"): (1, 0), ord("s"): (2, 0)})
-# Arguments of a fixed length that nothing is made of.
-_FIXED: Final = {ord("J"): 4, ord("K"): 1, ord("M"): 2, ord("G"): 8}
-# Counted texts and payloads: how many bytes the count takes, whether it is text.
+# How many values an instruction takes that leaves something plain behind: '0' pops, the rest are calls by name.
+_CONSTANTS: Final = {ord("N"): None, 0x88: True, 0x89: False, 0x97: None}
+_EMPTY: Final = (ord("]"), ord("}"), ord(")"), 0x8F)
+# Arguments of a fixed length: how long, and whether a number is made of them.
+_FIXED: Final = {ord("J"): (4, True), ord("K"): (1, False), ord("M"): (2, False), ord("G"): (8, None)}
+# Counted texts and payloads: how many bytes the count takes, and what is made of them.
 _COUNTED: Final = {
-    ord("T"): (4, True), ord("U"): (1, True), ord("X"): (4, True), 0x8C: (1, True), 0x8D: (8, True),
-    ord("B"): (4, False), ord("C"): (1, False), 0x8E: (8, False), 0x96: (8, False), 0x8A: (1, False), 0x8B: (4, False),
+    ord("T"): (4, "text"), ord("U"): (1, "text"), ord("X"): (4, "text"), 0x8C: (1, "text"), 0x8D: (8, "text"),
+    ord("B"): (4, "bytes"), ord("C"): (1, "bytes"), 0x8E: (8, "bytes"), 0x96: (8, "bytes"),
+    0x8A: (1, "number"), 0x8B: (4, "number"),
 }  # fmt: skip
-_PROTO, _FRAME, _STOP = 0x80, 0x95, ord(".")
+_FRAME: Final = 0x95
 _CALLS: Final = {ord("R"): 2, 0x81: 2, 0x92: 3}
-
-
-class Machine:
-    """One pickle after the other, over one reader, with one allowance of instructions."""
-
-    def __init__(self, reader: Reader, *, budget: int = MAX_OPS) -> None:
-        self.reader = reader
-        self.left = budget
-        self.n_ops = 0
-        self.proto = 0
-        self.found: dict[tuple[str, str], Global] = {}
-        self.magic = False
-        self.reset()
-
-    def reset(self) -> None:
-        self.stack: list[Any] = []
-        self.memo: dict[int, Any] = {}
-
-    def pop(self) -> Any:
-        if not self.stack:
-            raise _Broken("takes more from its stack than there is")
-        return self.stack.pop()
-
-    def pop_mark(self) -> list[Any]:
-        items: list[Any] = []
-        while True:
-            value = self.pop()
-            if value is MARK:
-                return items[::-1]
-            items.append(value)
-
-    def push(self, value: Any) -> None:
-        if len(self.stack) >= MAX_STACK:
-            raise _Broken("piles up more values than a checkpoint has")
-        self.stack.append(value)
-
-    def remember(self, index: int) -> None:
-        if self.stack and len(self.memo) < MAX_STACK:
-            self.memo[index] = self.stack[-1]
-
-    def note(self, module: Any, name: Any, offset: int) -> Global:
-        known = isinstance(module, str) and isinstance(name, str)
-        found = Global(module if known else "?", name if known else "?", offset)
-        key = (found.module, found.name)
-        self.found.setdefault(key, found)
-        if len(self.found) > MAX_GLOBALS:
-            raise _Broken(f"more than {MAX_GLOBALS:,} different imports")
-        return found
-
-    def called(self, value: Any) -> None:
-        if isinstance(value, Global):
-            key = (value.module, value.name)
-            if key in self.found and not self.found[key].called:
-                self.found[key] = self.found[key].replace(called=True)
-
-    def run(self) -> None:
-        """One pickle up to its STOP. Raises EndOfStream and _Broken."""
-        self.reset()
-        reader, steps = self.reader, _STEPS
-        while True:
-            if self.left <= 0:
-                raise _Broken(f"more than {MAX_OPS:,} instructions: the rest was not looked at")
-            self.left -= 1
-            self.n_ops += 1
-            if not reader.fill(1):
-                raise EndOfStream
-            op = reader.buf[reader.pos]
-            reader.pos += 1
-            if op == _STOP:
-                if not self.stack:
-                    raise _Broken("ends with nothing on its stack")
-                return
-            step = steps.get(op)
-            if step is None:
-                raise _Broken(f"an instruction that does not exist (0x{op:02x} at byte {reader.offset - 1:,})")
-            step(self, op)
 
 
 def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "replace")
 
 
-def _simple(m: Machine, op: int) -> None:
-    pops, pushes = _SIMPLE[op]
-    if pops == "m":
-        m.pop_mark()
-    else:
-        for _ in range(int(pops)):
-            m.pop()
-    if pushes:
-        m.push(None)
+def _constant(m: Machine, op: int) -> None:
+    m.push(_CONSTANTS[op])
 
 
-def _fixed(m: Machine, op: int) -> None:
-    m.reader.take(_FIXED[op])
+def _empty(m: Machine, _: int) -> None:
+    m.push(Value())
+
+
+def _pop(m: Machine, _: int) -> None:
+    m.pop()
+
+
+def _pop_mark(m: Machine, _: int) -> None:
+    m.pop_mark()
+
+
+def _append(m: Machine, op: int) -> None:
+    values = [m.pop()] if op == ord("a") else m.pop_mark()
+    into = m.stack[-1] if m.stack else None
+    if type(into) is Value:
+        into.add(values)
+        m.weigh(into)
+
+
+def _set_items(m: Machine, op: int) -> None:
+    pairs = [m.pop(), m.pop()][::-1] if op == ord("s") else m.pop_mark()
+    into = m.stack[-1] if m.stack else None
+    if type(into) is Value:
+        into.put(pairs)
+        m.weigh(into)
+
+
+def _collect(m: Machine, op: int) -> None:
+    """LIST, DICT, TUPLE, FROZENSET of what stands above the mark."""
+    items = m.pop_mark()
+    value = Value(items if op != ord("d") else None)
+    if op == ord("d"):
+        value.put(items)
+    m.weigh(value)
+    m.push(value)
+
+
+def _short_tuple(m: Machine, op: int) -> None:
+    items = [m.pop() for _ in range(op - 0x84)][::-1]
+    value = Value(items)
+    m.weigh(value)
+    m.push(value)
+
+
+def _replace(m: Machine, _: int) -> None:
+    """BINPERSID, READONLY_BUFFER: something takes the place of a value."""
+    m.pop()
     m.push(None)
 
 
+def _build(m: Machine, _: int) -> None:
+    state = m.pop()
+    made = m.stack[-1] if m.stack else None
+    if type(made) is Value:
+        made.state = state
+        made.parts += state.parts if type(state) is Value else 1
+        m.weigh(made)
+        if made.of is not None and (made.of.module, made.of.name) == WRAPPER and not m.plain:
+            _array(m, made)
+
+
+def _array(m: Machine, made: Value) -> None:
+    """Steps over an array that joblib wrote here; what a plain unpickler would take it for is followed a little way."""
+    array = raw_array(made)
+    if array is None:
+        raise Broken("an array in joblib's own layout that cannot be stepped over")
+    _fork(m)
+    if m.frame_end >= 0 and m.reader.offset != m.frame_end:
+        raise Broken("an array within a frame: readers disagree about it")
+    m.frame_end = -1
+    if array.objects:
+        nested = Machine(m.reader, budget=m.left, depth=m.depth + 1)
+        nested.plain = True
+        if m.depth >= MAX_NESTED:
+            raise Broken("pickles nested deeper than are followed")
+        try:
+            nested.run()
+        finally:
+            m.merge(nested)
+        return
+    if array.aligned:
+        m.reader.skip(m.reader.take(1)[0])
+    m.reader.skip(array.nbytes)
+
+
+def _fork(m: Machine) -> None:
+    """The same bytes as instructions, as `pickle.load` would read them: kept is only what attacks use."""
+    reader = m.reader
+    raw = reader.peek(1 << 12)
+    other = Machine(Reader(lambda at, n: raw[at : at + n], len(raw)), budget=min(FORKED_OPS, m.left), depth=m.depth + 1)
+    other.plain = True
+    other.stack, other.memo, other.n_ops = m.stack[-64:], ChainMap({}, m.memo), m.n_ops
+    with suppress(EndOfStream, Broken):
+        other.go_on()
+    m.left -= other.n_ops - m.n_ops
+    for key, g in {**other.found, **danger_in(raw)}.items():
+        if g.called and key not in m.found and is_danger(g):
+            m.found[key] = g.replace(offset=reader.offset)
+
+
+def _fixed(m: Machine, op: int) -> None:
+    n, signed = _FIXED[op]
+    raw = m.reader.take(n)
+    m.push(None if signed is None else int.from_bytes(raw, "little", signed=signed))
+
+
 def _counted(m: Machine, op: int) -> None:
-    width, is_text = _COUNTED[op]
+    width, what = _COUNTED[op]
     n = int.from_bytes(m.reader.take(width), "little")
     if n <= MAX_TEXT:
         raw = m.reader.take(n)
-        if op == 0x8A and raw == b"l\xfc\x9cF\xf9 j\xa8P\x19":  # torch/serialization.py, MAGIC_NUMBER
-            m.magic = True
-        m.push(_text(raw) if is_text else None)
+        if what == "text":
+            m.push(_text(raw))
+        elif what == "number":
+            if raw == b"l\xfc\x9cF\xf9 j\xa8P\x19":  # torch/serialization.py, MAGIC_NUMBER
+                m.magic = True
+            m.push(int.from_bytes(raw, "little", signed=True))
+        else:
+            m.push(None)
+        if n > 8 and (b"\n" in raw or b"\x93" in raw or raw[0] == PROTO):  # else no instruction of a danger is in it
+            _payload(m, raw, n, m.reader.offset - n)
     else:
+        at = m.reader.offset
+        head = m.reader.peek(min(n, MAX_SEARCHED if m.searched > 0 else MAX_TEXT)) if what != "number" else b""
+        _payload(m, head, n, at)
         m.reader.skip(n)
         m.push(None)
+
+
+def _payload(m: Machine, head: bytes, size: int, at: int) -> None:
+    """A text or payload that is a pickle itself, or has the instructions of one in it."""
+    whole = head[: min(size, len(head))]
+    m.searched -= len(whole)
+    for key, g in danger_in(whole).items():
+        m.found.setdefault(key, g.replace(offset=at + g.offset))
+    if not starts_pickle(whole):
+        return
+    if m.depth >= MAX_NESTED:
+        raise Broken("pickles nested deeper than are followed")
+    inner = Reader(lambda offset, n: whole[offset : offset + n], len(whole))
+    nested = Machine(inner, budget=m.left, depth=m.depth + 1)
+    try:
+        nested.run()
+    except (EndOfStream, Broken):  # numbers that begin like one: what was called on the way still counts
+        nested.found = {k: g for k, g in nested.found.items() if g.called and is_danger(g)}
+    m.merge(nested)
 
 
 def _line_value(m: Machine, op: int) -> None:
@@ -196,6 +206,8 @@ def _line_value(m: Machine, op: int) -> None:
         quoted = op == ord("S") and len(raw) > 1 and raw[:1] in b"'\"" and raw[:1] == raw[-1:]
         body = raw[1:-1] if quoted else raw
         m.push(_unescape(body, wide=op == ord("V")) if len(body) <= MAX_TEXT else None)
+    elif op in {ord("I"), ord("L")} and raw.rstrip(b"L").isdigit() and len(raw) < 20:
+        m.push(raw == b"01" if raw in {b"00", b"01"} and op == ord("I") else int(raw.rstrip(b"L")))
     else:
         m.push(None)
 
@@ -212,7 +224,7 @@ def _unescape(raw: bytes, *, wide: bool) -> str:
 def _memo_line(m: Machine, op: int) -> None:
     raw = m.reader.line()
     if not raw.strip().isdigit() or len(raw) > 20:
-        raise _Broken("a place in its memo that is not a number")
+        raise Broken("a place in its memo that is not a number")
     if op == ord("p"):
         m.remember(int(raw))
     else:
@@ -250,26 +262,37 @@ def _stack_global(m: Machine, _: int) -> None:
     m.push(m.note(module, name, at))
 
 
+def _made(m: Machine, by: Any, args: list[Any]) -> None:
+    """The result of a call; copyreg's way of protocols 0 and 1 to make an object names its class first."""
+    m.called(by)
+    of = by if isinstance(by, Global) else None
+    if of is not None and of.name == "_reconstructor" and args and isinstance(args[0], Global):
+        of = args[0]
+    value = Value(args, of)
+    m.weigh(value)
+    m.push(value)
+
+
 def _inst(m: Machine, _: int) -> None:
     at = m.reader.offset - 1
     module, name = _text(m.reader.line()), _text(m.reader.line())
-    m.pop_mark()
-    m.called(m.note(module[:MAX_TEXT], name[:MAX_TEXT], at))
-    m.push(None)
+    args = m.pop_mark()
+    _made(m, m.note(module[:MAX_TEXT], name[:MAX_TEXT], at), args)
 
 
 def _obj(m: Machine, _: int) -> None:
     items = m.pop_mark()
-    if items:
-        m.called(items[0])
-    m.push(None)
+    _made(m, items[0] if items else None, items[1:])
 
 
 def _call(m: Machine, op: int) -> None:
-    for _ in range(_CALLS[op] - 1):
+    if _CALLS[op] == 3:
         m.pop()
-    m.called(m.pop())
-    m.push(None)
+    args, by = m.pop(), m.pop()
+    own = args.items if type(args) is Value else []
+    _made(m, by, list(own))
+    if type(args) is Value and args.parts > len(own):
+        m.stack[-1].parts = args.parts
 
 
 def _extension(m: Machine, op: int) -> None:
@@ -285,17 +308,21 @@ def _mark(m: Machine, _: int) -> None:
 def _protocol(m: Machine, _: int) -> None:
     m.proto = max(m.proto, m.reader.take(1)[0])
     if m.proto > 5:
-        raise _Broken(f"protocol {m.proto}, which does not exist")
+        raise Broken(f"protocol {m.proto}, which does not exist")
 
 
 def _frame(m: Machine, _: int) -> None:
     n = struct.unpack("<Q", m.reader.take(8))[0]
     if m.reader.offset + n > m.reader.size:
         raise EndOfStream
+    if m.frame_end >= 0 and m.reader.offset < m.frame_end:
+        raise Broken("a frame begins within another: readers disagree about it")
+    m.frame_end = m.reader.offset + n if n else -1
 
 
 _STEPS: Final[dict[int, Callable[[Machine, int], None]]] = {
-    **dict.fromkeys(_SIMPLE, _simple),
+    **dict.fromkeys(_CONSTANTS, _constant),
+    **dict.fromkeys(_EMPTY, _empty),
     **dict.fromkeys(_FIXED, _fixed),
     **dict.fromkeys(_COUNTED, _counted),
     **dict.fromkeys(map(ord, "FILPSV"), _line_value),
@@ -303,67 +330,12 @@ _STEPS: Final[dict[int, Callable[[Machine, int], None]]] = {
     **dict.fromkeys(map(ord, "hjqr"), _memo_fixed),
     **dict.fromkeys(_CALLS, _call),
     **dict.fromkeys((0x82, 0x83, 0x84), _extension),
+    **dict.fromkeys((ord("a"), ord("e"), 0x90), _append),
+    **dict.fromkeys((ord("s"), ord("u")), _set_items),
+    **dict.fromkeys((ord("l"), ord("d"), ord("t"), 0x91), _collect),
+    **dict.fromkeys((0x85, 0x86, 0x87), _short_tuple),
+    **dict.fromkeys((ord("Q"), 0x98), _replace),
     0x94: _memoize, ord("2"): _dup, ord("c"): _global, 0x93: _stack_global, ord("i"): _inst, ord("o"): _obj,
-    ord("("): _mark, _PROTO: _protocol, _FRAME: _frame,
+    ord("("): _mark, PROTO: _protocol, _FRAME: _frame, ord("0"): _pop, ord("1"): _pop_mark, ord("b"): _build,
 }  # fmt: skip
-
-
-# Instructions that name a module of attacks: GLOBAL and INST by line, short strings for STACK_GLOBAL.
-_RAW: Final = re.compile(
-    rb"[ci](?P<line>(?:os|posix|nt|subprocess|builtins|__builtin__|sys|runpy|importlib|socket|pty|shutil|ctypes|_pickle|"
-    rb"pickle|webbrowser|code|torch\.hub)(?:\.\w+)*)\n(?P<attr>\w{1,60})\n|"
-    rb"\x8c.(?P<text>os|posix|nt|subprocess|builtins|runpy|importlib|socket|pty|shutil|ctypes|_pickle|webbrowser)\x94?"
-    rb"\x8c.(?P<name>\w{1,60})(?:\x94)?\x93",
-    re.DOTALL,
-)
-MAX_SEARCHED: Final = 16 << 20
-
-
-def _search(machine: Machine, read_at: Callable[[int, int], bytes], start: int) -> None:
-    """What cannot be followed instruction by instruction is searched for the names that attacks use."""
-    at = start
-    while at < start + MAX_SEARCHED and (raw := read_at(at, 1 << 20)):
-        for match in _RAW.finditer(raw):
-            module, name = match["line"] or match["text"], match["attr"] or match["name"]
-            key = (_text(module), _text(name))
-            machine.found.setdefault(key, Global(*key, at + match.start(), called=True))
-        at += max(len(raw) - 256, 1) if len(raw) == 1 << 20 else len(raw)
-
-
-def _plausible(name: str) -> bool:
-    return all(part.isidentifier() for part in name.split("."))
-
-
-def scan_pickle(read_at: Callable[[int, int], bytes], size: int, *, budget: int = MAX_OPS) -> Scan:
-    """Every pickle of a stream, one behind the other, up to what is no pickle any more.
-
-    PyTorch's old format is five pickles and then raw numbers, so bytes behind the first pickle that make no sense are
-    no fault; within the first they are (`problem`).
-    """
-    reader = Reader(read_at, size)
-    machine = Machine(reader, budget=budget)
-    n = 0
-    problem = ""
-    end = 0
-    while n < MAX_PICKLES and reader.offset < size:
-        before = dict(machine.found)
-        try:
-            machine.run()
-        except (EndOfStream, _Broken) as error:
-            words = str(error) if isinstance(error, _Broken) else "it breaks off within the pickle"
-            needed = 5 if machine.magic else 1
-            cut = machine.left <= 0 or len(machine.found) > MAX_GLOBALS
-            if n < needed or cut:
-                problem = words
-                _search(machine, read_at, reader.offset)
-            else:  # raw numbers read as instructions: only what reads like a name is kept
-                new = {k: g for k, g in machine.found.items() if k not in before and _plausible(g.path)}
-                machine.found = {**before, **new}
-            break
-        n += 1
-        end = reader.offset
-        if machine.magic and n >= 5:
-            break
-    if not n and not problem:
-        problem = "it is empty"
-    return Scan(tuple(machine.found.values()), n, problem, end, machine.n_ops, machine.proto)
+Machine.steps = _STEPS

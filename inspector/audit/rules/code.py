@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from inspector.audit.readers.code_scan import examine
-from inspector.audit.readers.pickle_names import is_known_danger, weigh
+from inspector.audit.readers.companions import companions
+from inspector.audit.readers.pickle_names import is_danger, weigh
+from inspector.audit.readers.targets import targets
 from inspector.audit.registry import Hit, as_dict, rule
 
 TYPE_CHECKING = False
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any, Final
 
-    from inspector.audit.readers.code_scan import Found
+    from inspector.audit.readers.findings import Found
     from inspector.audit.subject.records import Document, Subject
 
 MOST_NAMED: Final = 6
@@ -80,7 +82,7 @@ def _place(reference: str, folder: str, names: set[str]) -> str:
 def _named(found: Found, *kinds: str) -> list[str]:
     """The imports of these kinds, those that attacks use first."""
     picked = [g for g in found.globals if weigh(g) in kinds]
-    picked.sort(key=lambda g: (not is_known_danger(g), not g.called))
+    picked.sort(key=lambda g: (not is_danger(g), not g.called))
     return [g.path[:120] for g in picked]
 
 
@@ -108,65 +110,73 @@ def pickle_code(subject: Subject) -> Iterator[Hit]:
             yield Hit(found.where, f"{'calls' if called else 'imports'} {_list(names)} when it is loaded")
 
 
-@rule("CD003", "pickle-weights", severity="warning", hint=SAFETENSORS)
+@rule("CD003", "pickle-weights", severity="info", hint=SAFETENSORS)
 def pickle_weights(subject: Subject) -> Iterator[Hit]:
     """
     Weights or training state are stored as a pickle (PyTorch's .bin, .pt, .pth, .ckpt; joblib; training_args.bin).
 
-    Why it matters: a pickle is a program. This one imports nothing harmful that can be seen, but only a restricted
-    loader (`torch.load(…, weights_only=True)`) makes sure of it.
+    Why it matters: a pickle is a program. This one imports nothing but what checkpoints honestly hold, which a
+    restricted loader (`torch.load(…, weights_only=True)`) makes sure of once more.
     """
-    seen: set[str] = set()
-    for found in examine(subject):
-        name = found.where.split(": ", 1)[0]
-        if found.kind not in {"pickle", "torch"} or name in seen:
-            continue
-        seen.add(name)
-        classes = [c for f in examine(subject) if f.where.split(": ", 1)[0] == name for c in _named(f, "class")]
-        what = f"; it needs classes of libraries: {_list(classes)}" if classes else ""
+    found = examine(subject)
+    classes: dict[str, list[str]] = {}
+    pickled: dict[str, None] = {}
+    for f in found:
+        name = f.where.split(": ", 1)[0]
+        if f.kind in {"pickle", "torch"}:
+            pickled[name] = None
+        classes.setdefault(name, []).extend(_named(f, "class"))
+    for name in pickled:
+        what = f"; it needs classes of libraries: {_list(classes[name])}" if classes[name] else ""
         yield Hit(name, f"a Python pickle, not just numbers{what}")
+
+
+def _of_kind(subject: Subject, *kinds: str) -> Iterator[Hit]:
+    for found in examine(subject):
+        if found.kind in kinds and found.problem:
+            yield Hit(found.where, found.problem, severity=found.severity)
 
 
 @rule("CD004", "pickle-broken", severity="error", hint="download it again, or do without it")
 def pickle_broken(subject: Subject) -> Iterator[Hit]:
     """
-    A pickle or an archive of one breaks off, holds instructions that do not exist, or cannot be examined to its end.
+    A pickle or an archive breaks off, holds instructions that do not exist, or is not what its name promises.
 
     Why it matters: a broken download does not load. A pickle broken on purpose still does its harm, since its
-    instructions run one by one up to the break, while scanners give up at once.
+    instructions run one by one up to the break, while scanners give up at once. Frames that end inside an instruction,
+    places in the memo beyond any need and values that repeat themselves without end count as broken. Something else
+    under a checkpoint's name is no checkpoint.
     """
-    for found in examine(subject):
-        if found.kind in {"pickle", "torch", "broken"} and found.problem:
-            if any(g.path == "joblib.numpy_pickle.NumpyArrayWrapper" for g in found.globals):
-                words = "arrays in joblib's own layout: the instructions behind them were only searched"
-                yield Hit(found.where, words, severity="warning")
-            else:
-                yield Hit(found.where, found.problem)
+    yield from _of_kind(subject, "pickle", "torch", "broken")
 
 
 @rule("CD005", "program-file", severity="warning", hint="a model needs no program: remove it")
 def program_file(subject: Subject) -> Iterator[Hit]:
     """
-    A program or a shared library lies among the weights.
+    A program or a shared library lies among the weights; within an installed Python package it is an info.
 
     Why it matters: weights are data. A library here is one path away from being loaded.
     """
+    packages = {e.name.rpartition("/")[0] for e in subject.entries if e.name.endswith("__init__.py")}
     for found in examine(subject):
         if found.kind == "program":
-            yield Hit(found.where, found.notes[0])
+            folder = found.where.rpartition("/")[0]
+            parents = {folder[:i] for i, c in enumerate(folder + "/") if c == "/"} | {""}
+            owned = not parents.isdisjoint(packages) or ".libs/" in found.where
+            yield Hit(found.where, found.problem, severity="info" if owned else "")
 
 
-@rule("CD006", "archive-file", severity="warning", hint="unpack it elsewhere and audit what is in it")
+@rule("CD006", "archive-file", severity="error", hint="unpack it elsewhere, if at all, and audit what is in it")
 def archive_file(subject: Subject) -> Iterator[Hit]:
     """
-    An archive that cannot be looked into, another within it, or one whose paths lead out of it.
+    An archive with paths or links that lead out of it; one of a kind that is not looked into is a warning.
 
-    Why it matters: what it holds was not examined; unpacked carelessly, `../` writes outside its folder.
+    Why it matters: unpacked carelessly, `../` writes outside its folder. What is not looked into was not examined.
     """
     for found in examine(subject):
-        if found.kind == "archive" and found.problem:
-            what = f": {', '.join(found.notes)}" if found.notes else ""
-            yield Hit(found.where, found.problem + what)
+        if found.kind == "escape":
+            yield Hit(found.where, f"paths that leave the archive: {found.problem}")
+    yield from _of_kind(subject, "archive")
 
 
 @rule("CD007", "numpy-objects", severity="error", hint="do not load it with allow_pickle=True")
@@ -174,20 +184,79 @@ def numpy_objects(subject: Subject) -> Iterator[Hit]:
     """
     A NumPy file holds Python objects instead of numbers.
 
-    Why it matters: objects are stored as a pickle behind the array's header, and `allow_pickle=True` runs it.
+    Why it matters: objects are stored as a pickle behind the array's header, and `allow_pickle=True` runs it. The
+    header is read as NumPy reads it; only types that are known to be numbers or text count as such.
     """
     for found in examine(subject):
         if found.objects:
             yield Hit(found.where, "an array of Python objects, which is a pickle")
 
 
-@rule("CD008", "keras-lambda", severity="warning", hint="load it with safe_mode=True, or not at all")
-def keras_lambda(subject: Subject) -> Iterator[Hit]:
+@rule("CD008", "keras-code", severity="error", hint="do not load it; ask for weights and a configuration without code")
+def keras_code(subject: Subject) -> Iterator[Hit]:
     """
-    A Keras model has a Lambda layer.
+    A Keras model has a layer that is code, or names modules and functions that are not Keras's own.
 
-    Why it matters: the layer is Python code, stored in the file and run when it is loaded without safe mode.
+    Why it matters: a Lambda layer is Python code stored in the file; a `module` of the configuration is imported and
+    called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode.
     """
-    for found in examine(subject):
-        if found.kind == "keras":
-            yield Hit(found.where, found.notes[0])
+    yield from _of_kind(subject, "layer")
+
+
+@rule("CD009", "not-read", severity="error", hint="audit it by itself, unpacked")
+def not_read(subject: Subject) -> Iterator[Hit]:
+    """
+    A file that may hold code was not read to its end, because it is larger, deeper or more than this audit looks at.
+
+    Why it matters: what was not read is not vouched for. Honest checkpoints stay far below: 20,000 files in archives,
+    256 MiB unpacked, 1.2 million instructions, archives four deep.
+    """
+    yield from _of_kind(subject, "unread")
+
+
+@rule("CD010", "archive-doubt", severity="error", hint="do not load it; get it from its source again")
+def archive_doubt(subject: Subject) -> Iterator[Hit]:
+    """
+    An archive that two readers read differently: two directories, names or sizes that differ, files not listed.
+
+    Why it matters: a scanner sees the one, the loader the other. Python's zipfile trusts the directory, PyTorch's
+    reader the last end record, others the files' own headers; an honest archive is the same to all. A warning in
+    archives that are no checkpoint by name.
+    """
+    yield from _of_kind(subject, "doubt")
+
+
+@rule("CD011", "graph-code", severity="error", hint="do not load it; report the repository")
+def graph_code(subject: Subject) -> Iterator[Hit]:
+    """
+    A graph that reaches beyond its folder: ONNX tensors at other paths, operations that run code or open files.
+
+    Why it matters: the runtime opens whatever path the model names, and PyFunc, ReadFile and WriteFile do as they say.
+    """
+    yield from _of_kind(subject, "graph")
+
+
+@rule("CD012", "loader-target", severity="error", hint="read what it names before you load it, or do not load it")
+def loader_target(subject: Subject) -> Iterator[Hit]:
+    """
+    A configuration names a Python object to import that is no part of a model library.
+
+    Why it matters: hydra's `_target_`, the `type` of sentence-transformers' modules.json, diffusers' component lists
+    and YAML's Python tags are imported and called. Python's own modules, and functions that load or look up things, are
+    an error; a file of the repository is a warning; a package of the author's is an info.
+    """
+    for target in targets(subject):
+        yield Hit(target.where, target.words, severity=target.severity)
+
+
+@rule("CD013", "companion-code", severity="info", hint="read it before you start anything in this folder")
+def companion_code(subject: Subject) -> Iterator[Hit]:
+    """
+    A file beside the weights that Python, an installer or a server runs or obeys by its name.
+
+    Why it matters: sitecustomize.py and lines of a .pth file run at Python's every start (an error); handler.py and its
+    like are run by the server (a warning where they start programs); requirements.txt may name an index of its own (a
+    warning); scripts and compiled code run when someone starts them.
+    """
+    for companion in companions(subject):
+        yield Hit(companion.where, companion.words, severity=companion.severity)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from inspector.audit.readers.code_scan import examine
 from inspector.audit.registry import Hit, rule
-from inspector.audit.subject.records import PARTIAL_SUFFIXES, PICKLE_SUFFIXES, is_weight_name
+from inspector.audit.subject.records import PARTIAL_SUFFIXES, is_weight_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Final
 
     from inspector.audit.subject.records import AuditedFile, Subject
 
@@ -145,6 +147,13 @@ def unreadable_file(subject: Subject) -> Iterator[Hit]:
     for f in subject.files:
         if f.error_kind == "source":
             yield Hit(f.name, f.error)
+    for document in subject.documents.values():
+        if document.unreadable:
+            yield Hit(document.name, document.error)
+    named = {f.name for f in subject.files if f.error_kind == "source"}
+    for found in examine(subject):
+        if found.kind == "unreadable" and found.where not in named:
+            yield Hit(found.where, found.problem)
 
 
 @rule("FL011", "partial-download", severity="error", hint="finish or repeat the download")
@@ -167,7 +176,7 @@ def partial_download(subject: Subject) -> Iterator[Hit]:
         yield Hit(e.name, f"a download that did not finish ({e.size:,} bytes so far)", severity=severity)
 
 
-@rule("FL012", "listing-cut", severity="warning", hint="audit the model's own folder")
+@rule("FL012", "listing-cut", severity="error", hint="audit the model's own folder")
 def listing_cut(subject: Subject) -> Iterator[Hit]:
     """
     The folder holds more than this audit looks at.
@@ -175,7 +184,7 @@ def listing_cut(subject: Subject) -> Iterator[Hit]:
     Why it matters: what lies deeper or later was not examined, so the verdict does not cover it.
     """
     if subject.truncated_listing:
-        yield Hit(subject.target, f"only the first {len(subject.entries):,} entries, a few levels deep, were examined")
+        yield Hit(subject.target, f"only the first {len(subject.entries):,} entries were examined")
 
 
 @rule("FL013", "not-examined", severity="error", hint="audit this file by itself")
@@ -194,11 +203,33 @@ def not_examined(subject: Subject) -> Iterator[Hit]:
 @rule("FL014", "nothing-here", severity="warning", hint="name the folder that the model is in")
 def nothing_here(subject: Subject) -> Iterator[Hit]:
     """
-    A folder without weights or any document of a model.
+    A folder without anything of a model, or with documents and no weights (an info).
 
-    Why it matters: nothing in it was examined, so that nothing was found says nothing.
+    Why it matters: no weights were examined, so that nothing was found says nothing about them.
     """
-    if not subject.is_folder or subject.files or subject.documents:
+    if not subject.is_folder or subject.files or any(is_weight_name(e.name) for e in subject.entries):
         return
-    if not any(e.name.lower().endswith((*PICKLE_SUFFIXES, ".json")) or is_weight_name(e.name) for e in subject.entries):
+    if any(found.kind in _WEIGHTS for found in examine(subject)):
+        return
+    if subject.documents or any(e.name.lower().endswith(".json") for e in subject.entries):
+        yield Hit(subject.target, "no weights in this folder: only documents were examined", severity="info")
+    else:
         yield Hit(subject.target, "no weights and no config in this folder")
+
+
+_WEIGHTS: Final = frozenset(
+    {"pickle", "torch", "numpy", "hdf5", "keras", "onnx", "saved-model", "archive", "other", "broken", "unread",
+     "unreadable"}
+)  # fmt: skip
+
+
+@rule("FL015", "not-audited", severity="info", hint="look for a safetensors or GGUF of the same model")
+def not_audited(subject: Subject) -> Iterator[Hit]:
+    """
+    A file of weights in a format that this audit does not look into.
+
+    Why it matters: nothing is said about what is in it.
+    """
+    for found in examine(subject):
+        if found.kind == "other":
+            yield Hit(found.where, f"not audited: {found.problem}")

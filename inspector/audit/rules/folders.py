@@ -46,6 +46,8 @@ def index_not_json(subject: Subject) -> Iterator[Hit]:
     for name, document in subject.documents.items():
         if not name.endswith(INDEX_SUFFIX):
             continue
+        if document.unreadable:
+            continue
         if document.error:
             yield Hit(name, document.error)
         elif weight_map(document.value) is None:
@@ -232,10 +234,12 @@ def document_not_json(subject: Subject) -> Iterator[Hit]:
     Why it matters: the loader stops there, or crashes.
     """
     for name, document in subject.documents.items():
-        if name.endswith(INDEX_SUFFIX) or not name.endswith(".json"):
+        if name.endswith(INDEX_SUFFIX) or document.unreadable:
             continue
         if document.unexamined:
             yield Hit(name, f"not examined: {document.error.removeprefix('not examined: ')}")
+        elif not name.endswith(".json"):
+            continue
         elif document.error:
             yield Hit(name, document.error)
         elif name.rpartition("/")[2] == "config.json" and not isinstance(document.value, dict):

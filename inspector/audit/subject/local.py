@@ -12,7 +12,6 @@ import stat
 from inspector.audit.subject.records import (
     INDEX_SUFFIX,
     MAX_ENTRIES,
-    PICKLE_SUFFIXES,
     TEXT_SUFFIXES,
     AuditedFile,
     Document,
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
     from inspector.formats.sniff import Sniffed
     from inspector.sources import Source
 
-MAX_DEPTH: Final = 4
+MAX_DEPTH: Final = 60  # a path of 4,096 bytes has more, but no model's
 # Documents are decoded whole, at up to four bytes a character; all of one folder together are held at once. The
 # largest honest ones: 1.2 MB (tokenizer_config.json of Gemma), 20 MB (the index of 200,000 tensors).
 MAX_DOCUMENT: Final = 8 << 20
@@ -96,10 +95,11 @@ def _entry(name: str, path: str, allowed: tuple[str, ...]) -> Entry:
 
 
 def list_folder(root: str, allowed: tuple[str, ...]) -> tuple[list[Entry], bool]:
-    """All entries below a folder, level by level, bounded in number and depth; whether some were left out."""
+    """All entries below a folder, level by level, git's own last; bounded; whether some were left out."""
     entries: list[Entry] = []
-    level = [("", root)]
-    for depth in range(MAX_DEPTH + 1):
+    level, later = [("", root)], list[tuple[str, str]]()
+    for _ in range(MAX_DEPTH + 1):
+        level, later = (level, later) if level else (later, [])
         below: list[tuple[str, str]] = []
         for prefix, folder in level:
             try:
@@ -112,10 +112,10 @@ def list_folder(root: str, allowed: tuple[str, ...]) -> tuple[list[Entry], bool]
                     return entries, True
                 entry = _entry(prefix + name, os.path.join(folder, name), allowed)
                 entries.append(entry)
-                if entry.kind == "folder" and name not in {".git", ".cache"} and depth < MAX_DEPTH:
-                    below.append((prefix + name + "/", entry.path))
+                if entry.kind == "folder":
+                    (later if name == ".git" else below).append((prefix + name + "/", entry.path))
         level = below
-    return entries, bool(level)
+    return entries, bool(level or later)
 
 
 def _read_model(entry: Entry) -> AuditedFile:
@@ -151,6 +151,9 @@ def read_document(source: Source, *, name: str) -> Document:
         words = f"{source.size:,} bytes: more than a document should have"
         return Document(name, source.size, None, words, unexamined=True)
     raw = source.read_at(0, source.size)
+    if len(raw) < source.size:
+        words = f"ends at byte {len(raw):,} while it is read, of {source.size:,}"
+        return Document(name, source.size, None, words, unreadable=True)
     if name.endswith(TEXT_SUFFIXES):
         return Document(name, source.size, None, text=raw.decode("utf-8", "surrogateescape"))
     try:
@@ -166,7 +169,7 @@ def _local_document(entry: Entry) -> Document:
         with LocalSource(entry.path, name=entry.name) as source:
             return read_document(source, name=entry.name)
     except SourceError as error:
-        return Document(entry.name, entry.size, None, str(error))
+        return Document(entry.name, entry.size, None, str(error), unreadable=True)
 
 
 def read_documents(entries: Iterable[Entry]) -> dict[str, Document]:
@@ -238,18 +241,28 @@ def gather_file(target: str, path: str) -> Subject:
     """The subject of one file that the user named; a link is followed, since the user named it."""
     name = os.path.basename(path)
     entry = _entry(name, path, (os.path.realpath(path),))
-    is_document = name.lower().endswith((".json", *TEXT_SUFFIXES))
-    weights = entry.kind == "file" and not is_document and not name.lower().endswith(PICKLE_SUFFIXES)
+    is_document = entry.kind == "file" and name.lower().endswith((".json", *TEXT_SUFFIXES))
     return Subject(
         target=target,
         root=os.path.dirname(path) or ".",
         is_folder=False,
         entries=(entry,),
-        files=(_read_model(entry),) if weights else (),
-        documents={name: _local_document(entry)} if entry.kind == "file" and is_document else {},
+        files=(_read_model(entry),) if entry.kind == "file" and not is_document and _is_model(entry) else (),
+        documents={name: _local_document(entry)} if is_document else {},
         open_source=lambda n: LocalSource(path, name=n),
         memo={},
     )
+
+
+def _is_model(entry: Entry) -> bool:
+    """Whether a file is a GGUF or safetensors file, or should be one by its name."""
+    if is_weight_name(entry.name):
+        return True
+    try:
+        with LocalSource(entry.path, name=entry.name) as source:
+            return sniff(source).is_model
+    except InspectorError:
+        return False
 
 
 def gather(target: str) -> Subject:

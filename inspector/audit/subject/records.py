@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from inspector.formats.sniff import Sniffed
     from inspector.sources import Source
 
-MAX_ENTRIES: Final = 20_000
+MAX_ENTRIES: Final = 50_000
 MODEL_SUFFIXES: Final = (".gguf", ".safetensors")
 PARTIAL_SUFFIXES: Final = (".incomplete", ".part", ".aria2", ".crdownload", ".download")
-PICKLE_SUFFIXES: Final = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 TEXT_SUFFIXES: Final = (".jinja", ".jinja2")
 INDEX_SUFFIX: Final = ".index.json"
 # The JSON files that a loader of transformers, vLLM or diffusers reads; tokenizer.json is scanned, not parsed.
@@ -60,7 +59,8 @@ class AuditedFile(Record):
 class Document(Record):
     """A JSON (or template text) file beside the weights: its value, or why there is none.
 
-    `unexamined`: the error is a limit of this audit (size, total), and not a fault of the document.
+    `unexamined`: the error is a limit of this audit (size, total), and not a fault of the document. `unreadable`: it is
+    the file system's.
     """
 
     name: str
@@ -69,6 +69,7 @@ class Document(Record):
     error: str = ""
     text: str = ""
     unexamined: bool = False
+    unreadable: bool = False
 
 
 class Subject(Record):
@@ -158,6 +159,6 @@ def is_partial_name(name: str) -> bool:
 
 
 def is_document_name(name: str) -> bool:
-    """Whether a name is that of a document a loader reads, or of a template, at the top or up to two levels down."""
+    """Whether a name is that of a document a loader reads, or of a template, at any depth."""
     base = name.rpartition("/")[2].lower()
-    return name.count("/") <= 2 and (base in DOCUMENT_NAMES or base.endswith((INDEX_SUFFIX, *TEXT_SUFFIXES)))
+    return base in DOCUMENT_NAMES or base.endswith((INDEX_SUFFIX, *TEXT_SUFFIXES))

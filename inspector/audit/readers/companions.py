@@ -1,0 +1,151 @@
+"""Files beside the weights that Python, an installer or a server runs or obeys by their names."""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+
+from inspector.errors import InspectorError
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+    from inspector.audit.subject.records import Entry, Subject
+
+MAX_SCRIPT: Final = 1 << 18
+MOST_SCRIPTS: Final = 200
+# What imports these: Python's own start; TorchServe, Inference Endpoints, SageMaker, Triton; torch.hub, diffusers.
+_START: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
+_SERVED: Final = frozenset({"handler.py", "inference.py", "hubconf.py", "pipeline.py", "custom_handler.py"})
+_RUNNABLE: Final = {
+    ".sh": "a shell script", ".bash": "a shell script", ".bat": "a Windows script", ".cmd": "a Windows script",
+    ".ps1": "a PowerShell script", ".vbs": "a Windows script", ".pyc": "compiled Python", ".wasm": "WebAssembly",
+    ".jar": "Java classes", ".class": "a Java class", ".pyz": "a Python program",
+}  # fmt: skip
+_ACTING: Final = re.compile(
+    r"os\.(system|popen|exec\w*|spawn\w*|posix_spawn\w*)|subprocess\.\w+|pty\.\w+|eval|exec|__import__|compile|"
+    r"ctypes\.\w+(\.\w+)*|socket\.socket|(pickle|marshal|dill)\.loads?|builtins\.\w+|runpy\.\w+"
+)
+# An index of one's own names decides what is installed under any name; these are the projects' own.
+_INDEXES: Final = frozenset(
+    {"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "pypi.nvidia.com", "pypi.ngc.nvidia.com",
+     "data.pyg.org", "wheels.vllm.ai"}
+)  # fmt: skip
+_OPTION: Final = re.compile(
+    r"^\s*(?:--?(?:index-url|i|extra-index-url|find-links|f|trusted-host)(?:\s+|=)(?P<index>\S+))", re.MULTILINE
+)
+_DIRECT: Final = re.compile(r"^\s*(?![#\s])[^\n#]*?(?P<url>(?:\w+\+)?https?://\S+)", re.MULTILINE)
+
+
+class Companion(Record):
+    """One file that is run or obeyed: where, what, how bad."""
+
+    where: str
+    words: str
+    severity: str
+
+
+def _read(subject: Subject, entry: Entry) -> str:
+    """The start of a text file; "" where it cannot be read, which is a finding elsewhere."""
+    try:
+        with subject.open_source(entry.name) as source:
+            return source.read_at(0, MAX_SCRIPT).decode("utf-8", "replace")
+    except (InspectorError, KeyError):
+        return ""
+
+
+def _calls(text: str) -> tuple[str, ...]:
+    """Calls in a script that start programs or run what they are given."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ()
+    names: dict[str, str] = {}
+    found: dict[str, None] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update({a.asname or a.name.partition(".")[0]: a.name if a.asname else a.name.partition(".")[0]
+                          for a in node.names})  # fmt: skip
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.update({a.asname or a.name: f"{node.module}.{a.name}" for a in node.names})
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and (name := _dotted(node.func)):
+            first, dot, rest = name.partition(".")
+            whole = names.get(first, first) + dot + rest
+            if _ACTING.fullmatch(whole):
+                found[whole] = None
+    return tuple(found)
+
+
+def _dotted(node: ast.expr) -> str:
+    parts: list[str] = []
+    while isinstance(node, ast.Attribute):
+        parts.append(node.attr)
+        node = node.value
+    return ".".join([node.id, *parts[::-1]]) if isinstance(node, ast.Name) else ""
+
+
+def _script(subject: Subject, entry: Entry, base: str) -> Iterator[Companion]:
+    if base in _START:
+        yield Companion(entry.name, "Python runs it at every start from this folder", "error")
+    elif base in _SERVED:
+        calls = _calls(_read(subject, entry))
+        words = f", and it calls {', '.join(calls[:5])}" if calls else ""
+        yield Companion(entry.name, f"a server or loader runs it{words}", "warning" if calls else "info")
+
+
+def _path_file(subject: Subject, entry: Entry) -> Iterator[Companion]:
+    """Lines that Python's site module reads at its start: those that begin with import are run."""
+    text = _read(subject, entry)
+    if "\0" in text or (not text.isprintable() and not re.fullmatch(r"[\t\n\r -~]*", text)):
+        return
+    for line in text.splitlines():
+        if line.startswith(("import ", "import\t")):
+            yield Companion(entry.name, f"Python's start runs a line of it: {line[:100]!r}", "error")
+            return
+
+
+def _requirements(subject: Subject, entry: Entry) -> Iterator[Companion]:
+    text = re.sub(r"\\\r?\n", " ", _read(subject, entry))
+    for match in _OPTION.finditer(text):
+        host = re.sub(r"^\w+://(?:[^/@]*@)?", "", match["index"]).split("/")[0].split(":")[0].lower()
+        if host not in _INDEXES:
+            yield Companion(entry.name, f"packages come from {match['index'][:120]}", "warning")
+    for match in _DIRECT.finditer(text):
+        if not _OPTION.match(match[0]):
+            yield Companion(entry.name, f"a package comes from {match['url'][:120]}", "info")
+
+
+def companions(subject: Subject) -> Iterator[Companion]:
+    """What lies beside the weights and is run or obeyed: single files first, then scripts by their kinds."""
+    kinds: dict[str, list[str]] = {}
+    n = 0
+    for entry in subject.entries:
+        base = entry.name.rpartition("/")[2].lower()
+        if entry.kind != "file" or entry.name.startswith(".git/"):
+            continue
+        suffix = base[base.rfind(".") :] if "." in base else ""
+        if suffix in _RUNNABLE:
+            kinds.setdefault(_RUNNABLE[suffix], []).append(entry.name)
+        wanted = base in _START | _SERVED or suffix == ".pth" or re.fullmatch(r"requirements[\w.-]*\.txt", base)
+        if not wanted or (not entry.path and base not in _START):
+            continue
+        n += 1
+        if n > MOST_SCRIPTS:
+            yield Companion(entry.name, f"not read, as {MOST_SCRIPTS} files of its kind are before it", "warning")
+            break
+        if base.endswith(".py"):
+            yield from _script(subject, entry, base)
+        elif suffix == ".pth":
+            yield from _path_file(subject, entry)
+        else:
+            yield from _requirements(subject, entry)
+    for words, names in kinds.items():
+        more = f", with {len(names) - 1:,} more files of its kind" if len(names) > 1 else ""
+        yield Companion(names[0], f"{words}, which runs when it is started{more}", "info")

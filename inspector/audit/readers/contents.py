@@ -1,0 +1,208 @@
+"""One file told apart by its bytes, by its name only where bytes do not say, and looked into; archives go on inside."""
+
+from __future__ import annotations
+
+import re
+
+from inspector.audit.readers.arrays import MAGIC as NUMPY_MAGIC
+from inspector.audit.readers.arrays import read_header
+from inspector.audit.readers.containers import examine_packed, examine_tar, examine_zip, is_tar, is_zip
+from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
+from inspector.audit.readers.graphs import examine_graph, graph_kind
+from inspector.audit.readers.hdf5 import MAGIC as HDF5_MAGIC
+from inspector.audit.readers.keras import hdf5_faults
+from inspector.audit.readers.pickle_names import is_danger
+from inspector.audit.readers.pickle_scan import scan_pickle
+from inspector.audit.readers.streams import Inflated, Region, held, unpacker
+from inspector.formats.sniff import recognise
+from inspector.sources.memory import MemorySource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Final
+
+    from inspector.audit.readers.findings import Allowance
+    from inspector.sources import Source
+
+HEAD: Final = 1024
+# Names that promise a pickle, or something that holds one; what is none is a finding.
+PICKLE_NAMES: Final = (".pkl", ".pickle", ".pt", ".pth", ".dill", ".joblib", ".ckpt", ".jit", ".ptl")
+LOOSE_NAMES: Final = (".sav", ".p", ".bin", ".dat", ".data", ".model", ".pdparams", ".pdopt", ".t7", ".tar")
+MAYBE_PICKLE: Final = (*PICKLE_NAMES, *LOOSE_NAMES, ".mar", ".nemo", ".npy", ".npz", ".keras", ".skops")
+_TORCH_BIN: Final = re.compile(
+    r"(pytorch_model|adapter_model|diffusion_pytorch_model|training_args|optimizer|scheduler)[\w.-]*\.bin$"
+)
+# Suffix → what must be there, where it is no pickle.
+_PROMISES: Final = {
+    ".npy": "a NumPy array", ".npz": "a zip archive of arrays", ".h5": "an HDF5 file", ".hdf5": "an HDF5 file",
+    ".keras": "a Keras model", ".onnx": "an ONNX model", ".nemo": "a NeMo archive", ".mar": "a TorchServe archive",
+    ".skops": "a skops archive",
+}  # fmt: skip
+_NOT_WEIGHTS: Final = frozenset({"empty", "short", "lfs", "html", "xml", "json", "json-error", "error-text", "zeros"})
+ARCHIVES: Final = frozenset({"7z", "rar", "zstd"})
+# The first instruction of pickles of protocol 0 and 1, which have no magic.
+_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBC\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
+TEXT_NAMES: Final = (
+    ".md", ".txt", ".py", ".json", ".jsonl", ".yml", ".yaml", ".html", ".csv", ".jinja", ".jinja2", ".gitattributes",
+    ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".wav", ".mp3", ".mp4", ".parquet", ".pyi", ".c", ".h", ".cpp",
+    ".rst", ".toml", ".cfg", ".ini", ".tsv", ".js", ".css", ".ipynb", ".xml", ".log", ".vocab", ".merges", ".arrow",
+)  # fmt: skip
+
+
+def program_kind(head: bytes) -> str:
+    """What kind of program these bytes start, or ""."""
+    if head[:4] == b"\x7fELF":
+        return "a program or library (ELF)"
+    if head[:2] == b"MZ" and len(head) > 0x40:
+        at = int.from_bytes(head[0x3C:0x40], "little")
+        if head[at : at + 4] == b"PE\0\0" or at >= len(head) - 4:
+            return "a Windows program or library"
+    if head[:4] in {b"\xfe\xed\xfa\xce", b"\xfe\xed\xfa\xcf", b"\xce\xfa\xed\xfe", b"\xcf\xfa\xed\xfe"}:
+        return "a macOS program or library"
+    if head[:4] == b"\xca\xfe\xba\xbe":
+        return "a macOS program or a Java class"
+    return ""
+
+
+def is_pickled(head: bytes) -> bool:
+    """Whether bytes begin as a pickle of protocol 1 to 5."""
+    return head[:1] == b"\x80" and head[1:2] in b"\1\2\3\4\5" and len(head) > 2
+
+
+def promises(name: str) -> str:
+    """What a file of this name must be, or "" where its name promises nothing."""
+    lower = name.lower()
+    if lower.endswith(PICKLE_NAMES) or _TORCH_BIN.search(lower):
+        return "a checkpoint"
+    return next((words for suffix, words in _PROMISES.items() if lower.endswith(suffix)), "")
+
+
+def examine_pickle(source: Source, where: str, allowed: Allowance, *, kind: str = "pickle") -> Found:
+    """A pickle, followed to its end and searched behind it."""
+    scan = scan_pickle(source.read_at, source.size, budget=allowed.ops)
+    allowed.ops = max(0, allowed.ops - scan.n_ops)
+    failed = getattr(source, "failed", "")
+    return Found(where, kind, scan.globals, failed or scan.problem)
+
+
+def _old_pickle(source: Source, where: str, allowed: Allowance) -> Found | None:
+    """A pickle without a magic: only what runs to its end, or imports something by a plausible name, counts as one."""
+    scan = scan_pickle(source.read_at, source.size, budget=allowed.ops)
+    names = [g for g in scan.globals if all(p.isidentifier() and p.isascii() for p in g.path.split("."))]
+    if not where.lower().endswith(PICKLE_NAMES):  # a list of words may begin like one
+        names = [g for g in names if is_danger(g)]
+    if (scan.n_pickles and scan.end + 64 >= source.size) or names:
+        allowed.ops = max(0, allowed.ops - scan.n_ops)
+        return Found(where, "pickle", tuple(names), scan.problem)
+    return None
+
+
+def _examine_numpy(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
+    """An array of objects is a pickle behind the array's header."""
+    header = read_header(source)
+    if header.problem:
+        yield Found(where, "broken", (), header.problem)
+    if not header.objects:
+        yield Found(where, "numpy")
+        return
+    behind = Region(source, header.start, source.size - header.start)
+    if isinstance(source, Inflated):
+        behind.size = source.size - header.start
+    found = examine_pickle(behind, where, allowed, kind="numpy")
+    yield found.replace(objects=not header.problem, problem="")
+    if found.problem:
+        yield Found(where, "broken", (), found.problem)
+
+
+def _examine_hdf5(source: Source, where: str) -> Iterator[Found]:
+    faults, unread = hdf5_faults(source)
+    yield Found(where, "hdf5")
+    for fault in faults:
+        yield Found(where, "layer", (), fault)
+    if unread:
+        yield Found(where, "unread", (), unread)
+
+
+def examine_content(source: Source, where: str, allowed: Allowance, *, depth: int = 0) -> Iterator[Found]:
+    """Everything that one file is and holds. Raises SourceError where it cannot be read to its end."""
+    head = source.read_at(0, HEAD)
+    if isinstance(source, Inflated):
+        if source.failed:
+            yield Found(where, "broken", (), source.failed)
+            return
+        if not is_pickled(head) and _wants_order(head, where):
+            raw = held(source)
+            if raw is None:
+                yield Found(where, "unread", (), "packed, and broken or larger than is held at once: not read")
+                return
+            source = MemorySource(raw, name=where)
+    yield from _dispatch(source, head, where, allowed, depth)
+
+
+def _wants_order(head: bytes, where: str) -> bool:
+    """Whether this must be read back and forth, which a packed stream cannot."""
+    return head[:2] == b"PK" or head[:8] == HDF5_MAGIC or bool(graph_kind(where)) or where.lower().endswith(".keras")
+
+
+def _dispatch(source: Source, head: bytes, where: str, allowed: Allowance, depth: int) -> Iterator[Found]:
+    lower = where.lower()
+    packed = isinstance(source, Inflated)
+    size = None if packed else source.size
+    kind = recognise(head, size=size, name=where.rsplit(": ", 1)[-1]).kind if head else "empty"
+    if program := program_kind(head):
+        yield Found(where, "program", (), program)
+    elif is_pickled(head):
+        yield examine_pickle(source, where, allowed)
+    elif head[:6] == NUMPY_MAGIC:
+        yield from _examine_numpy(source, where, allowed)
+    elif kind == "tar" or is_tar(head):
+        yield from _go_in(examine_tar, source, where, allowed, depth)
+    elif is_zip(source, head, lower, packed=packed):
+        yield from _go_in(examine_zip, source, where, allowed, depth)
+    elif kind == "hdf5" or (lower.endswith((".h5", ".hdf5", ".keras")) and _user_block(source)):
+        yield from _examine_hdf5(source, where)
+    elif kind not in _NOT_WEIGHTS and graph_kind(lower):
+        yield from examine_graph(source, where)
+    elif unpacker(head)[0] is not None and (head[:1] != b"\x78" or lower.endswith((*PICKLE_NAMES, ".z"))):
+        yield from _go_in(examine_packed, source, where, allowed, depth)
+    else:
+        yield from _by_name(source, where, head, kind, allowed)
+
+
+def _user_block(source: Source) -> bool:
+    """Whether an HDF5 file begins behind a block that is the user's own."""
+    return not isinstance(source, Inflated) and any(source.read_at(512 << i, 8) == HDF5_MAGIC for i in range(8))
+
+
+def _go_in(
+    examine: Callable[..., Iterator[Found]], source: Source, where: str, allowed: Allowance, depth: int
+) -> Iterator[Found]:
+    """What an archive holds, unless it is too deep within others."""
+    if depth >= MAX_DEPTH:
+        yield Found(where, "unread", (), "an archive within archives, deeper than is looked into")
+        return
+    yield from examine(source, where, Within(allowed, depth, examine_content))
+
+
+def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowance) -> Iterator[Found]:
+    """What no magic tells: pickles of the oldest protocols, and things that are not what their name says."""
+    lower = where.lower()
+    base = lower.rsplit("/", 1)[-1].rsplit(": ", 1)[-1]
+    wanted = promises(lower)
+    inner = ": " in where
+    old = lower.endswith(MAYBE_PICKLE) or "." not in base or (inner and not lower.endswith(TEXT_NAMES))
+    if old and kind not in _NOT_WEIGHTS and head[:1] in _OLD_STARTS and head[:1]:
+        found = _old_pickle(source, where, allowed)
+        if found is not None:
+            yield found
+            return
+    if lower.endswith(".pth") and not inner and kind == "unknown" and head.isascii() and b"\0" not in head:
+        return  # lines for Python's start: a rule of its own
+    if wanted and kind not in {"gguf", "safetensors"}:
+        what = recognise(head, name=base).explanation if head else "an empty file"
+        if kind == "unknown":
+            what = f"nothing known (it starts with {head[:8].hex(' ')})"
+        yield Found(where, "broken", (), f"{what}, where {wanted} should be")
+    elif kind in ARCHIVES:
+        yield Found(where, "archive", (), "an archive that is not looked into", severity="warning")

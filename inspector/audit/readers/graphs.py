@@ -1,0 +1,88 @@
+"""Graphs in protocol buffers: ONNX tensors that lie in other files, TensorFlow operations that run code."""
+
+from __future__ import annotations
+
+import json
+
+from inspector.audit.readers.findings import Found
+from inspector.audit.readers.keras import faults_in
+from inspector.audit.readers.protobuf import KERAS_METADATA, ONNX, SAVED_MODEL, NotProtobuf, TooLong, walk
+from inspector.checkpoint.shards import unsafe_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Final
+
+    from inspector.sources import Source
+
+# Operations that call Python, or read and write files of the machine (tensorflow/core/ops, 2.20).
+_ACTING_WORDS: Final = """
+    PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles DebugIdentity LoadLibrary
+    """
+_ACTING: Final = frozenset(_ACTING_WORDS.split())
+
+
+def graph_kind(name: str) -> str:
+    """ "onnx", "saved-model", "keras-metadata" or "", by a file's name."""
+    base = name.lower().rsplit(": ", 1)[-1].rsplit("/", 1)[-1]
+    if base.endswith(".onnx"):
+        return "onnx"
+    if base == "keras_metadata.pb":
+        return "keras-metadata"
+    return "saved-model" if base.endswith(".pb") else ""
+
+
+def examine_graph(source: Source, where: str) -> Iterator[Found]:
+    """What is wrong with a graph, and what it is."""
+    kind = graph_kind(where)
+    look = {"onnx": _onnx, "saved-model": _saved_model, "keras-metadata": _keras_metadata}[kind]
+    try:
+        faults = list(dict.fromkeys(look(source)))
+    except NotProtobuf:
+        if kind == "onnx":
+            yield Found(where, "broken", (), "no ONNX model, or one that breaks off")
+        else:
+            yield Found(where, "other", (), "a protocol buffer of no known kind")
+        return
+    except TooLong as error:
+        yield Found(where, "unread", (), f"{error}: the rest was not read")
+        faults = []
+    yield Found(where, "onnx" if kind == "onnx" else "saved-model")
+    for fault in faults:
+        yield Found(where, "layer" if kind == "keras-metadata" else "graph", (), fault)
+
+
+def _onnx(source: Source) -> Iterator[str]:
+    """Where tensors lie outside the file: only beside it, or below, is honest."""
+    key: dict[int, str] = {}
+    value: dict[int, str] = {}
+    for text in walk(source, ONNX, "Model"):
+        if text.message != "Entry":
+            continue
+        (key if text.field == 1 else value)[text.serial] = text.value
+        if key.get(text.serial) == "location" and text.serial in value:
+            path = value.pop(text.serial)
+            if why := unsafe_path(path):
+                yield f"a tensor lies in {path[:120]!r}: {why}"
+            key.pop(text.serial)
+        if len(key) > 64:  # entries of other kinds: sizes, offsets, checksums
+            key.clear()
+            value.clear()
+
+
+def _saved_model(source: Source) -> Iterator[str]:
+    """Operations that act, of a SavedModel or a bare graph."""
+    top = "SavedModel" if source.name.lower().endswith("saved_model.pb") else "GraphDef"
+    for text in walk(source, SAVED_MODEL, top):
+        if text.value in _ACTING:
+            yield f"the operation {text.value}, which runs code or opens files"
+
+
+def _keras_metadata(source: Source) -> Iterator[str]:
+    for text in walk(source, KERAS_METADATA, "SavedMetadata"):
+        try:
+            value = json.loads(text.value)
+        except (ValueError, RecursionError):
+            continue
+        yield from faults_in(value)

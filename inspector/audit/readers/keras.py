@@ -1,0 +1,101 @@
+"""What a Keras model asks Python for when it is built: layers that are code, modules that are not Keras's own.
+
+keras/src/saving/serialization_lib.py 3.11; CVE-2024-3660 (Lambda), CVE-2025-1550 (any module), CVE-2025-8747
+(functions of keras.utils), CVE-2025-49655 (TorchModuleWrapper), CVE-2025-12058 (vocabularies read from paths).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+from inspector.audit.readers.hdf5 import NotRead, root_attributes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, Final
+
+    from inspector.sources import Source
+
+MAX_CONFIG: Final = 64 << 20
+MAX_PARTS: Final = 1_000_000
+MAX_SEARCHED: Final = 256 << 20
+_CODE_LAYERS: Final = frozenset({"Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"})
+_OWN: Final = ("keras", "tensorflow.keras", "tf_keras", "tensorflow.python.keras", "keras_nlp", "keras_hub",
+               "keras_cv", "tensorflow_addons", "tensorflow_hub", "builtins")  # fmt: skip
+# Where the functions of layers come from: activations, losses and metrics; elsewhere functions act.
+_FUNCTIONS: Final = re.compile(
+    r"(tensorflow\.|tf_|tensorflow\.python\.)?keras(_nlp|_hub|_cv)?\.(src\.)?"
+    r"(\w+\.)?(activations|losses|metrics|initializers|regularizers|constraints|ops|random)(\.[\w.]+)?"
+)
+_PATHS: Final = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
+
+
+def faults_in(value: Any) -> Iterator[str]:
+    """What is code, or names code, in a configuration."""
+    stack = [value]
+    for _ in range(MAX_PARTS):
+        if not stack:
+            return
+        part = stack.pop()
+        if isinstance(part, list):
+            stack += part
+        elif isinstance(part, dict):
+            stack += part.values()
+            yield from _of_object(part)
+    yield "more parts than are looked at: the rest was not read"
+
+
+def _of_object(part: dict[str, Any]) -> Iterator[str]:
+    name, module, config = part.get("class_name"), part.get("module"), part.get("config")
+    last = name.rsplit(">", 1)[-1].rsplit(".", 1)[-1] if isinstance(name, str) else ""
+    if last in _CODE_LAYERS:
+        yield f"a layer of the class {last}, which is code"
+    if last == "__lambda__" or (last == "function" and isinstance(config, dict) and "code" in config):
+        yield "a lambda, which is code"
+    if isinstance(module, str) and isinstance(name, str):
+        top = module.partition(".")[0]
+        own = any(module == m or module.startswith(m + ".") for m in _OWN)
+        is_function = name == "function" or (isinstance(config, str) and "registered_name" in part)
+        if not own:
+            yield f"{module[:80]}.{(config if isinstance(config, str) else name)[:80]}, which is not Keras's own"
+        elif is_function and isinstance(config, str) and not _FUNCTIONS.fullmatch(module) and top != "builtins":
+            yield f"the function {module[:80]}.{config[:80]}, which is no activation, loss or metric"
+        elif top == "builtins" and is_function and part.get("registered_name") not in {None, "function"}:
+            yield f"the function builtins.{str(config)[:80]}"
+    if last in _PATHS and isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
+        yield f"a {last} whose vocabulary is read from {config['vocabulary'][:80]!r}"
+
+
+def config_faults(raw: bytes) -> tuple[str, ...]:
+    """The faults of a configuration as JSON; one that cannot be read is a fault."""
+    try:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
+        return ("a configuration that is not JSON",)
+    return tuple(dict.fromkeys(faults_in(value)))
+
+
+def hdf5_faults(source: Source) -> tuple[tuple[str, ...], str]:
+    """The faults of a Keras model in HDF5, and what of the file could not be read."""
+    try:
+        attributes = root_attributes(source)
+    except NotRead as error:
+        searched, whole = _searched(source)
+        return searched, "" if whole or searched else f"its attributes were not read ({error})"
+    faults = [
+        f for name in ("model_config", "training_config") if (raw := attributes.get(name)) for f in config_faults(raw)
+    ]
+    return tuple(dict.fromkeys(faults)), ""
+
+
+def _searched(source: Source) -> tuple[tuple[str, ...], bool]:
+    """Layers that are code, by their names anywhere in a file; whether all of it was searched."""
+    at = 0
+    pattern = re.compile(rb'"class_name":\s*"(?:[\w.]+>)?(Lambda|\\u004cambda|TorchModuleWrapper)"')
+    while at < min(source.size, MAX_SEARCHED):
+        if match := pattern.search(source.read_at(at, (1 << 20) + 64)):
+            return (f"a layer of the class {match[1].decode()}, which is code",), False
+        at += 1 << 20
+    return (), at >= source.size

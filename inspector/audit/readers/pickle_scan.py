@@ -1,0 +1,99 @@
+"""Every pickle of a stream, one behind the other, and what lies behind the last."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import inspector.audit.readers.pickles  # noqa: F401 - the machine's steps
+from inspector.audit.readers.pickle_machine import MAX_GLOBALS, MAX_OPS, Broken, Machine
+from inspector.audit.readers.pickle_names import is_danger
+from inspector.audit.readers.pickle_search import danger_in, pickle_starts
+from inspector.audit.readers.pickle_stream import EndOfStream, Reader
+from inspector.audit.readers.pickle_values import Global
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    ReadAt = Callable[[int, int], bytes]
+
+MAX_PICKLES: Final = 10_000
+MAX_BEHIND: Final = 16 << 20  # bytes that are no instructions and are searched all the same
+TORCH_PICKLES: Final = 5  # magic number, protocol, system, object, keys: torch/serialization.py, _legacy_save
+
+
+class Scan(Record):
+    """What was found: the globals, how many pickles, why it ended early ("" where it did not), and where."""
+
+    globals: tuple[Global, ...]
+    n_pickles: int
+    problem: str
+    end: int
+    n_ops: int
+    proto: int
+
+
+def _plausible(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _search(machine: Machine, read_at: ReadAt, start: int) -> int:
+    """Searches what is not followed; how many bytes of it were looked at."""
+    at = start
+    while at < start + MAX_BEHIND and (raw := read_at(at, 1 << 20)):
+        for key, g in danger_in(raw).items():
+            machine.found.setdefault(key, g.replace(offset=at + g.offset))
+        for place in pickle_starts(raw, most=500):
+            _try(machine, raw[place : place + 4096], at + place)
+        if len(raw) < 1 << 20:
+            return at + len(raw) - start
+        at += len(raw) - 256
+    return at - start
+
+
+def _try(machine: Machine, raw: bytes, at: int) -> None:
+    """A pickle that may begin here: kept is only what attacks use and what is called."""
+    other = Machine(Reader(lambda offset, n: raw[offset : offset + n], len(raw)), budget=2_000)
+    with suppress(EndOfStream, Broken):
+        other.run()
+    for key, g in other.found.items():
+        if g.called and is_danger(g) and _plausible(g.path):
+            machine.found.setdefault(key, g.replace(offset=at + g.offset))
+
+
+def scan_pickle(read_at: ReadAt, size: int, *, budget: int = MAX_OPS) -> Scan:
+    """Every pickle of a stream, one behind the other, up to what is no pickle any more.
+
+    PyTorch's old format is five pickles and then raw numbers, so bytes behind the first pickle that make no sense are
+    no fault; within the first they are (`problem`). They are searched in either case. `size` may be more than there is
+    where a stream is read as it unpacks.
+    """
+    reader = Reader(read_at, size)
+    machine = Machine(reader, budget=budget)
+    n, end, problem = 0, 0, ""
+    while reader.offset < size and (n < TORCH_PICKLES or not machine.magic) and reader.fill(1):
+        if n >= MAX_PICKLES:
+            problem = f"more than {MAX_PICKLES:,} pickles, one behind the other: the rest was not looked at"
+            break
+        before = dict(machine.found)
+        try:
+            machine.run()
+        except (EndOfStream, Broken) as error:
+            words = str(error) if isinstance(error, Broken) else "it breaks off within the pickle"
+            cut = machine.left <= 0 or len(machine.found) > MAX_GLOBALS
+            if n < (TORCH_PICKLES if machine.magic else 1) or cut:
+                problem = words
+            else:  # raw numbers read as instructions: only what reads like a name is kept
+                new = {k: g for k, g in machine.found.items() if k not in before and _plausible(g.path)}
+                machine.found = {**before, **new}
+            break
+        n, end = n + 1, reader.offset
+    if not n and not problem:
+        problem = "it is empty"
+    start = reader.offset if problem else end
+    looked = _search(machine, read_at, start)
+    if looked >= MAX_BEHIND and not problem and not machine.magic and size < 1 << 62:
+        problem = f"{size - end:,} bytes behind its end, of which {looked:,} were searched"
+    return Scan(tuple(machine.found.values()), n, problem, end, machine.n_ops, machine.proto)

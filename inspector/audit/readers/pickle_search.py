@@ -1,0 +1,51 @@
+"""Bytes that are not followed instruction by instruction, searched for the instructions that attacks use."""
+
+from __future__ import annotations
+
+import re
+
+from inspector.audit.readers.pickle_values import Global
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+_MODULES: Final = (
+    rb"os|posix|nt|subprocess|builtins|__builtin__|sys|runpy|importlib|socket|pty|shutil|ctypes|_pickle|pickle|"
+    rb"webbrowser|code|torch\.hub|commands|timeit|bdb|pdb|marshal|requests|urllib"
+)
+_TEXT: Final = rb"(?:\x8c.|X.\0\0\0|U.|[SV]['\"]?)"
+# Instructions that name a module of attacks: GLOBAL and INST by line; two texts and STACK_GLOBAL.
+_RAW: Final = re.compile(
+    rb"[ci](?P<line>(?:" + _MODULES + rb")(?:\.\w{1,40}){0,4})\n(?P<attr>\w{1,60})\n|"
+    + _TEXT + rb"(?P<text>(?:" + _MODULES + rb")(?:\.\w{1,40}){0,4})(?!\w)[^\w]{0,8}?"
+    + _TEXT + rb"(?P<name>\w{1,60})['\"]?[^\w]{0,8}?(?:[qrp].{0,4}?)?\x93",
+    re.DOTALL,
+)  # fmt: skip
+# A pickle of protocol 2 to 5 inside something else, by what picklers and attackers write first.
+_START: Final = re.compile(rb"\x80[\1-\5](?:\x95.{6}\0\0|[](}c)NKXUMJGC\x8c\x8f\x8a\x88\x89B(])", re.DOTALL)
+
+
+def danger_in(raw: bytes) -> dict[tuple[str, str], Global]:
+    """Imports of modules that attacks use, wherever in these bytes instructions for them stand."""
+    found: dict[tuple[str, str], Global] = {}
+    for match in _RAW.finditer(raw):
+        module, name = match["line"] or match["text"], match["attr"] or match["name"]
+        key = (module.decode("utf-8", "replace"), name.decode("utf-8", "replace"))
+        found.setdefault(key, Global(*key, match.start(), called=True))
+    return found
+
+
+def starts_pickle(raw: bytes) -> bool:
+    """Whether bytes begin as a pickle of protocol 1 to 5 does."""
+    return _START.match(raw) is not None
+
+
+def pickle_starts(raw: bytes, *, most: int = 2_000) -> list[int]:
+    """Where in these bytes a pickle may begin, the first few places."""
+    places: list[int] = []
+    for match in _START.finditer(raw):
+        places.append(match.start())
+        if len(places) >= most:
+            break
+    return places
