@@ -21,8 +21,8 @@ class ModelFacts(Record):
     `n_params` is exact when read from tensors (packed quants unpacked to logical counts); `n_params_active` counts
     routed experts by the share that a token uses, embeddings included. `generic`: the architecture has no row in the
     registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
-    engines whose rules need more than this vocabulary. `promised`: of a config alone, the tensors that it promises;
-    `stated_nbytes`: what the index beside it states for all of them.
+    engines whose rules need more than this vocabulary. `promised`: of a config alone, the tensors
+    that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states for all of them.
     """
 
     arch: str
@@ -55,4 +55,5 @@ class ModelFacts(Record):
     keys: Mapping[str, Any] | None = None
     nextn_layers: tuple[Layer, ...] = ()
     promised: tuple[PromisedTensor, ...] = ()
+    promised_nbytes: int | None = None
     stated_nbytes: int | None = None
