@@ -8,7 +8,7 @@ from inspector.errors import LimitExceeded, MissingKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, Final
 
 # No published model comes near; a count above it would only make a hostile file slow.
@@ -96,6 +96,43 @@ def _nested(outer: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
     return outer, ""
 
 
+# Endings of class names that say what a model is used for, longest first.
+_USES: Final = (
+    "ForConditionalGeneration", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering",
+    "ForMaskedLM", "ForCausalLM", "LMHeadModel", "RewardModel", "ChatModel", "TextModel", "Model", "LM",
+)  # fmt: skip
+# Classes named otherwise than their type (vllm 0.33.0 model_executor/models/registry.py; the files' own modeling code).
+_CLASSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "decilm": "nemotron-nas",
+        "hunyuanmoev1": "hunyuan_v1_moe",
+        "hunyuandensev1": "hunyuan_v1_dense",
+        "hunyuan": "hunyuan_v1_moe",
+        "minimaxtext01": "minimax_m1",
+        "step3p7flash": "step3p7_text",
+    }
+)
+
+
+def _bare(name: str) -> str:
+    return name.lower().replace("_", "").replace("-", "")
+
+
+def known_type(model_type: str, classes: Iterable[str]) -> str:
+    """The type itself where it has a record; else one that the name of the first class means, where that has one."""
+    from inspector.architectures.hf import FAMILIES, family_of
+
+    if family_of(model_type):
+        return model_type
+    by_bare = {_bare(name): name for names in FAMILIES.values() for name in names.split()}
+    for class_name in classes:
+        stem = next((class_name.removesuffix(use) for use in _USES if class_name.endswith(use)), class_name)
+        found = _CLASSES.get(_bare(stem)) or by_bare.get(_bare(stem))
+        if found and family_of(found):
+            return found
+    return model_type
+
+
 class HfConfig:
     """A config.json under canonical names.
 
@@ -114,9 +151,15 @@ class HfConfig:
         inner_type = str(self.inner.get("model_type") or "") if self.prefix else ""
         implied = str(table.get(self.outer_type, {}).get("text_config") or "")
         self.model_type = inner_type or (implied if self.prefix else "") or self.outer_type
-        if not self.prefix and implied and "num_hidden_layers" not in outer:
-            self.model_type = implied  # the outer class builds its text part from defaults alone
+        if not self.prefix and implied:
+            self.model_type = implied  # the outer class builds its text part from its own keys, or from defaults alone
+        self.model_type = known_type(self.model_type, self._classes())
         self.defaults: Mapping[str, Any] = table.get(self.model_type, {})
+
+    def _classes(self) -> tuple[str, ...]:
+        """The names of the classes that the file is for, the language model's own first."""
+        found = (m.get("architectures") for m in (self.inner, self.outer))
+        return tuple(str(names[0]) for names in found if isinstance(names, list | tuple) and names)
 
     def sources(self, name: str) -> Iterator[tuple[Mapping[str, Any], str, str]]:
         """Where `name` may be found, first choice first: mapping, key, words for the origin."""

@@ -10,6 +10,7 @@ from inspector.architectures.hf import find
 from inspector.architectures.hf.record import ModelType
 from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import moe_layers
+from inspector.architectures.hf_unread import unread_cache_keys
 from inspector.layers import Cache, CrossCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
 
 TYPE_CHECKING = False
@@ -118,6 +119,18 @@ def _seq2seq_layers(k: HfConfig, row: ModelType) -> Iterable[Layer]:
         yield Layer(i, _kind(types.FULL, kept), kept, layer_key, heads, heads, ffn="moe" if moe[i] else "dense")
 
 
+def _unread_layers(k: HfConfig, unread: tuple[str, ...]) -> Iterable[Layer]:
+    """Layers of a type without a record, whose config says that a plain reading is wrong."""
+    shown = ", ".join(unread[:4]) + (f" and {len(unread) - 4} more" if len(unread) > 4 else "")
+    k.note(f"{shown}: the config's own word on what layers keep, and no rule here reads it")
+    n = k.n_layers
+    if k.n_kv_heads and k.head_dim:
+        most = 2 * k.n_kv_heads * k.head_dim
+        k.note(f"full attention in all {n} layers would keep {most:,} elements a token in each: no more is likely")
+    kind = unread[0]
+    return (Layer(i, "unknown", (UnknownCache(kind),), k.prefix + kind, k.n_heads, k.n_kv_heads) for i in range(n))
+
+
 def is_encoder(k: HfConfig) -> bool:
     """Whether every token sees every other, so that nothing is kept."""
     row = row_of(k)
@@ -137,4 +150,6 @@ def read_layers(k: HfConfig) -> tuple[Layer, ...]:
         return tuple(Layer(i, "none", (), why, k.n_heads, k.n_heads) for i in range(k.n_layers))
     if row.seq2seq:
         return tuple(_seq2seq_layers(k, row))
+    if row.generic and (unread := unread_cache_keys(k)):
+        return tuple(_unread_layers(k, unread))
     return tuple(_decoder_layers(k, row))

@@ -51,6 +51,11 @@ def where(full: Callable[[int, int], bool], *, other: str = SLIDING, mark: str =
     return lambda _k, n: tuple(mark if full(i, n) else other for i in range(n))
 
 
+def plainly(k: HfConfig, n: int) -> Sequence[str]:
+    """The window of a type without a record, with the switch that Qwen's configs and their kin have for it."""
+    return switched_window(k, n) if k.has("use_sliding_window") else by_window(k, n)
+
+
 def by_window(k: HfConfig, n: int) -> Sequence[str]:
     """One window for all layers, where a config has one (cache_utils.py get_layer_types_and_kwargs)."""
     if k.count("sliding_window"):
@@ -92,7 +97,7 @@ def layer_types(k: HfConfig, n: int) -> tuple[tuple[str, ...], str]:
         types: Sequence[str] = tuple(LEGACY_LAYER_TYPES.get(t, t) for t in own[:n])
         decided = k.origin.get("layer_types", "layer_types")
     else:
-        rule = (record and record.layer_types) or by_window
+        rule = (record and record.layer_types) or (by_window if record and not record.generic else plainly)
         types, decided = rule(k, n), f"{k.model_type} rule"
     if len(types) < n:
         k.note(f"{decided} names {len(types)} layers of {n}: the rest are unknown")

@@ -91,6 +91,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         tensors=checkpoint.tensors,
         keys={**k.outer, **k.inner} if k.prefix else k.inner,
         promised=params.promised,
+        promised_nbytes=sum(t.nbytes * t.copies for t in params.promised) or None,
         stated_nbytes=None if checkpoint.files else checkpoint.stated_nbytes,
     )
 

@@ -30,7 +30,8 @@ class ModelFacts(Record):
     routed experts by the share that a token uses, embeddings included. `generic`: the architecture has no row in the
     registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
     engines whose rules need more than this vocabulary. `prediction`: there is no such file yet. `promised`: of a config
-    alone, the tensors that it promises; `stated_nbytes`: what the index beside it states for all of them.
+    alone, the tensors that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states
+    for all of them.
     """
 
     arch: str
@@ -64,4 +65,5 @@ class ModelFacts(Record):
     nextn_layers: tuple[Layer, ...] = ()
     prediction: Prediction | None = None
     promised: tuple[PromisedTensor, ...] = ()
+    promised_nbytes: int | None = None
     stated_nbytes: int | None = None

@@ -93,7 +93,7 @@ def _experts(facts: ModelFacts) -> str:
 
 def _promised(facts: ModelFacts) -> str:
     """Bytes of a config's weights: as its index states them, and as its own tensors add up."""
-    counted = sum(t.nbytes * t.copies for t in facts.promised)
+    counted = facts.promised_nbytes or 0
     if facts.stated_nbytes:
         same = "" if counted in (0, facts.stated_nbytes) else f" · {format_nbytes(counted)} by the config's own tensors"
         return f"{format_nbytes(facts.stated_nbytes)} ({facts.stated_nbytes:,} B) as the index states{same} · not here"
@@ -210,7 +210,6 @@ def facts_json(facts: ModelFacts) -> dict[str, Any]:
     """Facts as the JSON reports carry them; what is not known is None."""
     skip = {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised"}
     body: dict[str, Any] = {f: getattr(facts, f) for f in facts._fields if f not in skip}
-    body["promised_nbytes"] = sum(t.nbytes * t.copies for t in facts.promised) or None
     return body | {"layers": [_layer_json(x) for x in facts.layers]}
 
 

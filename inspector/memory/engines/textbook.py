@@ -158,7 +158,7 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
         nbytes = sum(t.nbytes or 0 for t in facts.tensors)
         return Line("weights", nbytes, "exact", f"{len(facts.tensors)} tensors as the file states them")
     if quant is None and facts.quantization is not None:
-        nbytes = facts.stated_nbytes or sum(t.nbytes * t.copies for t in facts.promised)
+        nbytes = facts.stated_nbytes or facts.promised_nbytes or 0
         if not nbytes:
             return None
         how = f"{facts.n_params or 0:,} params as {facts.quantization} stores them"
