@@ -6,7 +6,7 @@ The cache lines are logical bytes; `peak_nbytes` is what their storage holds rig
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
+from inspector.architectures.hf_lookup import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
