@@ -15,16 +15,14 @@ from inspector.architectures.gguf_caches import (
     Typed,
     after_dense_lead,
     all_but_shared,
-    always,
     compressed,
     glm_layers,
     main_layers,
     no_layer,
-    where_sized,
     with_gate_and_pool,
     with_pooled,
 )
-from inspector.architectures.gguf_record import Arch, Draft, Index, Recurrent, Sliding
+from inspector.architectures.gguf_record import Arch, Draft, Index, Latent, Recurrent, Sliding
 from inspector.architectures.gguf_states import (
     AllButEvery,
     Scan,
@@ -117,18 +115,20 @@ _SLIDING: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
 })  # fmt: skip
 
 _LATENT: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
-    "deepseek2 mistral4": lambda: Arch("latent", latent=where_sized),
-    "deepseek32": lambda: Arch("sparse", latent=where_sized, index=Index(main_layers)),
+    "deepseek2 mistral4": lambda: Arch("latent", latent=Latent()),
+    "deepseek32": lambda: Arch("sparse", latent=Latent(only=True), index=Index(main_layers)),
     "deepseek4": lambda: Arch(
         "compressed", tied=False, sliding=Sliding(required, all_slide), attention=compressed,
         nextn_kept=True, nextn_tensor="nextn.eh_proj.weight",
     ),
     "dots3note": lambda: Arch(
-        "sparse", latent=always, index=Index(Typed(no_layer, needs_top_k=True)), sliding=Sliding(required, as_listed),
+        "sparse", latent=Latent(only=True), index=Index(Typed(no_layer, needs_top_k=True)),
+        sliding=Sliding(required, as_listed),
     ),
-    "glm-dsa": lambda: Arch("sparse", latent=where_sized, index=Index(Typed(glm_layers))),
+    "glm-dsa": lambda: Arch("sparse", latent=Latent(only=True), index=Index(Typed(glm_layers))),
     "hy_v4": lambda: Arch(
-        "sparse", "hy-v4", tied=False, latent=always, index=Index(Typed(no_layer, needs_top_k=True)), nextn_kept=True,
+        "sparse", "hy-v4", tied=False, latent=Latent(only=True), index=Index(Typed(no_layer, needs_top_k=True)),
+        nextn_kept=True,
     ),
     # its selector's cache is no MLA cache, so it has values too (llama-kv-cache-msa.cpp)
     "minimax-m3": lambda: Arch("sparse", tied=False, index=Index(after_dense_lead, values=True), nextn_kept=True),
@@ -139,12 +139,12 @@ _RECURRENT: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
     "mamba2": lambda: Arch("recurrent", recurrent=Recurrent(all_recur, Scan("mamba2"))),
     "rwkv6 rwkv6qwen2 rwkv7 arwkv7": lambda: Arch("recurrent", tied=False, recurrent=Recurrent(all_recur, wkv)),
     "bailingmoe3": lambda: Arch(
-        "hybrid", recurrent=Recurrent(without_kv_heads, delta_attention), latent=always, nextn_kept=True,
+        "hybrid", recurrent=Recurrent(without_kv_heads, delta_attention), latent=Latent(only=True), nextn_kept=True,
     ),
     "falcon-h1": lambda: Arch("hybrid", recurrent=Recurrent(beside_attention, Scan("mamba2")), nextn_kept=True),
     "glm5-next": lambda: Arch(
-        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=always, v_is_rank=True,
-        index=Index(Typed(main_layers), parts=with_gate_and_pool),
+        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=Latent(only=True),
+        v_is_rank=True, index=Index(Typed(main_layers), parts=with_gate_and_pool),
     ),
     "granitehybrid": lambda: Arch(
         "hybrid", "granite-hybrid", recurrent=Recurrent(without_kv_heads, Scan("mamba2")), nextn_kept=True,
@@ -153,11 +153,12 @@ _RECURRENT: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
         "hybrid", recurrent=Recurrent(without_kv_heads, Scan("mamba1", grouped=False)), nextn_kept=True,
     ),
     "kimi-linear": lambda: Arch(
-        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=always, nextn_kept=True,
+        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=Latent(required=True),
+        nextn_kept=True,
     ),
     "kimi-k3": lambda: Arch(
-        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=always, v_is_rank=True,
-        nextn_kept=True,
+        "hybrid", tied=False, recurrent=Recurrent(without_kv_heads, delta_attention), latent=Latent(required=True),
+        v_is_rank=True, nextn_kept=True,
     ),
     "lfm2": lambda: Arch(
         "hybrid", sliding=Sliding(optional, attending), recurrent=Recurrent(without_kv_heads, short_convolution),

@@ -6,7 +6,7 @@ widths, each model's `load_arch_hparams` (src/models/*.cpp) for what is particul
 
 from __future__ import annotations
 
-from inspector.layers import CompressedCache, IndexCache, KVCache, LatentCache, UnknownCache
+from inspector.layers import CompressedCache, IndexCache, KVCache, LatentCache, Refused, UnknownCache
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -22,13 +22,32 @@ UNKNOWN_WIDTH: Final = UnknownCache("attention of unknown width")
 
 def read_attention(arch: Arch, keys: Keys, numbers: Numbers, windows: Windows) -> PerLayer:
     """What each layer keeps if it attends. Raises FactsError for a key of a wrong kind."""
-    latent = arch.latent is not None and arch.latent(keys)
-    rule = arch.attention or (latent_vectors if latent else keys_and_values)
+    rule = arch.attention or (latent_vectors if is_latent(arch, keys) else keys_and_values)
     main = rule(keys, numbers, windows)
     if arch.attention is not None or arch.index is None:
         return main
     index = _index_caches(arch, keys, numbers)
     return tuple(own if own == (UNKNOWN_WIDTH,) else (*own, *more) for own, more in zip(main, index, strict=True))
+
+
+_LENGTHS: Final = ("attention.key_length_mla", "attention.value_length_mla")
+
+
+def is_latent(arch: Arch, keys: Keys) -> bool:
+    """Whether attention keeps latent vectors (`llama_hparams::is_mla`): files of older converters have plain heads."""
+    return arch.latent is not None and all(keys.integer(name) for name in _LENGTHS)
+
+
+def latent_refusals(arch: Arch, keys: Keys) -> tuple[str, ...]:
+    """Why llama.cpp refuses the file of an architecture that has no plain heads."""
+    if arch.latent is None or not (arch.latent.required or arch.latent.only):
+        return ()
+    for name in _LENGTHS:
+        length = keys.integer(name)
+        if length is None or (length == 0 and arch.latent.only):
+            wrong = "is missing" if length is None else "is 0"
+            return (Refused(f"llama.cpp refuses this file: {keys.arch}.{name} {wrong}"),)
+    return ()
 
 
 # -- keys and values, or one vector for both ------------------------------------------------------------------------
@@ -92,16 +111,6 @@ def compressed(keys: Keys, numbers: Numbers, windows: Windows) -> PerLayer:
         return (raw,)
 
     return tuple(caches(i, h) if h else (UNKNOWN_WIDTH,) for i, h in enumerate(_heads(numbers, windows)))
-
-
-def always(keys: Keys) -> bool:  # noqa: ARG001 - one signature for all rules
-    """Attention keeps a latent vector in every file of the architecture."""
-    return True
-
-
-def where_sized(keys: Keys) -> bool:
-    """It does where both MLA head lengths are given; files of older converters have plain keys and values."""
-    return bool(keys.integer("attention.key_length_mla")) and bool(keys.integer("attention.value_length_mla"))
 
 
 # -- keys of an indexer beside them ---------------------------------------------------------------------------------

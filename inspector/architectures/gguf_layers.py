@@ -6,7 +6,7 @@ those of its index. Sources stand beside the rules: gguf_numbers, gguf_windows, 
 
 from __future__ import annotations
 
-from inspector.architectures.gguf_caches import read_attention
+from inspector.architectures.gguf_caches import is_latent, latent_refusals, read_attention
 from inspector.architectures.gguf_numbers import read_numbers
 from inspector.architectures.gguf_record import Arch, Mixers, Numbers, Windows
 from inspector.architectures.gguf_states import read_mixers, read_states
@@ -47,7 +47,9 @@ def read_stack(arch: Arch, keys: Keys, names: Collection[str]) -> Stack | None:
         main = tuple(map(_with_cross, main))
     if arch.router:
         nextn = (*nextn, _router(arch, numbers))
-    notes = parts.windows.notes + refusals(arch, parts.windows, parts.shared_from)
+    notes = (
+        *latent_refusals(arch, keys), *parts.windows.notes, *refusals(arch, parts.windows, parts.shared_from)
+    )  # fmt: skip
     return Stack(numbers, main, nextn, parts.windows.tokens, notes)
 
 
@@ -80,7 +82,7 @@ def _read_parts(arch: Arch, keys: Keys, numbers: Numbers, names: Collection[str]
         read_mixers(arch, keys, numbers),
         read_attention(arch, keys, numbers, windows),
         read_states(arch, keys, numbers),
-        latent=arch.latent is not None and arch.latent(keys),
+        latent=is_latent(arch, keys),
         shared_from=arch.shared_from(keys, numbers) if arch.shared_from is not None else None,
         moe=_moe_layers(names),
     )

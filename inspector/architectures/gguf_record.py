@@ -97,6 +97,16 @@ class Index(Record):
     values: bool = False
 
 
+class Latent(Record):
+    """Attention keeps one latent vector a token (MLA) where the file gives both MLA head lengths; else plain heads.
+
+    `required`: llama.cpp refuses a file without them; `only`: it also refuses one where they are 0.
+    """
+
+    required: bool = False
+    only: bool = False
+
+
 class Draft(Record):
     """A model that drafts for another one. `alone`: tensors with which it runs without it; none of them: never."""
 
@@ -111,8 +121,8 @@ class Arch(Record):
     replaced by `token_embd.weight`. `causal`: as llama.cpp sets it, whatever the key says. `loads`: False for a name
     without code behind it. `draft`: runs beside another model.
 
-    What layers keep: `caches`: False where llama.cpp builds no memory. `latent`: whether attention keeps one latent
-    vector (MLA); `v_is_rank`: the value length is the latent's rank. `attention`: caches of another kind. `cross`:
+    What layers keep: `caches`: False where llama.cpp builds no memory. `latent`: attention may keep one vector for
+    keys and values. `v_is_rank`: the value length is that vector's rank. `attention`: caches of another kind. `cross`:
     decoder layers also keep the encoder's output. `shared_from`: further layers read the caches of earlier ones.
 
     Which layers there are: `loops`: all run `num_loops` times, each time with caches of their own. `router`: one layer
@@ -129,7 +139,7 @@ class Arch(Record):
     sliding: Sliding | None = None
     recurrent: Recurrent | None = None
     caches: bool = True
-    latent: Callable[[Keys], bool] | None = None
+    latent: Latent | None = None
     v_is_rank: bool = False
     index: Index | None = None
     attention: AttentionRule | None = None

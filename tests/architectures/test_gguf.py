@@ -51,7 +51,7 @@ def test_no_name_stands_in_two_rows(root):
 def test_no_option_stands_that_no_row_sets():
     rows = list(GGUF_ARCHS.values())
     for records in (rows, *([r for row in rows if (r := getattr(row, field)) is not None] for field in
-                            ("sliding", "recurrent", "index", "draft"))):  # fmt: skip
+                            ("sliding", "recurrent", "latent", "index", "draft"))):  # fmt: skip
         record = type(records[0])
         for field, default in record._defaults.items():
             assert any(getattr(r, field) != default for r in records), f"{record.__name__}.{field}"
@@ -61,7 +61,7 @@ def test_no_option_stands_that_no_row_sets():
 def test_no_rule_stands_that_no_row_follows(root, module):
     registry = {w.id for w in ast.walk(ast.parse((root / "inspector/architectures/gguf.py").read_text("utf-8")))
                 if isinstance(w, ast.Name)}  # fmt: skip
-    own = {"keys_and_values", "latent_vectors", "refusals"}  # what rules are chosen by
+    own = {"keys_and_values", "latent_vectors", "is_latent", "latent_refusals", "refusals"}  # what rules are chosen by
     rules = {
         name
         for name, value in vars(module).items()
