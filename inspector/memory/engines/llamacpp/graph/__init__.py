@@ -69,7 +69,6 @@ def _on_devices(
         run.flash = False
     graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
-    pipeline = pipeline and all(b.pipeline for b in backends)
     if pipeline:
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
         if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
