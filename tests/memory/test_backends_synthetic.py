@@ -28,7 +28,6 @@ OFF = {
     ("granitehybrid", "model"): 0.01,
     ("glm5-next", "model"): 0.01,
     ("nanbeige", "model"): 0.01,
-    ("mamba", "compute"): 0.01,
     ("mamba2", "compute"): 2,
     ("qwen35", "compute"): 2,
     ("mistral4", "compute"): 8,

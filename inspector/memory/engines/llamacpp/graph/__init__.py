@@ -107,6 +107,8 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
 
     if model.arch in UNKNOWN:
         raise GraphUnknown(model.arch)
+    if not model.n_layer:
+        raise GraphUnknown(f"{model.arch} without layers")
     row = ARCHS.get(model.arch)
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)

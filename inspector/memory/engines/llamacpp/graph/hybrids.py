@@ -143,9 +143,6 @@ class Plamo2(Recurrent):
 class MiniMax01(Recurrent):
     """Lightning attention, and plain attention in every n-th layer; residuals are the normed inputs, scaled."""
 
-    def state_sizes(self) -> tuple[int, int]:
-        return 0, self.m.head_k_full**2 * self.m.n_head(0)
-
     def body(self, x: Tensor) -> Tensor:
         n, seqs, heads = self.n_seq_tokens, self.r.n_seqs, self.m.n_head(0)
         self.slopes = self.input(F32, heads, name="slopes")

@@ -159,9 +159,11 @@ class Sparse(Latent):
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
-        if self.m.indexed(il) or self.best is None:
+        if self.m.indexed(il):
             self.best = self.ranked(x, latent_q, il)
         best = self.best
+        if best is None:  # llama.cpp aborts: "shared indexer layer must follow a previous full indexer layer"
+            raise GraphUnknown(f"blk.{il}: no indexer before it")
         q = self.lin(latent_q, il, "attn_q_b")
         kv, k_pe = self.compressed(x, il)
         q, k, v = self.absorbed(q, kv, k_pe, il)
@@ -177,10 +179,6 @@ class Sparse(Latent):
 
 class KimiLinear(Recurrent, Latent):
     """Kimi delta attention, and latent attention without positions in every n-th layer."""
-
-    def state_sizes(self) -> tuple[int, int]:
-        m, d = self.m, self.m.count("kda.head_dim")
-        return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         normed = self.expand(self.normed(x, il, "attn_norm"))

@@ -7,7 +7,7 @@ Layers, heads, windows, recurrence and prediction layers are read from the facts
 
 from __future__ import annotations
 
-from inspector.layers import IndexCache, LatentCache
+from inspector.layers import IndexCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
@@ -146,6 +146,19 @@ class Model:
     def indexed(self, il: int) -> bool:
         """Whether the layer ranks keys with an indexer of its own (`llama_hparams::is_indexer_full`)."""
         return any(isinstance(c, IndexCache) for c in self.layers[il].caches)
+
+    def state_sizes(self) -> tuple[int, int]:
+        """Elements a sequence of a layer's convolution and of its recurrent matrix (`n_embd_r`, `n_embd_s`).
+
+        Both 0 where no layer recurs. Raises GraphUnknown where the file does not say how large a state is.
+        """
+        for layer in self.layers:
+            for cache in layer.caches:
+                if isinstance(cache, StateCache):
+                    return cache.conv_channels * max(cache.conv_kernel - 1, 0), cache.state_elems
+                if isinstance(cache, UnknownCache) and self.recurrent(layer.index):
+                    raise GraphUnknown(f"{self.arch}: state of {cache.kind}")
+        return 0, 0
 
     def stores_kv(self, il: int) -> bool:
         """Whether the layer has a cache of its own."""

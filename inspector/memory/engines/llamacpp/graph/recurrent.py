@@ -34,15 +34,10 @@ class Recurrent(Decoder):
         if self.d_inner and not self.dt_rank:
             raise GraphUnknown(f"{m.arch}.ssm.time_step_rank")
         self.n_group = count("ssm.group_count", 0)
-        self.size_r, self.size_s = self.state_sizes()
+        self.size_r, self.size_s = m.state_sizes()
         if self.o.attends:
             super().inputs()
         return None
-
-    def state_sizes(self) -> tuple[int, int]:
-        """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
-        conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
-        return conv, self.d_state * self.d_inner
 
     def kind(self, il: int) -> tuple[object, ...] | None:
         base = super().kind(il)
@@ -304,10 +299,6 @@ class NemotronH(Recurrent):
 
 class Lfm2(Recurrent):
     """Short convolutions with attention in between."""
-
-    def state_sizes(self) -> tuple[int, int]:
-        m = self.m
-        return m.n_embd * (m.count("shortconv.l_cache") - 1), self.d_state * self.d_inner
 
     def rotations(self, c: Any, layers: list[int]) -> None:
         """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""

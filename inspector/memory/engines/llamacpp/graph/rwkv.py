@@ -23,10 +23,6 @@ class Rwkv(Recurrent):
         kind = self.o.norms.kind
         self.logits(self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), kind))
 
-    def state_sizes(self) -> tuple[int, int]:
-        m = self.m
-        return m.count("token_shift_count", 2) * m.n_embd, m.n_embd * m.count("wkv.head_size")
-
     def kind(self, il: int) -> tuple[object, ...] | None:
         every = self.m.count("rescale_every_n_layers", 0)
         base = super().kind(il)
