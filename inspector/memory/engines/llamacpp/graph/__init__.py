@@ -1,5 +1,8 @@
 """Compute buffers of llama.cpp, predicted by building its worst-case graph and replaying its allocator.
 
+Shapes in docstrings are innermost-first, as in ggml: `n_embd` elements of `n_tokens` tokens of the batch, which
+`n_seqs` sequences share in `n_seq_tokens` each; a cache has `cells` cells in each of `n_stream` streams.
+
 Source: llama.cpp b11434: src/llama-graph.cpp, src/models/*.cpp, src/llama-context.cpp, ggml/src/ggml-alloc.c,
 ggml/src/ggml-backend.cpp. Measured: one CPU back end, and devices through the RPC back end.
 """
@@ -144,6 +147,7 @@ def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) ->
         where["output.weight" if w.copy else w.name] = number[assignment.weight_device(w.name, w.layer)]
 
     def weight_buf(block: str, name: str) -> int:
+        """Index of the back end that holds a weight: where overrides put it, else its layer's."""
         full = f"blk.{block}.{name}" if block else name
         return where.get(full, run.layer_buf[int(block)] if block else host)
 
