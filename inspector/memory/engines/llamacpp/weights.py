@@ -31,6 +31,8 @@ _FIRST_NAMES: Final = frozenset(
 )
 # One tensor in the file, needed by every layer: each device gets a copy.
 _EVERY_NAMES: Final = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
+# Of these models only layers without a window need them (gemma4.cpp, gemma4-assistant.cpp).
+_FULL_LAYERS_ONLY: Final = frozenset(("gemma4", "gemma4-assistant"))
 # Tensors that the loader knows and does not load (GGML_OP_NONE).
 _UNUSED_PARTS: Final = ("masked_embd_centroids", "masked_embd_ordering", "cross_attn_rel_b")
 # Parts of prediction blocks that are created without the flag that skips them, so they take memory all the same
@@ -115,6 +117,12 @@ def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
     if stem in _FIRST_NAMES and not (norm_is_output and stem == "token_embd_norm"):
         return 0
     return OUTPUT
+
+
+def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
+    """The layers, of blocks that are loaded, which need the tensors that the file has once for all of them."""
+    windows = [layer.window is not None for layer in facts.layers] if facts.arch in _FULL_LAYERS_ONLY else []
+    return [il for il in range(n_blocks) if il >= len(windows) or not windows[il]]
 
 
 def tied_embedding(facts: ModelFacts) -> TensorInfo | None:

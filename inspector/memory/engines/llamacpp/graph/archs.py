@@ -166,7 +166,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "nomic-bert-moe": Row("encoder", "NomicBertMoe", Options(act="gelu")),
     "jina-bert-v3": Row("encoder", "Bert", Options(act="gelu")),
     "jina-bert-v2": Row("encoder", "JinaBert2", NO_POSITIONS),
-    "mistral4": Row("latent", "Latent", Options(experts=KEYED)),
+    "mistral4": Row("latent", "Latent", Options(experts=KEYED.replace(exact_down=True))),
     "rwkv6qwen2": Row("rwkv", "Rwkv6Qwen", Options(attends=False), compared=False),
     "arwkv7": Row("rwkv", "Rwkv7Qwen", Options(attends=False)),
     "plamo2": Row("hybrids", "Plamo2"),
