@@ -7,15 +7,15 @@ from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
-from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
+from inspector.layers import Layer, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from inspector.architectures.gguf import Arch
     from inspector.architectures.gguf_layers import Stack
+    from inspector.architectures.gguf_record import Arch
     from inspector.checkpoint import Checkpoint
     from inspector.formats.modelfile import TensorInfo
 
@@ -37,8 +37,6 @@ def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) 
     stack = read_stack(arch or GENERIC, keys, by_name)
     n_params, n_active = _params(tensors, keys, stack)
     keys.origin["n_params"] = "tensor shapes"
-    if stack is not None and arch is not None and arch.extra == "cross":
-        stack = stack.replace(layers=_with_cross(stack.layers))
     if stack is not None and arch is None:
         stack = stack.replace(layers=_unsure(stack.layers, keys))
     numbers = stack.numbers if stack is not None else None
@@ -136,15 +134,6 @@ def _causal(arch: Arch | None, keys: Keys) -> bool:
     return True if stated is None else stated
 
 
-def _with_cross(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Decoder layers also keep keys and values of the encoder's output."""
-    return tuple(
-        layer.replace(caches=(*layer.caches, *(CrossCache(c.n_kv_heads, c.head_dim_k, c.head_dim_v) for c in own)))
-        for layer in layers
-        for own in [[c for c in layer.caches if isinstance(c, KVCache)]]
-    )
-
-
 # Keys that make a plain reading of an unknown architecture wrong: its layers are not all alike.
 _SPECIAL = (
     "attention.sliding_window",
@@ -178,8 +167,8 @@ def _notes(name: str, arch: Arch | None, stack: Stack | None) -> tuple[str, ...]
     notes = stack.notes if stack is not None else (f"{name}.block_count is missing: the layers are not known",)
     if arch is None:
         return (f"{name} is not an architecture known here: a plain reading of the usual keys", *notes)
-    if arch.extra == "unloadable":
+    if not arch.loads:
         return (f"llama.cpp has a name but no code for {name}", *notes)
-    if arch.needs_parent:
+    if arch.draft is not None:
         return (f"{name} is a draft model: it runs only beside the model it drafts for", *notes)
     return notes

@@ -52,8 +52,9 @@ class Engine:
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
-    "" where there is none. `margin`: bytes that it keeps free
-    on a device by itself, and that `fit` leaves there unless told otherwise.
+    `verifier`: the one that prints its figures without a run; "" where there is none. `quants_by_bits`: a quant by
+    name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
+    `fit` leaves there unless told otherwise.
     """
 
     name: str = ""
@@ -65,6 +66,8 @@ class Engine:
     chart_kv_types: tuple[str, ...] = ("auto", "fp8")
     quantizer: str = ""
     converter: str = ""
+    verifier: str = ""
+    quants_by_bits: bool = False
     margin: int = 0
 
     # --- options
@@ -126,6 +129,10 @@ class Engine:
         from inspector.memory.breakdown import plain_rows
 
         return plain_rows(facts, workload)
+
+    def placed(self, placement: Placement) -> Placement:
+        """Where the engine puts the model, of what was asked for. Raises WorkloadError for an unknown device."""
+        return placement
 
     # --- fit
 

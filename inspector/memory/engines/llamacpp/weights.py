@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.record import Record
@@ -127,8 +126,7 @@ def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
 
 def tied_embedding(facts: ModelFacts) -> TensorInfo | None:
     """The token embedding where it stands in for a missing output.weight."""
-    arch = gguf_arch(facts.arch)
-    if not facts.tied_embeddings or (arch is not None and not arch.tied):
+    if not facts.tied_embeddings:
         return None
     return next((t for t in facts.tensors if t.name == "token_embd.weight"), None)
 

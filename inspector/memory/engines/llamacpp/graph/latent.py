@@ -17,8 +17,8 @@ class Latent(Decoder):
 
     def build(self) -> None:
         m = self.m
-        self.d_k = m.count("attention.key_length_mla", 0) or m.head_k_full
-        self.d_v = m.count("attention.value_length_mla", 0) or m.head_v_full
+        self.d_k = m.count("attention.key_length_mla") if m.is_mla else m.head_k_full
+        self.d_v = m.count("attention.value_length_mla") if m.is_mla else m.head_v_full
         self.rank = m.count("attention.kv_lora_rank", 0)
         if m.key("attention.temperature_scale"):
             self.o = self.o.replace(q_scale="position")
@@ -119,13 +119,6 @@ class Sparse(Latent):
     def kind(self, il: int) -> None:
         """Each layer holds a leaf of its own from the start: none can be left out."""
 
-    def ranks(self, il: int) -> bool:
-        """Whether this layer ranks keys itself."""
-        types = self.m.key("attention.indexer.types")
-        if isinstance(types, (list, tuple)):
-            return bool(types[il])
-        return self.m.weight(il, "indexer.attn_k.weight") is not None
-
     def ranked(self, x: Tensor, latent_q: Tensor, il: int) -> Tensor:
         r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
         assert lid.k_rot is not None
@@ -166,7 +159,7 @@ class Sparse(Latent):
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
-        if self.ranks(il) or self.best is None:
+        if self.m.indexed(il) or self.best is None:
             self.best = self.ranked(x, latent_q, il)
         best = self.best
         q = self.lin(latent_q, il, "attn_q_b")

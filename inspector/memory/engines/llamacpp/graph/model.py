@@ -7,6 +7,7 @@ Layers, heads, windows, recurrence and prediction layers are read from the facts
 
 from __future__ import annotations
 
+from inspector.layers import IndexCache, LatentCache
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
@@ -139,7 +140,12 @@ class Model:
 
     @property
     def is_mla(self) -> bool:
-        return bool(self.key("attention.key_length_mla") and self.key("attention.value_length_mla"))
+        """Whether attention reads cached latents; plain heads otherwise (`llama_hparams::is_mla`)."""
+        return any(isinstance(c, LatentCache) for layer in self.layers for c in layer.caches)
+
+    def indexed(self, il: int) -> bool:
+        """Whether the layer ranks keys with an indexer of its own (`llama_hparams::is_indexer_full`)."""
+        return any(isinstance(c, IndexCache) for c in self.layers[il].caches)
 
     def stores_kv(self, il: int) -> bool:
         """Whether the layer has a cache of its own."""
