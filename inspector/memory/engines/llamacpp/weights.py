@@ -120,8 +120,11 @@ def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
 
 def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
     """The layers, of blocks that are loaded, which need the tensors that the file has once for all of them."""
-    windows = [layer.window is not None for layer in facts.layers] if facts.arch in _FULL_LAYERS_ONLY else []
-    return [il for il in range(n_blocks) if il >= len(windows) or not windows[il]]
+    if facts.arch == "step35":  # prediction blocks too (step35.cpp)
+        return list(range(n_blocks))
+    main = facts.layers if facts.n_layers is None else facts.layers[: facts.n_layers]
+    apart = facts.arch in _FULL_LAYERS_ONLY
+    return [layer.index for layer in main if layer.index < n_blocks and not (apart and layer.window is not None)]
 
 
 def tied_embedding(facts: ModelFacts) -> TensorInfo | None:

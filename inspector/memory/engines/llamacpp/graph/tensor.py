@@ -27,8 +27,8 @@ class Tensor:
     """One tensor: what it is made of, and the allocator's counters for it."""
 
     __slots__ = (
-        "able", "addr", "buf", "elem", "exact", "external", "inplace", "is_input", "is_output", "n_children", "n_views", "name",
-        "nb", "ne", "op", "owned", "pinned", "root", "seen", "size", "src", "weight",
+        "able", "addr", "buf", "elem", "exact", "external", "inplace", "is_input", "is_output", "n_children", "n_views",
+        "name", "nb", "ne", "op", "owned", "pinned", "root", "seen", "size", "src", "weight",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made thousands of times an estimate
