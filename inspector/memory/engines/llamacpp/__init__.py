@@ -11,6 +11,7 @@ from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
 from inspector.memory.estimate import Device, Estimate, Line, Placement
@@ -144,6 +145,7 @@ def placed_weights(
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
     sharing = sharing_layers(facts, len(assignment.blocks))
+    device_of = weight_devices(facts, assignment)
     for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
@@ -151,7 +153,7 @@ def placed_weights(
             for device in dict.fromkeys(assignment.blocks[il] for il in sharing):
                 yield device, by_backend[assignment.backend_of(device)]
             continue
-        device = assignment.weight_device(weight.name, weight.layer)
+        device = device_of(weight.name, weight.layer)
         weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":

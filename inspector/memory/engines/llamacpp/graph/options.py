@@ -23,7 +23,8 @@ class Norms(Record):
     `kind`: root mean square or LayerNorm, in the layers and at the end (build_norm). `before`: attention and
     feed-forward read normed inputs (not in olmo2.cpp, exaone4.cpp). `attention_after`: norm of what attention gives,
     before the residual is added (gemma2.cpp, grok.cpp), and `ffn_after` of what the feed-forward gives. `ffn`: the norm
-    before the feed-forward (dbrx.cpp and openai-moe.cpp name it after attention).
+    before the feed-forward (dbrx.cpp and openai-moe.cpp name it after attention). `output`: the norm after the last
+    layer (lfm2.cpp calls it by another's name).
     """
 
     kind: NormKind = "rms"
@@ -31,6 +32,7 @@ class Norms(Record):
     attention_after: str = ""
     ffn: str = "ffn_norm"
     ffn_after: str = ""
+    output: str = "output_norm"
 
 
 class Experts(Record):
