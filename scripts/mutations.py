@@ -122,19 +122,19 @@ CHECKPOINT = _rows(
 
 LAYERS = _rows(
     "test_boundaries.py architectures/test_gguf.py architectures/test_hf.py facts/test_gguf.py facts/test_hf.py",
-    ("swa-full-at", "the first of a period is the full layer", "full_at = 0 if rule.dense_first else period - 1", "full_at = 0"),
+    ("swa-full-at", "the first of a period is the full layer", "full_at = 0 if self.dense_first else period - 1", "full_at = 0"),
     ("swa-only-64", "exaone4 slides at any depth", "rule is None or (rule.only_n_layers and rule.only_n_layers != numbers.n_main)", "rule is None or (rule.only_n_layers and rule.only_n_layers > numbers.n_main)"),
-    ("swa-zero", "a window of 0 slides", 'if rule.window in {"optional", "switch"} and not window:', 'if rule.window in {"optional", "switch"} and window is None:'),
-    ("hybrid-interval", "the wrong layer of each four has attention", "i < n_main and (i + 1) % interval != 0", "i < n_main and i % interval != 0"),
-    ("shared-from", "one layer too many shares its cache", 'return max(0, numbers.n_all - (keys.integer(arch.kv_from_start, "kv_from_start") or 0))', 'return max(0, numbers.n_all - 1 - (keys.integer(arch.kv_from_start, "kv_from_start") or 0))'),
+    ("swa-zero", "a window of 0 slides", "return _engines_own(keys, self.tokens, ref) if _stated(keys) else None", "return _engines_own(keys, self.tokens, ref) if _stated(keys) is not None else None"),
+    ("hybrid-interval", "the wrong layer of each four has attention", "i < numbers.n_main and (i + 1) % n != 0", "i < numbers.n_main and i % n != 0"),
+    ("shared-from", "one layer too many shares its cache", 'return max(0, numbers.n_all - (keys.integer("attention.shared_kv_layers", "kv_from_start") or 0))', 'return max(0, numbers.n_all - 1 - (keys.integer("attention.shared_kv_layers", "kv_from_start") or 0))'),
     ("head-share", "heads are an equal share of the K/V heads", "d_model // heads[0]\n", "d_model // max(heads)\n"),
     ("kv-default-heads", "without head_count_kv nothing is kept", "(kv_heads or heads) * loops", "(kv_heads or (0,) * n_all) * loops"),
     ("ssm-groups", "B and C are kept once a group", "inner + 2 * groups * state, kernel", "inner + groups * state, kernel"),
     ("rwkv-shift", "one token shift too few", "(2 if shifts is None else shifts) + 1", "(2 if shifts is None else shifts)"),
-    ("kda-kernel", "kda keeps the columns of one projection", "StateCache(kind, 3 * heads * head, kernel", "StateCache(kind, heads * head, kernel"),
+    ("kda-kernel", "kda keeps the columns of one projection", 'StateCache("kda", 3 * heads * head, keys', 'StateCache("kda", heads * head, keys'),
     ("glm-indexer", "the wrong layers of GLM 5.2 have an indexer", "i < 2 or (i < 78 and i % 4 == 2)", "i < 2 or (i < 78 and i % 4 == 3)"),
-    ("dsv4-rows", "compressors of ratio 4 keep half their rows", 'CompressedCache("csa", 4, width, state_width=2 * head_dim, state_rows=8)', 'CompressedCache("csa", 4, width, state_width=2 * head_dim, state_rows=4)'),
-    ("nextn-over", "more prediction layers than layers", "if n_nextn > n_all:", "if n_nextn > n_all + 1:"),
+    ("dsv4-rows", "compressors of ratio 4 keep half their rows", 'CompressedCache("csa", 4, width, state_width=2 * head, state_rows=8)', 'CompressedCache("csa", 4, width, state_width=2 * head, state_rows=4)'),
+    ("nextn-over", "more prediction layers than layers", "if n_nextn > n:", "if n_nextn > n + 1:"),
     ("gguf-active", "active parameters ignore how many experts are used", "if not routed or not n_experts or used is None:\n        return total, total\n    return total, total - routed + routed * min(used, n_experts) // n_experts", "if not routed or not n_experts or used is None:\n        return total, total\n    return total, total - routed + routed // n_experts"),
     ("gguf-tied", "a model with an output matrix is tied", 'if "output.weight" in by_name:\n        keys.origin["tied_embeddings"] = "output.weight"\n        return False', 'if "output.weight" in by_name:\n        keys.origin["tied_embeddings"] = "output.weight"\n        return True'),
     ("hf-moe-first", "the last dense layer routes", "tuple(i >= first and i % step == 0 for i in range(n))", "tuple(i >= first - 1 and i % step == 0 for i in range(n))"),
@@ -162,7 +162,7 @@ CACHES = _rows(
     ("cache-unknown", "an unknown kind counts as 0", "    if isinstance(cache, UnknownCache):\n        return None\n    return tokens_kept", "    if isinstance(cache, UnknownCache):\n        return 0\n    return tokens_kept"),
     ("estimate-fits", "a full device fits", "        if False in verdicts:\n            return False", "        if False in verdicts and True not in verdicts:\n            return False"),
     ("estimate-unknown", "with a part unknown it fits all the same", "return True if verdicts and not self.unknown else None", "return True if verdicts else None"),
-    ("estimate-grade", "a total has the best grade of its lines", "GRADES[max((GRADES.index(line.grade) for line in self.lines), default=0)]", "GRADES[min((GRADES.index(line.grade) for line in self.lines), default=0)]"),
+    ("estimate-grade", "a total has the best grade of its lines", "return GRADES[max(map(GRADES.index, grades), default=0)]", "return GRADES[min(map(GRADES.index, grades), default=0)]"),
 )
 
 LLAMACPP = _rows(
@@ -205,14 +205,14 @@ PLACEMENT = _rows(
     ("pl-position", "a layer on the split point goes to the first device", "if position < share), names[-1])", "if position <= share), names[-1])"),
     ("pl-output-counts", "the output layer is not counted", "start = max(n_layers + 1 - n_gpu, 0)", "start = max(n_layers - n_gpu, 0)"),
     ("pl-sum-float32", "shares are added up in double precision", "total = _float32(total + _float32(part))", "total = total + part"),
-    ("pl-reserve-split", "devices share by capacity, reserve included", "parts = tuple(float(gpu.capacity - gpu.reserve) for gpu in placement.gpus)", "parts = tuple(float(gpu.capacity) for gpu in placement.gpus)"),
+    ("pl-reserve-split", "devices share by capacity, reserve included", "return float(gpu.capacity - (0 if gpu.sized else gpu.reserve + gpu.context))", "return float(gpu.capacity - (0 if gpu.sized else gpu.context))"),
     ("pl-full-fits", "what fills a device to the byte does not fit", "fits = used <= gpu.capacity - gpu.reserve", "fits = used < gpu.capacity - gpu.reserve"),
     ("pl-reserve", "the reserve may be used", "fits = used <= gpu.capacity - gpu.reserve", "fits = used <= gpu.capacity"),
     ("pl-cpu-moe", "experts of one layer fewer move", "for i in range(min(placement.n_cpu_moe, n_layers))]", "for i in range(min(placement.n_cpu_moe - 1, n_layers))]"),
     ("pl-kv-host", "--no-kv-offload is ignored", "return self.block_device(layer) if self.kv_offload else HOST", "return self.block_device(layer)"),
     ("pl-negative-split", "a negative share is taken", "if any(p < 0 or p != p or p ==", "if any(p != p or p =="),
     ("gpu-apple", "a Mac of 24 GiB may wire three quarters", "if gib < 36 else", "if gib < 24 else"),
-    ("gpu-cuda-hides", "what CUDA hides is usable", "return (self.total_mib - (self.cuda_mib or self.total_mib)) * MIB + CUDA_CONTEXT", "return CUDA_CONTEXT"),
+    ("gpu-cuda-hides", "what CUDA hides is usable", "return hidden(self.capacity) if self.cuda_mib is None else (self.total_mib - self.cuda_mib) * MIB", "return 0"),
     ("gpu-count-most", "1,024 GPUs are refused", "if not 1 <= count <= MAX_GPUS:", "if not 1 <= count < MAX_GPUS:"),
 )
 
@@ -252,7 +252,7 @@ TRANSFORMERS = _rows(
     ("tf-fits", "what fills a device to the byte does not fit", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(Device(gpu.name, gpu.capacity, used, used <= gpu.capacity))",
      "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(Device(gpu.name, gpu.capacity, used, used < gpu.capacity))"),
     ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device", "used = sum(line.nbytes for line in lines if line.device"),
-    ("tf-context", "a model without a context gets 4,096 (transformers)", "DEFAULT_CONTEXT: Final = 2048\nCONTEXT_RESERVE", "DEFAULT_CONTEXT: Final = 4096\nCONTEXT_RESERVE"),
+    ("tf-context", "a model without a context gets 4,096 (transformers)", "DEFAULT_CONTEXT: Final = 2048\n\n\n", "DEFAULT_CONTEXT: Final = 4096\n\n\n"),
     ("tf-lfm2", "LFM2's MLP is as wide as it says", "int(2 * width / 3))", "width)"),
 )
 
@@ -285,7 +285,7 @@ FIT = _rows(
     ("fit-headroom", "a margin is ignored", "if self.keeps_reserve else 0) - self.ask.margin for g in self.ask.gpus]", "if self.keeps_reserve else 0) for g in self.ask.gpus]"),
     ("fit-last-equal", "what fits to the byte does not", "    if over_high <= 0:\n        return high", "    if over_high < 0:\n        return high"),
     ("fit-floor-equal", "what weighs as much as the floor is coarser", "candidate.nbytes >= least)", "candidate.nbytes > least)"),
-    ("fit-makeable", "quants that are no smaller are offered", "if mix is not None and mix.nbytes < base.nbytes:", "if mix is not None and mix.nbytes <= base.nbytes * 2:"),
+    ("fit-makeable", "quants that are no smaller are offered", "if made.nbytes < base.nbytes:", "if made.nbytes <= base.nbytes * 2:"),
     ("fit-least", "the worst attempt is shown when nothing fits", "return min(found, key=lambda lack: sum(lack.missing.values()))", "return max(found, key=lambda lack: sum(lack.missing.values()))"),
     ("fit-counts-output", "layers on the host are one too few in words", 'yield f"{n + 1 - ngl} of {n + 1} layers on the host"', 'yield f"{n - ngl} of {n + 1} layers on the host"'),
 )

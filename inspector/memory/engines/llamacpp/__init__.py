@@ -11,8 +11,9 @@ from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
+from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.units import format_nbytes
 
@@ -141,14 +142,16 @@ def placed_weights(
     """Every tensor with its device; what several devices need is there several times."""
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
+    sharing = sharing_layers(facts, len(assignment.blocks))
+    device_of = weight_devices(facts, assignment)
     for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
         if weight.layer == EVERY:
-            for device in assignment.block_devices():
+            for device in dict.fromkeys(assignment.blocks[il] for il in sharing):
                 yield device, by_backend[assignment.backend_of(device)]
             continue
-        device = assignment.weight_device(weight.name, weight.layer)
+        device = device_of(weight.name, weight.layer)
         weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":

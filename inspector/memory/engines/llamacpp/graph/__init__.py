@@ -134,6 +134,7 @@ def run_of(effective: Mapping[str, Any]) -> Run:
 
 def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
     """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    from inspector.memory.engines.llamacpp.loading import weight_devices
     from inspector.memory.engines.llamacpp.weights import weights
 
     number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
@@ -143,8 +144,9 @@ def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) ->
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
     where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    device_of = weight_devices(facts, assignment)
     for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
-        where["output.weight" if w.copy else w.name] = number[assignment.weight_device(w.name, w.layer)]
+        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
 
     def weight_buf(block: str, name: str) -> int:
         """Index of the back end that holds a weight: where overrides put it, else its layer's."""

@@ -17,6 +17,8 @@ POSTS_ONLY = Norms(before=False, attention_after="post_attention_norm", ffn_afte
 LATE = Norms(ffn="post_attention_norm")
 GROK = Norms(attention_after="attn_output_norm", ffn_after="layer_output_norm")
 
+LFM2 = Norms(output="token_embd_norm")
+
 UNNORMED = Experts(norm_weights="never")
 KEYED = Experts(gating_key=True, norm_weights="key")
 KEYED_SIGMOID = Experts("sigmoid", gating_key=True, norm_weights="key")
@@ -157,8 +159,8 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "jamba": Row("recurrent", "Jamba", Options(positions="none", rope="none", experts=UNNORMED)),
     "nemotron_h": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
     "nemotron_h_moe": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
-    "lfm2": Row("recurrent", "Lfm2"),
-    "lfm2moe": Row("recurrent", "Lfm2", Options(experts=SIGMOID_OR_KEY)),
+    "lfm2": Row("recurrent", "Lfm2", Options(norms=LFM2)),
+    "lfm2moe": Row("recurrent", "Lfm2", Options(norms=LFM2, experts=SIGMOID_OR_KEY)),
     "qwen3next": Row("hybrids", "Qwen3Next", Options(draft_reads="norm")),
     "qwen35": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
     "qwen35moe": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
@@ -166,7 +168,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "nomic-bert-moe": Row("encoder", "NomicBertMoe", Options(act="gelu")),
     "jina-bert-v3": Row("encoder", "Bert", Options(act="gelu")),
     "jina-bert-v2": Row("encoder", "JinaBert2", NO_POSITIONS),
-    "mistral4": Row("latent", "Latent", Options(experts=KEYED)),
+    "mistral4": Row("latent", "Latent", Options(experts=KEYED.replace(exact_down=True))),
     "rwkv6qwen2": Row("rwkv", "Rwkv6Qwen", Options(attends=False), compared=False),
     "arwkv7": Row("rwkv", "Rwkv7Qwen", Options(attends=False)),
     "plamo2": Row("hybrids", "Plamo2"),

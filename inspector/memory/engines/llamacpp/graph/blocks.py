@@ -147,9 +147,10 @@ class Blocks(Ops):
         x = self.activation(gate, up, act, self.limit(il, "shexp"))
         return self.lin(x, il, "ffn_down" + suffix)
 
-    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor) -> Tensor:
+    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor, *, exact: bool = False) -> Tensor:
         m = self.m
         x = self.mm_id(self.w(il, name), x, ids)
+        x.exact = exact
         scale = m.weight(il, name + ".scale")
         if scale is not None:
             s = self.repeat(self.reshape(scale, 1, scale.ne[0], 1), 1, scale.ne[0], x.ne[2])
@@ -218,7 +219,7 @@ class Blocks(Ops):
             has_gate = m.weight(il, f"ffn_gate{suffix}.weight") is not None
             gate = self._experts(x, il, "ffn_gate" + suffix, ids) if has_gate else None
         x = self.activation(gate, up, act, self.limit(il, "exp"))
-        return self._experts(x, il, "ffn_down" + suffix, ids)
+        return self._experts(x, il, "ffn_down" + suffix, ids, exact=self.o.experts.exact_down)
 
     def moe(
         self, x: Tensor, il: int, *, act: Act = "silu", norm_w: bool = True, gating: Gating = "softmax",
@@ -239,7 +240,9 @@ class Blocks(Ops):
         if logits is None:
             logits = self.lin(x, il, "ffn_gate_inp")
         probs = self._probabilities(logits, gating)
-        bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
+        bias = None
+        if probs_bias:  # hy-v3.cpp has it without a suffix
+            bias = m.weight(il, "exp_probs_b.bias") or m.weight(il, "exp_probs_b")
         ids = self._chosen(logits, probs, bias, n_expert, n_used)
         probs = self.reshape(probs, 1, m.n_expert, n)
         factor = m.number("expert_weights_scale", 0.0) if scale is None else scale

@@ -111,6 +111,16 @@ class Qwen35(Qwen3Next):
         gate = self.mul(self.unary(alpha), self.plain(il, "ssm_a"))
         return beta, self.reshape(gate, 1, hv, n, seqs)
 
+    def logits(self, x: Tensor, *, scale: bool = False, softcap: bool = False, bias: bool = True) -> None:
+        """The head; embeddings are projected first where the file has a projection (qwen35.cpp)."""
+        projection, added = self.top("cls.output.weight"), self.top("cls.output.bias")
+        if projection is not None:
+            embeddings = self.mm(projection, x)
+            embeddings = embeddings if added is None else self.add(embeddings, added)
+            embeddings.is_output = True
+            self.expand(embeddings)
+        super().logits(x, scale=scale, softcap=softcap, bias=bias)
+
 
 class Plamo2(Recurrent):
     """Mamba with norms on its inputs, without a convolution bias; attention in between."""
