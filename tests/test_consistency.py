@@ -130,6 +130,20 @@ def records():
     ]
 
 
+# Read as a whole: `Merits` by `_fields`, `Sizes` as JSON; `load_mode` changes no size; `about` says what a row is.
+READ_AS_A_WHOLE = {"gpu_experts", "n_outputs_max", "load_mode", "about", "rule"}
+
+
+def test_every_field_of_a_record_is_read_somewhere(root):
+    read = set(READ_AS_A_WHOLE)
+    for folder in ("inspector", "tests", "scripts"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    read.add(node.attr)
+    assert {f"{cls.__module__}.{cls.__name__}: {f}" for cls in records() for f in cls._fields if f not in read} == set()
+
+
 def words_of(root):
     """Words that mean something besides fields: keys and names in strings, parameters."""
     found = set()
