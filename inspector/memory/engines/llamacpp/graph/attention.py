@@ -106,7 +106,7 @@ class Attention(Blocks):
         m = self.m
         if self.o.rope_factors == "none" or (self.o.rope_factors == "full" and m.swa[il]):
             return None
-        trained = int(m.key("rope.scaling.original_context_length", m.n_ctx_train))
+        trained = m.count("rope.scaling.original_context_length", m.n_ctx_train)
         long = "rope_factors_long.weight" if self.r.n_ctx_seq > trained else "rope_factors_short.weight"
         name = "rope_freqs.weight" if "rope_freqs.weight" in m.globals else long
         at = self.r.layer_buf[il] if self.r.layer_buf else self.r.host_buf

@@ -13,10 +13,14 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, I64, Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from inspector.memory.engines.llamacpp.graph.model import Model
     from inspector.memory.engines.llamacpp.graph.options import Act, Gating, NormKind, Options
     from inspector.memory.engines.llamacpp.graph.run import Run
+
+
+MAX_EXPERTS: Final = 1024  # LLAMA_MAX_EXPERTS (src/llama-hparams.h): llama.cpp loads no model with more
 
 
 class Blocks(Ops):
@@ -233,7 +237,7 @@ class Blocks(Ops):
         n_tokens], where something else than `x` is routed by; `n_expert`, `n_used`: where not all are meant.
         """
         n_expert, n_used = n_expert or self.m.n_expert, n_used or self.m.n_expert_used(il)
-        if not 0 < n_used <= n_expert:
+        if not 0 < n_used <= n_expert <= MAX_EXPERTS:
             raise GraphUnknown("expert_used_count")
         n_embd, n = x.ne[0], x.ne[1]
         if logits is None:
@@ -307,8 +311,8 @@ class Blocks(Ops):
         """How many deeper levels of image features come with each embedding."""
         if self.o.deepstack == "count":
             return self.m.count("n_deepstack_layers", 0)
-        mapping = self.m.key("deepstack_mapping") if self.o.deepstack == "mapping" else None
-        return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
+        mapping = self.m.whole_numbers("deepstack_mapping") if self.o.deepstack == "mapping" else ()
+        return len({x for x in mapping if x >= 0})
 
     def positions(self, per_token: int = 1) -> Tensor:
         """Positions of the batch's tokens: [n_tokens × per_token], i32 (build_inp_pos, src/llama-graph.cpp)."""

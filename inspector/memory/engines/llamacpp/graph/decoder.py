@@ -73,7 +73,7 @@ class Decoder(Attention):
         """One, or four where rotations have sections for time, height and width (llama_hparams::use_mrope)."""
         if self.o.positions != "sections":
             return 4 if self.o.positions == "four" else 1
-        sections = self.m.key("rope.dimension_sections") or (0, 0)
+        sections = (*self.m.whole_numbers("rope.dimension_sections"), 0, 0)
         return 4 if sections[0] > 0 and sections[1] > 0 else 1
 
     def holds(self, when: When, key: str) -> bool:

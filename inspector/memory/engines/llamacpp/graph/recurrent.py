@@ -138,7 +138,7 @@ class Recurrent(Decoder):
         Source: build_mamba2_layer (src/models/mamba-base.cpp); state: [d_state, head_dim, heads, n_seqs].
         """
         n, seqs, inner, d, g = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.n_group
-        heads, channels = self.dt_rank, inner + 2 * g * d
+        heads, channels = self.m.positive("ssm.time_step_rank"), inner + 2 * g * d
         hd = inner // heads
         p = self.lin(x, il, "ssm_in")
         p = self.reshape(p, p.ne[0], n, seqs)
@@ -153,7 +153,8 @@ class Recurrent(Decoder):
         y = self.glu(self.cont(z), self.add(y, self.mul(x, self.plain(il, "ssm_d"))))
         norm = self.m.weight(il, "ssm_norm.weight")
         if norm is not None:
-            y = self.norm(self.reshape(y, inner // g, g, n, seqs), norm, None, "rms", il)
+            y = self.reshape(y, inner // self.m.positive("ssm.group_count"), g, n, seqs)
+            y = self.norm(y, norm, None, "rms", il)
         return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
 
     def mamba2_scan(self, il: int, x: Tensor, *steps: Tensor) -> Tensor:
@@ -169,7 +170,7 @@ class Recurrent(Decoder):
     def shortconv(self, x: Tensor, il: int) -> Tensor:
         """Gated short convolution (LFM2)."""
         n, seqs, m = self.n_seq_tokens, self.r.n_seqs, self.m
-        kept = m.count("shortconv.l_cache") - 1
+        kept = m.positive("shortconv.l_cache") - 1
         x = self.reshape(x, x.ne[0], n, seqs)
         bcx = self.lin(x, il, "shortconv.in_proj")
         third = bcx.ne[0] // 3
