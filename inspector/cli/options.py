@@ -182,7 +182,7 @@ _PLACEMENT = (
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
      "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
-     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+     "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-op-offload", "no_op_offload"), dict(is_flag=True),
      "Large batches over weights on the host stay there (llama.cpp)."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),

@@ -25,7 +25,6 @@ PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context"
 OFF = {
     ("glm5-next", "model"): 0.01,
     ("nanbeige", "model"): 0.01,
-    ("mamba", "compute"): 0.01,
 }
 
 

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Gpu, Workload
 
-# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
-NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
@@ -91,7 +89,7 @@ def _checked(placement: Placement) -> Placement:
     """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
     placement = visible(placement)
     mode = placement.split_mode
-    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+    if mode == "row" and not all(backend(gpu.backend).splits_rows for gpu in placement.gpus):
         raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
     if mode not in {"none", "layer"} and placement.gpus:
         raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)

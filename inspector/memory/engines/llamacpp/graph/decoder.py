@@ -192,4 +192,5 @@ class Decoder(Attention):
         return out
 
     def shared_gate(self, shared: Tensor, x: Tensor, il: int) -> Tensor:
+        """A shared expert's output, [n_embd, n_tokens], times a sigmoid a token (src/models/qwen35moe.cpp, …)."""
         return self.mul(shared, self.unary(self.lin(x, il, "ffn_gate_inp_shexp")))
