@@ -81,7 +81,13 @@ def estimate(
         effective=final.as_effective(),
         lines=tuple(lines),
         devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
+        notes=(
+            *facts.notes,
+            *_notes(facts, assignment),
+            *_left_alone(placement),
+            *_idle(facts, placement),
+            *_tight(devices),
+        ),
         unknown=unknown,
     )
 
@@ -107,6 +113,11 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
             yield f"-ot {pattern}={device}: no tensor of this model has such a name"
     if placement.n_cpu_moe and not any(map(re.compile(EXPERTS).search, names)):
         yield "experts on the host: this model has none"
+
+
+def _left_alone(placement: Placement) -> Iterator[str]:
+    for name in placement.idle:
+        yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
