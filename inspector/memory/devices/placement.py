@@ -152,6 +152,11 @@ def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:
     return tuple(out)
 
 
+def numbered_by_speed(gpus: Iterable[Gpu]) -> bool:
+    """Whether CUDA would number these devices by their speed, which is not known here: they are not of one kind."""
+    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus if gpu.backend in {"cuda", "rocm"}}) > 1
+
+
 def _device(i: int, start: int, n_active: int, names: tuple[str, ...], shares: tuple[float, ...]) -> str:
     if i < start or i - start >= n_active:
         return HOST

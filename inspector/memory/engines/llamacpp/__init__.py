@@ -6,7 +6,15 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
+from inspector.memory.devices.placement import (
+    EXPERTS,
+    FIT_TARGET,
+    HOST,
+    assign,
+    device_totals,
+    numbered_by_speed,
+    visible,
+)
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
@@ -83,7 +91,7 @@ def estimate(
         devices=devices,
         notes=(
             *facts.notes,
-            *_notes(facts, assignment),
+            *_notes(facts, assignment, placement.gpus),
             *_left_alone(placement),
             *_idle(facts, placement),
             *_tight(devices),
@@ -251,9 +259,12 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     return unknown if facts.vocab_size is not None else (*unknown, "output")
 
 
-def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
+def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
     if assignment.devices:
         yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+    if numbered_by_speed(gpus):
+        order = ", ".join(assignment.devices)
+        yield f"devices in this order: {order}. CUDA numbers the fastest first: see `llama-server --list-devices`, -dev"
     if facts.n_layers_nextn:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 
