@@ -5,6 +5,7 @@ from __future__ import annotations
 from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
+from inspector.architectures.gguf_purpose import purpose
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
 from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
@@ -27,7 +28,9 @@ def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
 
 def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
     """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
-    name = metadata.get("general.architecture")
+    name, what = metadata.get("general.architecture"), purpose(metadata, tensors)
+    if name is None and what is not None:
+        name = what.word
     if not isinstance(name, str):
         raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
     arch = gguf_arch(name)
@@ -66,7 +69,7 @@ def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) 
         tied_embeddings=_tied(arch, by_name, keys),
         causal=_causal(arch, keys),
         generic=arch is None,
-        notes=_notes(name, arch, stack),
+        notes=_fork_notes(tensors) + ((what.words,) if what is not None else _notes(name, arch, stack)),
         tensors=tensors,
         keys=metadata,
         nextn_layers=stack.nextn_layers if stack is not None else (),
@@ -172,6 +175,13 @@ def _unsure(layers: tuple[Layer, ...], keys: Keys) -> tuple[Layer, ...]:
         x if x.n_heads and x.n_kv_heads else x.replace(kind="unknown", caches=(UnknownCache("no head counts"),))
         for x in layers
     )
+
+
+def _fork_notes(tensors: tuple[TensorInfo, ...]) -> tuple[str, ...]:
+    names = sorted({t.dtype_name for t in tensors if t.dtype is None and t.dtype_name})
+    if not names:
+        return ()
+    return (f"{', '.join(names[:4])}: types of a fork of llama.cpp, sound in its own engine; sizes are from offsets",)
 
 
 def _notes(name: str, arch: Arch | None, stack: Stack | None) -> tuple[str, ...]:

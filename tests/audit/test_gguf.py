@@ -100,7 +100,13 @@ BAD = {
     "text that is not UTF-8": ("GG022", key("general.name", STR, b"\xff\xfe")),
     "truth value 2": ("GG023", key("general.flag", BOOL, 2)),
 }  # fmt: skip
-INFO = {"last tensor not padded": ("GG021", gguf_bytes(tensors=[*gguf_tensors(), T("y", (4,))])[:-16])}
+INFO = {
+    "last tensor not padded": ("GG021", gguf_bytes(tensors=[*gguf_tensors(), T("y", (4,))])[:-16]),
+    "a type of ik_llama.cpp": (
+        "GG024",
+        gguf_bytes(tensors=[*gguf_tensors(), T("y", (256,), type=137)], tail=bytes(96)),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD | INFO)

@@ -61,9 +61,12 @@ def unknown_architecture(subject: Subject) -> Iterator[Hit]:
     """
     An architecture that llama.cpp b11434 does not have.
 
-    Why it matters: the file may be newer than that, made for another program, or spelt wrongly.
+    Why it matters: the file may be newer than that, made for another program, or spelt wrongly. A diffusion model is
+    named as one (an info).
     """
     for m in gguf_models(subject):
+        if (what := m.purpose) is not None and what.elsewhere:
+            yield Hit(m.first.name, what.words, "run it with the program that it was made for", severity="info")
         if m.is_language_model and m.arch and m.arch not in GGUF_ARCHS:
             yield Hit(m.first.name, f"general.architecture is {m.arch[:80]!r}, which llama.cpp b11434 does not know")
 
@@ -81,12 +84,21 @@ def _blocks(tensors: Iterable[TensorInfo], prefix: str) -> set[int]:
     return found
 
 
-def _block_fault(stated: int, nextn: int, present: set[int]) -> str:
+def _empty_blocks(m: GgufModel, stated: int) -> set[int]:
+    """Blocks whose keys say that they have neither attention nor a feed-forward part (pruned Nemotron layouts)."""
+    heads, width = m.key("attention.head_count"), m.key("feed_forward_length")
+    if not (isinstance(heads, tuple) and isinstance(width, tuple)) or stated > len(heads):
+        return set()
+    return {i for i, (h, w) in enumerate(zip(heads, width, strict=False)) if h == 0 and w == 0}
+
+
+def _block_fault(stated: int, nextn: int, present: set[int], empty: set[int]) -> str:
     """What is wrong with the blocks that are there; the last `nextn` may be left out or counted on top."""
-    missing = stated - sum(i < stated for i in present)
+    absent = empty - present
+    missing = stated - sum(i < stated for i in present) - len(absent)
     optional = sum(i not in present for i in range(max(stated - nextn, 0), stated)) if nextn < 100 else 0
     if missing > optional:
-        first = next(i for i in range(len(present) + 1) if i not in present)
+        first = next(i for i in range(len(present) + len(absent) + 1) if i not in present and i not in absent)
         return f"block_count is {stated:,}, and {missing:,} of these blocks have no tensors, the first blk.{first}"
     if beyond := sorted(i for i in present if i >= stated + nextn):
         return f"block_count is {stated:,}, and there are {len(beyond):,} blocks beyond it, the first blk.{beyond[0]}"
@@ -114,7 +126,7 @@ def blocks(subject: Subject) -> Iterator[Hit]:
         if m.arch == "t5":
             stacks["dec.blk."] = as_count(m.key("decoder_block_count")) or stated
         for prefix, n in stacks.items():
-            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix)):
+            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix), _empty_blocks(m, n)):
                 yield Hit(m.first.name, f"{m.arch}.{fault}")
 
 
