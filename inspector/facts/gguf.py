@@ -6,6 +6,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
 from inspector.architectures.gguf_purpose import purpose
+from inspector.architectures.loading import refusal
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
 from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
@@ -23,7 +24,23 @@ if TYPE_CHECKING:
 
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
-    return facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    facts = facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    return facts.replace(notes=(*facts.notes, *_loading_note(checkpoint)))
+
+
+def _loading_note(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """One line where llama.cpp would refuse the file; none where its loader is not asked (see audit's rules GL)."""
+    tensors = {t.name: t for t in checkpoint.tensors}
+    first = checkpoint.files[0]
+    if not tensors or checkpoint.missing or any(t.dtype is None for t in tensors.values()):
+        return ()
+    if purpose(first.metadata, first.tensors) is not None:
+        return ()
+    arch = first.metadata.get("general.architecture")
+    refused = refusal(first.metadata, first.metadata_types, tensors, arch=arch if isinstance(arch, str) else "")
+    if refused is None:
+        return ()
+    return (f"llama.cpp b11434 would not load this: {refused.words}",)
 
 
 def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:

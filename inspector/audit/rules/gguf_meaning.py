@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspector.architectures.gguf import GGUF_ARCHS
 from inspector.architectures.roles import layer_of
+from inspector.audit.readers.loading import refused_models
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.models import (
     GgufModel,
@@ -36,7 +37,10 @@ _OTHER_WIDTH: Final = frozenset({"wavtokenizer-dec", "qwen3tts", "pockettts", "e
 
 
 def _arch_models(subject: Subject) -> Iterator[GgufModel]:
-    return (m for m in whole_models(subject) if m.arch in GGUF_ARCHS)
+    """Models of known architectures that llama.cpp would load: what it refuses, and why, is GL's to say."""
+    refused = refused_models(subject)
+    known = (m for m in whole_models(subject) if m.arch in GGUF_ARCHS and m.name not in refused)
+    return (m for m in known if next(m.tensors(), None) is not None)  # without tensors: a vocabulary alone
 
 
 def _shape(model: GgufModel, name: str) -> tuple[int, ...]:
@@ -259,9 +263,12 @@ def token_ids(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp leaves it out with a warning: a model without its end token never stops talking.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
         for key, value in m.metadata.items() if n else ():
+            if m.name in refused and refused[m.name].where == key:
+                continue
             if not key.startswith("tokenizer.ggml.") or not key.endswith("_token_id"):
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
@@ -277,9 +284,11 @@ def token_arrays(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp reads one of each per token, without asking how many there are.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
-        for name in ("scores", "token_type") if n is not None else ():
+        said = m.name in refused and refused[m.name].kind == "vocabulary"
+        for name in ("scores", "token_type") if n is not None and not said else ():
             value = m.metadata.get(f"tokenizer.ggml.{name}")
             have = length_of(value)
             if value is not None and have != n:
