@@ -17,6 +17,16 @@ from pathlib import Path
 from loader_notation import Function
 from loader_words import Names, Unknown
 
+# What every loader of tensors may use without declaring it (LLAMA_LOAD_LOCALS of llama-model.h).
+LOCAL_VALUES = {
+    "n_layer": "h.n_layer()", "n_layer_all": "h.n_layer_all", "n_layer_nextn": "h.n_layer_nextn",
+    "n_head": "h.n_head()", "n_head_kv": "h.n_head_kv()", "n_embd": "h.n_embd", "n_embd_k_gqa": "h.n_embd_k_gqa()",
+    "n_embd_v_gqa": "h.n_embd_v_gqa()", "n_embd_head_k": "h.n_embd_head_k()", "n_embd_head_v": "h.n_embd_head_v()",
+    "n_ff": "h.n_ff()", "n_embd_gqa": "h.n_embd_v_gqa()", "n_vocab": "n_tokens", "n_token_types": "n_types",
+    "n_rot": "h.n_rot()", "n_expert": "h.n_expert", "n_expert_used": "h.n_expert_used()",
+    "n_ctx_train": "h.n_ctx_train",
+}  # fmt: skip
+
 
 def body_of(text: str, at: int) -> str:
     """What stands between the braces that open at or behind `at`."""
@@ -30,7 +40,10 @@ def body_of(text: str, at: int) -> str:
 
 def function(names: Names, text: str, args: tuple[str, ...] = ()) -> list[str]:
     """The lines of one function's body."""
-    return Function(names, text, args).whole()
+    lines = Function(names, text, args).whole()
+    used = set(re.findall(r"\bn_\w+", "\n".join(lines)))
+    values = [f"{name} = {value}" for name, value in LOCAL_VALUES.items() if name in used]
+    return [x for line in lines for x in (values if line == "locals" else [line])]
 
 
 def arch_sections(src: Path, names: Names) -> dict[tuple[str, str], list[str]]:

@@ -8,7 +8,6 @@ file from the engine's source.
 from __future__ import annotations
 
 import os
-import re
 from functools import cache
 
 from inspector.record import Record
@@ -20,15 +19,6 @@ if TYPE_CHECKING:
     from typing import Final
 
 _TABLES: Final = os.path.join(os.path.dirname(__file__), "loaders.txt")
-# What every loader of tensors may use without declaring it (LLAMA_LOAD_LOCALS of llama-model.h).
-_LOCALS: Final = {
-    "n_layer": "h.n_layer()", "n_layer_all": "h.n_layer_all", "n_layer_nextn": "h.n_layer_nextn",
-    "n_head": "h.n_head()", "n_head_kv": "h.n_head_kv()", "n_embd": "h.n_embd", "n_embd_k_gqa": "h.n_embd_k_gqa()",
-    "n_embd_v_gqa": "h.n_embd_v_gqa()", "n_embd_head_k": "h.n_embd_head_k()", "n_embd_head_v": "h.n_embd_head_v()",
-    "n_ff": "h.n_ff()", "n_embd_gqa": "h.n_embd_v_gqa()", "n_vocab": "n_tokens", "n_token_types": "n_types",
-    "n_rot": "h.n_rot()", "n_expert": "h.n_expert", "n_expert_used": "h.n_expert_used()",
-    "n_ctx_train": "h.n_ctx_train",
-}  # fmt: skip
 
 
 class Loader(Record):
@@ -70,13 +60,6 @@ def code_of(heading: str) -> CodeType:
     """One section as a function `section`, compiled. Raises KeyError where there is no such section."""
     name, _, part = heading.partition(" ")
     args = part[part.index("(") :] if "(" in part else "()"
-    lines = ["pass"]
-    for line in sections()[heading].splitlines():
-        lines += _locals(sections()[heading]) if line.strip() == "locals" else [line]
+    lines = ["pass", *sections()[heading].splitlines()]
     source = f"def section{args}:\n" + "\n".join("  " + line for line in lines) + "\n"
     return compile(source, f"<loaders.txt: {name} {part}>", "exec")
-
-
-def _locals(body: str) -> list[str]:
-    used = set(re.findall(r"\bn_\w+", body))
-    return [f"{name} = {value}" for name, value in _LOCALS.items() if name in used]
