@@ -22,7 +22,8 @@ MOST_COUNTED: Final = 100_000
 class AuditReport(Record):
     """The verdict on one target: "pass", "warn" or "fail", and the findings behind it, worst first.
 
-    `n_files`, `nbytes`: the plain files that were looked at, of any kind, and what they hold.
+    `n_files`, `nbytes`: the plain files that were looked at, of any kind, and what they hold. `folder`: where on this
+    machine the findings' places lie, "" for a repository.
     """
 
     target: str
@@ -30,6 +31,7 @@ class AuditReport(Record):
     findings: tuple[Finding, ...]
     n_files: int
     nbytes: int
+    folder: str = ""
 
 
 def _finding(r: Rule, hit: Hit) -> Finding:
@@ -82,7 +84,7 @@ def run(
     worst = max((rank(f.severity) for f in findings), default=0)
     verdict = ("pass", "warn", "fail")[worst]
     sizes = [e.size for e in subject.entries if e.kind == "file"]
-    return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes))
+    return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes), subject.root)
 
 
 def _findings(subject: Subject, ignore: Collection[str], *, deep: bool, hashes: bool, guard: bool) -> list[Finding]:

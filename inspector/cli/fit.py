@@ -105,9 +105,11 @@ def _forms(
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.engines import engine_of
+    from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    named = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for

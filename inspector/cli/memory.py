@@ -176,7 +176,7 @@ def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any
 def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
     from inspector.memory.engines import engine_of
 
-    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments)
+    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments, q.placement)
 
 
 def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:

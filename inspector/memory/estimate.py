@@ -64,7 +64,8 @@ class Line(Record):
 class Device(Record):
     """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
 
-    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free.
+    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free. `backend`: what
+    drives it; `unified`: the host's memory is the same, and what lies there is counted here.
     """
 
     device: str
@@ -72,6 +73,8 @@ class Device(Record):
     used: int
     fits: bool | None
     reserve: int = 0
+    backend: str | None = None
+    unified: bool = False
 
 
 class Estimate(Record):
@@ -133,7 +136,7 @@ class Placement(Record):
     split every layer (vLLM). `op_offload`: devices may take large batches over weights that lie on the host (off:
     --no-op-offload). llama.cpp's `split_mode` is "none" (only the GPU of number `main_gpu`), "layer", "row" or
     "tensor"; `devices`: those of `gpus` that it uses, in this order, by name or number ("CUDA1"); empty: none,
-    None: all. `load_mode` changes no size.
+    None: all. `idle`: devices that it leaves alone by itself. `load_mode` changes no size.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -149,3 +152,4 @@ class Placement(Record):
     main_gpu: int = 0
     devices: tuple[str, ...] | None = None
     load_mode: str = "auto"
+    idle: tuple[str, ...] = ()

@@ -41,8 +41,8 @@ def line_json(line: Line) -> dict[str, Any]:
 
 def _device_json(device: Device) -> dict[str, Any]:
     return {
-        "device": device.device, "capacity": device.capacity, "reserve": device.reserve, "used": device.used,
-        "fits": device.fits,
+        "device": device.device, "backend": device.backend, "capacity": device.capacity, "reserve": device.reserve,
+        "used": device.used, "fits": device.fits, "unified": device.unified,
     }  # fmt: skip
 
 
@@ -93,7 +93,8 @@ def _device_lines(estimate: Estimate) -> list[str]:
         if d.capacity is not None and d.fits is not None:
             diff = d.capacity - d.reserve - d.used
             spare = f"{format_nbytes(diff)} spare" if diff >= 0 else f"{format_nbytes(-diff)} too much"
-        rows.append((escape(d.device), format_nbytes(d.used), of, verdict, spare))
+        name = escape(d.device) + (" and host" if d.unified else "")
+        rows.append((name, format_nbytes(d.used), of, verdict, spare))
     return table(rows, align="<>><<") if rows else []
 
 

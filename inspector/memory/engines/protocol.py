@@ -124,7 +124,13 @@ class Engine:
         devices = tuple(d.replace(fits=d.fits and None) for d in result.devices)
         return result.replace(devices=devices, notes=(*result.notes, *_bound(facts, workload, result)))
 
-    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:  # noqa: ARG002
+    def layer_rows(
+        self,
+        facts: ModelFacts,
+        workload: Workload,
+        arguments: Mapping[str, Any],
+        placement: Placement,  # noqa: ARG002
+    ) -> list[LayerRow]:
         """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""
         from inspector.memory.breakdown import plain_rows
 

@@ -66,11 +66,13 @@ class LlamaSpace(Space):
     def _levels(self) -> tuple[str, ...]:
         ask, moe = self.ask, any(self.sums.on_host.experts)
         ngl, ncmoe = ask.n_gpu_layers, ask.n_cpu_moe
+        # nothing is gained on a host whose memory is the device's
+        offload = ask.offload and not any(gpu.unified for gpu in ask.gpus)
         found = []
         if ngl is None or ngl > self.n_layers:
             found += [] if ncmoe else ["all"]
-            found += ["experts"] if moe and ((ask.offload and ncmoe is None) or ncmoe) else []
-        if (ngl is not None and ngl <= self.n_layers) or (ngl is None and ask.offload):
+            found += ["experts"] if moe and ((offload and ncmoe is None) or ncmoe) else []
+        if (ngl is not None and ngl <= self.n_layers) or (ngl is None and offload):
             found.append("layers")
         return tuple(found) or ("all",)
 
@@ -89,7 +91,7 @@ class LlamaSpace(Space):
             return HOPELESS
         over = [used[d] - limit for d, limit in zip(self.names, self.limits({}), strict=True)]
         if host and self.ask.host is not None:
-            over.append(used[HOST] - self.ask.host)
+            over.append(used.get(HOST, 0) - self.ask.host)
         return max(over)
 
     def excess(self, workload: Workload, placement: Placement, arguments: Mapping[str, Any]) -> int:  # noqa: ARG002

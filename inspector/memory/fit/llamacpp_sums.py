@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import EXPERTS, HOST, assign
+from inspector.memory.devices.placement import EXPERTS, HOST, assign, host_memory
 from inspector.memory.engines.llamacpp import output_lines, overhead_lines
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
@@ -106,6 +106,9 @@ class DeviceSums:
         for layer, n in self._caches(sizes, assignment).items():
             used[assignment.cache_device(layer)] += n
         used[HOST] += self._output(workload, sizes)
+        pool = host_memory(placement.gpus, assignment.devices)
+        if pool != HOST:
+            used[pool] += used.pop(HOST)
         return used
 
     def _sums_in(self, name: str) -> WeightSums:

@@ -6,7 +6,15 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
+from inspector.memory.devices.placement import (
+    EXPERTS,
+    FIT_TARGET,
+    HOST,
+    assign,
+    device_totals,
+    numbered_by_speed,
+    visible,
+)
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
@@ -80,7 +88,13 @@ def estimate(
         effective=final.as_effective(),
         lines=tuple(lines),
         devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
+        notes=(
+            *facts.notes,
+            *_notes(facts, assignment, placement.gpus),
+            *_left_alone(placement),
+            *_idle(facts, placement),
+            *_tight(devices),
+        ),
         unknown=unknown,
     )
 
@@ -106,6 +120,11 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
             yield f"-ot {pattern}={device}: no tensor of this model has such a name"
     if placement.n_cpu_moe and not any(map(re.compile(EXPERTS).search, names)):
         yield "experts on the host: this model has none"
+
+
+def _left_alone(placement: Placement) -> Iterator[str]:
+    for name in placement.idle:
+        yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
@@ -240,9 +259,12 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     return unknown if facts.vocab_size is not None else (*unknown, "output")
 
 
-def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
+def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
     if assignment.devices:
         yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+    if numbered_by_speed(gpus):
+        order = ", ".join(assignment.devices)
+        yield f"devices in this order: {order}. CUDA numbers the fastest first: see `llama-server --list-devices`, -dev"
     if facts.n_layers_nextn:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 

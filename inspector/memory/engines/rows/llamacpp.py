@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.devices.placement import FIT_TARGET, visible
+from inspector.memory.devices.placement import FIT_TARGET, numbered_by_speed, visible
 from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
@@ -63,11 +63,13 @@ class LlamaCpp(Engine):
 
         return as_prediction(result, facts.prediction)
 
-    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:
-        """With the cells that llama.cpp allocates."""
+    def layer_rows(
+        self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any], placement: Placement
+    ) -> list[LayerRow]:
+        """With the cells that llama.cpp allocates, padded as where they lie."""
         from inspector.memory.engines.llamacpp.cells import layer_rows
 
-        return layer_rows(self.loaded(facts, arguments), workload, server=bool(arguments.get("server")))
+        return layer_rows(self.loaded(facts, arguments), workload, placement, server=bool(arguments.get("server")))
 
     def placed(self, placement: Placement) -> Placement:
         """Only the devices that `-dev`, `-sm` and `-mg` leave."""
@@ -87,8 +89,7 @@ class LlamaCpp(Engine):
 
     def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
         """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
-        unlike = len({(gpu.capacity, gpu.compute_capability) for gpu in gpus}) > 1
-        if unlike and any(c.placement.tensor_split for c in choices):
+        if numbered_by_speed(gpus) and any(c.placement.tensor_split for c in choices):
             order = ", ".join(gpu.name for gpu in gpus)
             yield (
                 f"-ts counts the devices in this order: {order}. CUDA numbers the fastest first: compare "

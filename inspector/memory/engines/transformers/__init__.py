@@ -293,7 +293,9 @@ def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
     found = []
     for gpu in placement.gpus:
         used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)
-        found.append(Device(gpu.name, gpu.capacity, used, used <= gpu.capacity))
+        found.append(
+            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified)
+        )
     return tuple(found)
 
 

@@ -181,7 +181,8 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float) -> tu
     found = []
     for gpu in gpus:
         used = sum(line.nbytes for line in lines if line.device == gpu.name)
-        found.append(Device(gpu.name, gpu.capacity, used, used <= int(gpu.capacity * utilization)))
+        fits = used <= int(gpu.capacity * utilization)
+        found.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified))
     return tuple(found)
 
 

@@ -92,11 +92,15 @@ _ROWS: Final = (
 )  # fmt: skip
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({row.name: row for row in _ROWS})
 HOST_BACKEND: Final = BACKENDS["cpu"]
+# devices of the registry that other engines alone run on
+_NOT_SERVED: Final = {"hpu": "Gaudi (hpu)"}
 
 
 def backend(name: str) -> Backend:
     """The policy of that name. Raises WorkloadError."""
     found = BACKENDS.get(name.lower())
+    if name.lower() in _NOT_SERVED:
+        raise WorkloadError(f"llama.cpp b11434 has no back end for {_NOT_SERVED[name.lower()]}", hint="-e vllm")
     if found is None:
         raise WorkloadError(f"no back end {name!r}", hint="one of " + ", ".join(BACKENDS))
     return found
