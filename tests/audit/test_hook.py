@@ -78,13 +78,17 @@ def test_nothing_to_audit_is_skipped(hooked):
     assert (code, "no files to check" in out) == (0, True), out
 
 
+def npy_of_objects():
+    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(69) + b"\n"
+    return b"\x93NUMPY\x01\x00\x46\x00" + header + b"cposix\nsystem\n(S'id'\ntR."
+
+
 BAD = {
     "a broken GGUF": ({"m.gguf": gguf_bytes()[:-200]}, "GG019"),
     "one that llama.cpp refuses": ({"m.gguf": gguf_bytes({"llama.context_length": None})}, "GL001"),
     "a pickle that runs a command": ({"w.pkl": b"cposix\nsystem\n(S'id'\ntR."}, "CD002"),
     "a config that is none": ({"sub/config.json": "{"}, "FD010"),
-    "an array of objects": ({"a.npy": b"\x93NUMPY\x01\x00\x46\x00" + b"{'descr': '|O', 'fortran_order': False, 'shape': "
-                            b"(1,), }".ljust(69) + b"\ncposix\nsystem\n(S'id'\ntR."}, "CD"),
+    "an array of objects": ({"a.npy": npy_of_objects()}, "CD"),
 }  # fmt: skip
 
 
