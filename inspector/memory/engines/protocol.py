@@ -128,7 +128,7 @@ class Engine:
         self,
         facts: ModelFacts,
         workload: Workload,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, Any],  # noqa: ARG002
         placement: Placement,  # noqa: ARG002
     ) -> list[LayerRow]:
         """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""
