@@ -10,12 +10,18 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from typing import Any, Final
+    from typing import Annotated, Any, Final
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
 
 _FACTS_LEFT_OUT: Final = frozenset({"origin", "notes", "tensors", "keys", "layers", "nextn_layers", "format"})
+CHANGES: Final = ("added", "removed", "changed", "renamed", "reshaped", "requantised")
+SORTS: Final = ("metadata", "config", "fact", "tensor")
+
+if TYPE_CHECKING:
+    ChangeKind = Annotated[str, ("enum", CHANGES)]
+    Sort = Annotated[str, ("enum", SORTS)]
 
 
 class Change(Record):
@@ -23,8 +29,8 @@ class Change(Record):
     or tensor; `before` and `after` are what stood there (None: nothing).
     """
 
-    kind: str
-    what: str
+    kind: ChangeKind
+    what: Sort
     name: str
     before: Any = None
     after: Any = None
