@@ -6,6 +6,7 @@ import ast
 import inspect
 import os
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -109,6 +110,16 @@ def test_fit_says_what_the_command_says(files, run_inspector):
     for ours, theirs in zip(found.choices, said["choices"], strict=True):
         assert ours.n_ctx == theirs["n_ctx"]
         assert ours.estimate.total_nbytes == theirs["total_nbytes"]
+
+
+def test_fit_of_a_folder_is_a_choice_among_its_models_and_says_which_could_not_be_read(files, tmp_path):
+    for name in ("q8_0", "align-128"):
+        shutil.copyfile(files / "gguf" / f"tiny-llama-{name}.gguf", tmp_path / f"tiny-{name}.gguf")
+    (tmp_path / "tiny-bad.gguf").write_bytes(b"GGUF" + bytes(4))
+    found = inspector.fit(str(tmp_path), "8GiB")
+    assert {c.candidate.path for c in found.choices} <= {str(p) for p in tmp_path.iterdir()}
+    assert found.n_candidates >= 2
+    assert any("tiny-bad.gguf is left out" in note for note in found.notes)
 
 
 def test_fit_chooses_among_models_and_leaves_out_what_is_too_coarse(files):

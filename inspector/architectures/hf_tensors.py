@@ -6,7 +6,6 @@ published files keep them, although transformers 5 fuses them once loaded. What 
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor
 from inspector.architectures.hf_blocks import (
     attention,
@@ -19,6 +18,7 @@ from inspector.architectures.hf_blocks import (
     shortconv,
 )
 from inspector.architectures.hf_experts import moe_layers
+from inspector.architectures.hf_lookup import find
 from inspector.architectures.hf_types import CONV, HYBRID, LINEAR, layer_types
 from inspector.errors import FactsError
 

@@ -1,8 +1,8 @@
 """Rules by code. A rule is one function with a docstring that is its manual page.
 
 Codes are a family's letters and a number, stable and never used again:
-FL what a file really is · GG GGUF structure · GM GGUF meaning · ST safetensors structure · TX text that attacks ·
-FD folders, shards and configs · CD code · HS hashes · VA values.
+FL what a file really is · GG GGUF structure · GM GGUF meaning · GL loading by llama.cpp · ST safetensors structure ·
+TX text that attacks · FD folders, shards and configs · CD code · HS hashes · VA values.
 """
 
 from __future__ import annotations

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 class AuditReport(Record):
     """The verdict on one target: "pass", "warn" or "fail", and the findings behind it, worst first.
 
-    `n_files`, `nbytes`: the plain files that were looked at, of any kind, and what they hold.
+    `n_files`, `nbytes`: the plain files that were looked at, of any kind, and what they hold. `folder`: where on this
+    machine the findings' places lie, "" for a repository.
     """
 
     target: str
@@ -34,6 +35,7 @@ class AuditReport(Record):
     findings: tuple[Finding, ...]
     n_files: int
     nbytes: int
+    folder: str = ""
 
 
 def _finding(r: Rule, hit: Hit) -> Finding:
@@ -86,7 +88,7 @@ def run(
     worst = max((rank(f.severity) for f in findings), default=0)
     verdict = VERDICTS[worst]
     sizes = [e.size for e in subject.entries if e.kind == "file"]
-    return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes))
+    return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes), subject.root)
 
 
 def _findings(subject: Subject, ignore: Collection[str], *, deep: bool, hashes: bool, guard: bool) -> list[Finding]:

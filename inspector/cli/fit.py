@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from inspector.cli import outcome
@@ -30,14 +28,13 @@ from inspector.memory.engines.protocol import QUANT_HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Final
 
-    from inspector.checkpoint import Checkpoint, SeveralModels
+    from inspector.memory.engines.protocol import Engine
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.report.fit import Commands
 
-_MOST_CANDIDATES: Final = 200
 _OPTIONS: Final = (
     (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
      "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
@@ -54,7 +51,7 @@ _OPTIONS: Final = (
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
-     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+     "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
     (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
     (("--margin", "margin"), dict(type=SIZE),
@@ -75,68 +72,6 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _label(checkpoint: Checkpoint, dtype: str | None) -> str:
-    if checkpoint.format != "gguf":
-        return dtype or checkpoint.format
-    from inspector.quantization.labels import quant_label
-
-    label = quant_label(checkpoint)
-    return label.claimed or label.actual.partition(",")[0]
-
-
-def _candidate(checkpoint: Checkpoint, path: str, hub: str) -> Candidate:
-    from inspector.facts import read_facts
-    from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.records import Candidate
-
-    facts = read_facts(checkpoint)
-    label = _label(checkpoint, facts.quantization or facts.dtype)
-    return Candidate(label, facts, path, weights_nbytes(facts), hub=hub)
-
-
-def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
-    """The path of a local checkpoint's first file (its folder, for safetensors), and its name on the Hub."""
-    if os.path.isdir(target):
-        gguf = checkpoint.format == "gguf" and checkpoint.files
-        return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
-    return target, "" if os.path.exists(target) else target
-
-
-def _each_of(target: str, error: SeveralModels) -> tuple[list[Candidate], list[str]]:
-    """All models of a folder or repository, each opened by its name; notes on those that cannot be."""
-    from inspector.sources.parallel import in_order
-
-    local = os.path.isdir(target)
-    models = error.models[:_MOST_CANDIDATES]
-    notes = [f"only the first {len(models)} of {len(error.models)} models were looked at"][: len(error.models) > 200]
-
-    def read(model: tuple[str, int, str]) -> Candidate | str:
-        name, _, label = model
-        where = os.path.join(target, name) if local else f"{target.rstrip('/')}/{name}"
-        try:
-            return _candidate(open_target(where), where, "" if local else f"{target}:{label}" if label else where)
-        except InspectorError as problem:
-            return f"{name} is left out: {problem}"
-
-    found = [read(m) for m in models] if local else list(in_order(read, models))
-    notes += [x for x in found if isinstance(x, str)]
-    candidates = [x for x in found if not isinstance(x, str)]
-    if not candidates:
-        raise error
-    return candidates, notes
-
-
-def _gather(target: str) -> tuple[list[Candidate], list[str], int]:
-    """Candidates, notes, and the exit code that an incomplete file asks for (0: none)."""
-    from inspector.checkpoint import SeveralModels
-
-    try:
-        checkpoint = open_target(target)
-    except SeveralModels as error:
-        return (*_each_of(target, error), outcome.OK)
-    return [_candidate(checkpoint, *_place(target, checkpoint))], [], incomplete(checkpoint)
-
-
 def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]:
     """The textbook's candidates: parameters times the bits of a format."""
     from inspector.memory.engines.textbook import precision, weights_nbytes
@@ -152,26 +87,29 @@ def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]
     ]
 
 
-def _forms(found: list[Candidate], engine: str, quants: tuple[str, ...], *, makeable: bool) -> list[Candidate]:
+def _forms(
+    found: Sequence[Candidate], engine: Engine, quants: tuple[str, ...], *, makeable: bool
+) -> Sequence[Candidate]:
     """The forms of the model that the engine could run: those that are there, asked for, or could be made."""
-    from inspector.memory.engines import engine_of
     from inspector.memory.fit.candidates import hypothetical, offered
 
     if quants:
-        engine_settings(engine, {"quant": quants})
-        if engine == "textbook":
+        engine_settings(engine.name, {"quant": quants})
+        if engine.quants_by_bits:
             return _of_quants(max(found, key=lambda c: c.nbytes), quants)
-    if makeable and engine != "llama.cpp":
-        return found + hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])
-    return offered(found, engine_of(engine), quants=quants, makeable=makeable)
+    if makeable and not engine.quantizer:
+        return [*found, *hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])]
+    return offered(found, engine, quants=quants, makeable=makeable)
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.engines import engine_of
+    from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    named = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for
@@ -222,22 +160,24 @@ def fit(
       inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
       inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import default_engine, engine_of
     from inspector.memory.fit.candidates import judged
     from inspector.memory.fit.choose import fit as search
+    from inspector.memory.fit.gather import gather
     from inspector.report import fit as report
 
-    candidates, notes, code = _gather(target)
-    named = params.pop("engine")
-    engine = engine_name(named) if named else default_engine(max(candidates, key=lambda c: c.nbytes).facts.format)
+    there = gather(target, open_target)
+    code = incomplete(there.checkpoint) if there.checkpoint is not None else outcome.OK
+    largest = max(there.candidates, key=lambda c: c.nbytes)
+    engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
     gpus, backend = params["gpus"], params["backend"]
-    ask = _read_ask(params, engine)
-    candidates = _forms(candidates, engine, quants, makeable=hypothetical)
+    ask = _read_ask(params, engine.name)
+    candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
     found = search(
-        candidates if engine == "textbook" and quants else judged(candidates, min_quant),
+        candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,
     )
-    found = found.replace(notes=(*found.notes, *notes))
+    found = found.replace(notes=(*found.notes, *there.notes))
     commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))

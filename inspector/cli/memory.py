@@ -21,7 +21,6 @@ from inspector.cli.options import (
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
-from inspector.memory.devices.placement import visible
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -127,12 +126,11 @@ class Question(Record):
 
 def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
     """Takes the options of workload, placement and engine out of `params`."""
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import default_engine, engine_name, engine_of
 
     name = engine_name(engine) if engine else default_engine(format_)
     workload, placement = build_workload(params), build_placement(params)
-    if name == "llama.cpp":
-        placement = visible(placement)
+    placement = engine_of(name).placed(placement)
     arguments, extra = engine_settings(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})
@@ -181,7 +179,7 @@ def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any
 def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
     from inspector.memory.engines import engine_of
 
-    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments)
+    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments, q.placement)
 
 
 def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 from inspector.errors import InspectorError
+from inspector.memory.engines import engine_of
 from inspector.report.text import table
 from inspector.units import MIB
 
@@ -24,7 +25,7 @@ _COLUMNS: Final = (("weights", ("weights",)), ("context", ("kv_cache", "recurren
 
 def refusal(name: str, checkpoint: Checkpoint, params: Mapping[str, Any]) -> str | None:
     """Why llama-fit-params cannot be asked the same question, or None. `params`: the options of `memory` by name."""
-    if name != "llama.cpp" or checkpoint.format != "gguf":
+    if engine_of(name).verifier != PROGRAM or checkpoint.format != "gguf":
         return "compares llama.cpp's figures of a GGUF file"
     if checkpoint.missing or checkpoint.missing_nbytes:
         return "needs the whole model: llama.cpp loads no file that is cut short"

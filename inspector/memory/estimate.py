@@ -73,7 +73,8 @@ class Line(Record):
 class Device(Record):
     """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
 
-    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free.
+    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free. `backend`: what
+    drives it; `unified`: the host's memory is the same, and what lies there is counted here.
     """
 
     device: str
@@ -81,6 +82,8 @@ class Device(Record):
     used: int
     fits: bool | None
     reserve: int = 0
+    backend: str | None = None
+    unified: bool = False
 
 
 class Estimate(Record):
@@ -138,10 +141,11 @@ class Placement(Record):
     """What goes where. Empty `gpus`: everything on the host.
 
     `n_gpu_layers` counts as llama.cpp does (the output layer is the last; negative: all of them); `overrides`:
-    (tensor-name regex, device); `tensor_parallel`: ranks that split every layer (vLLM). `op_offload`: devices may take
-    large batches over weights that lie on the host (off: --no-op-offload). llama.cpp's `split_mode` is "none" (only
-    the GPU of number `main_gpu`), "layer", "row" or "tensor"; `devices`: those of `gpus` that it uses, in this order,
-    by name or number ("CUDA1"); empty: none, None: all. `load_mode` changes no size.
+    (tensor-name regex, device), after those of `n_cpu_moe` where `experts_first`; `tensor_parallel`: ranks that
+    split every layer (vLLM). `op_offload`: devices may take large batches over weights that lie on the host (off:
+    --no-op-offload). llama.cpp's `split_mode` is "none" (only the GPU of number `main_gpu`), "layer", "row" or
+    "tensor"; `devices`: those of `gpus` that it uses, in this order, by name or number ("CUDA1"); empty: none,
+    None: all. `idle`: devices that it leaves alone by itself. `load_mode` changes no size.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -149,6 +153,7 @@ class Placement(Record):
     tensor_split: tuple[float, ...] | None = None
     n_cpu_moe: int = 0
     overrides: tuple[tuple[str, str], ...] = ()
+    experts_first: bool = False
     kv_offload: bool = True
     op_offload: bool = True
     tensor_parallel: int = 1
@@ -156,3 +161,4 @@ class Placement(Record):
     main_gpu: int = 0
     devices: tuple[str, ...] | None = None
     load_mode: str = "auto"
+    idle: tuple[str, ...] = ()

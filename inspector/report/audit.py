@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.jsonable import jsonable
 from inspector.report.escape import escape
 from inspector.report.text import wrap
@@ -61,15 +63,21 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     return lines
 
 
-def _uri(where: str, target: str) -> str:
+def _uri(finding: Finding, report: AuditReport, root: str) -> str:
+    """Where a finding's file lies, seen from `root`; as file:// where it lies outside, so that no host mistakes it."""
     from urllib.parse import quote
 
-    path = where.partition(":")[0] or target
-    return quote(escape(path).replace("\\", "/"), safe="/._-~")[:1024] or "."
+    where = finding.where.partition(": ")[0] or report.target
+    if report.folder:
+        path = report.target if where == report.target else os.path.join(report.folder, where)
+        absolute = os.path.abspath(path)
+        inside = absolute == root or absolute.startswith(root.rstrip(os.sep) + os.sep)
+        where = os.path.relpath(absolute, root) if inside else f"file://{absolute}"
+    return quote(escape(where).replace("\\", "/"), safe="/._-~:")[:1024] or "."
 
 
-def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version: str) -> dict[str, Any]:
-    """All findings as one SARIF 2.1.0 run."""
+def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version: str, root: str) -> dict[str, Any]:
+    """All findings as one SARIF 2.1.0 run; files are named as seen from `root`, a folder's absolute path."""
     codes = list(rules)
     return {
         "$schema": _SARIF_SCHEMA,
@@ -83,7 +91,7 @@ def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version:
                         "rules": [_sarif_rule(r) for r in rules.values()],
                     }
                 },
-                "results": [_sarif_result(f, r.target, codes) for r in reports for f in r.findings],
+                "results": [_sarif_result(f, r, codes, root) for r in reports for f in r.findings],
             }
         ],
     }
@@ -99,7 +107,7 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, Any]:
+def _sarif_result(finding: Finding, report: AuditReport, codes: list[str], root: str) -> dict[str, Any]:
     message = escape(finding.message)[:_MAX_MESSAGE] + (f" ({escape(finding.hint)})" if finding.hint else "")
     where = escape(finding.where)
     return {
@@ -107,7 +115,7 @@ def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, 
         "ruleIndex": codes.index(finding.code),
         "level": _SARIF_LEVELS[finding.severity],
         "message": {"text": str(jsonable(f"{where}: {message}" if where else message))},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding.where, target)}}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding, report, root)}}}],
     }
 
 

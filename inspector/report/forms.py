@@ -19,7 +19,7 @@ _INNER: Final = frozenset({"tensors", "keys", "notes", "layers", "nextn_layers",
 # record: the fields (and properties) that are written, in this order
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "ModelFacts": (*(f for f in ModelFacts._fields if f not in _INNER), "layers"),
-    "Device": ("device", "capacity", "reserve", "used", "fits"),
+    "Device": ("device", "backend", "capacity", "reserve", "used", "fits", "unified"),
     "Gpu": ("name", "capacity", "reserve", "context"),
     "Candidate": ("label", "path", "nbytes", "hypothetical"),
     "Rule": ("code", "name", "severity", "summary"),

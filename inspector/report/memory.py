@@ -89,7 +89,8 @@ def _device_lines(estimate: Estimate) -> list[str]:
         if d.capacity is not None and d.fits is not None:
             diff = d.capacity - d.reserve - d.used
             spare = f"{format_nbytes(diff)} spare" if diff >= 0 else f"{format_nbytes(-diff)} too much"
-        rows.append((escape(d.device), format_nbytes(d.used), of, verdict, spare))
+        name = escape(d.device) + (" and host" if d.unified else "")
+        rows.append((name, format_nbytes(d.used), of, verdict, spare))
     return table(rows, align="<>><<") if rows else []
 
 

@@ -81,7 +81,7 @@ HOSTILE = "x\x1b[31m\u202eevil\u2066\x00\x07\n\u200b"
     llama_folder,
 ])  # fmt: skip
 def test_every_log_is_valid_and_plain(tmp_path, make):
-    log = sarif([audit(make(tmp_path))], rules(), version="1.0")
+    log = sarif([audit(make(tmp_path))], rules(), version="1.0", root="/")
     assert_valid(log)
     text = "".join(r["message"]["text"] for r in log["runs"][0]["results"])
     assert text.isprintable() or not text
@@ -89,7 +89,7 @@ def test_every_log_is_valid_and_plain(tmp_path, make):
 
 def test_several_targets_are_one_run(tmp_path):
     one, two = write(tmp_path / "1", {"m.gguf": b""}), write(tmp_path / "2", {"m.gguf": bytes(99)})
-    log = sarif([audit(one), audit(two)], rules(), version="1.0")
+    log = sarif([audit(one), audit(two)], rules(), version="1.0", root="/")
     assert_valid(log)
     assert [r["ruleId"] for r in log["runs"][0]["results"]] == ["FL001", "FL005"]
 

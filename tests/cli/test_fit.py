@@ -232,7 +232,8 @@ def test_a_config_alone_is_answered_through_conversion_and_quantisation(root, ru
     path = root / "fixtures" / "configs" / f"{name}.json"
     code, answer = ask(path, "--gpu", "rtx4090", "-e", "llama.cpp", "--quant", "Q4_K_M")
     choice = answer["choices"][0]
-    assert (code, choice["grade"], choice["candidate"]["hypothetical"]) == (0, "derived", True)
+    assert (code, choice["candidate"]["hypothetical"]) == (0, True)
+    assert choice["grade"] == "modelled"  # CUDA's context and pools are; what is predicted is derived
     assert choice["candidate"]["label"] == choice["effective"]["quant"] == "Q4_K_M"
     assert choice["convert_command"] is None  # there are no weights to convert
     code, out, _ = run("quantize-size", path, "--to", "Q4_K_M", "--json")
@@ -241,7 +242,7 @@ def test_a_config_alone_is_answered_through_conversion_and_quantisation(root, ru
 
 
 def test_a_checkpoint_comes_with_the_commands_that_convert_and_quantise_it(config_folder, run, ask):
-    code, answer = ask(config_folder, "--gpu", "1300MiB", "-e", "llama.cpp")
+    code, answer = ask(config_folder, "--gpu", "1700MiB", "-e", "llama.cpp")
     choice = answer["choices"][0]
     assert code == 0
     base, label = f"{config_folder.name}-BF16.gguf", choice["candidate"]["label"]
@@ -252,7 +253,7 @@ def test_a_checkpoint_comes_with_the_commands_that_convert_and_quantise_it(confi
     assert shlex.split(choice["quantize_command"]) == ["llama-quantize", base, made, label]
     assert shlex.split(choice["command"])[:3] == ["llama-server", "-m", made]
     assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
-    code, out, _ = run("fit", config_folder, "--gpu", "1300MiB", "-e", "llama.cpp")
+    code, out, _ = run("fit", config_folder, "--gpu", "1700MiB", "-e", "llama.cpp")
     assert "predicted (derived) as convert_hf_to_gguf.py and llama-quantize would make it" in out
     assert choice["convert_command"] in out
 

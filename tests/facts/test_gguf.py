@@ -194,6 +194,35 @@ def test_an_unknown_architecture_with_a_special_key_claims_no_cache(key):
     assert {x.kind for x in facts.layers} == {"unknown"}
 
 
+@pytest.mark.parametrize(
+    ("arch", "lengths", "kind", "says"),
+    [
+        ("deepseek2", (192, 128), "latent", None),
+        ("deepseek2", (0, 128), "full", None),  # llama_hparams::is_mla: both, or plain heads
+        ("deepseek2", (), "full", None),
+        ("kimi-linear", (192, 128), "latent", None),
+        ("kimi-linear", (0, 0), "full", None),  # its graph has both ways
+        ("kimi-linear", (), "full", "attention.key_length_mla is missing"),
+        ("deepseek32", (0, 0), "full", "attention.key_length_mla is 0"),  # "architecture requires MLA"
+        ("hy_v4", (192,), "full", "attention.value_length_mla is missing"),
+    ],
+)
+def test_attention_is_latent_where_both_lengths_are_given(arch, lengths, kind, says):
+    given = dict(zip(("attention__key_length_mla", "attention__value_length_mla"), lengths, strict=False))
+    facts = facts_from(keys(arch, **given))
+    assert facts.layers[-1].kind == kind
+    expected = (f"llama.cpp refuses this file: {arch}.{says}",) if says else ()
+    assert facts.notes == expected
+
+
+def test_a_model_of_prediction_layers_alone_keeps_their_caches():
+    """llama_model::create_memory: "don't filter when … a model is entirely n_layer_nextn layers and has no trunk"."""
+    draft = facts_from(keys("llama", block_count=2, nextn_predict_layers=2))
+    assert (draft.n_layers, [x.kind for x in draft.nextn_layers]) == (0, ["full", "full"])
+    whole = facts_from(keys("llama", block_count=2, nextn_predict_layers=1))
+    assert [x.kind for x in (*whole.layers, *whole.nextn_layers)] == ["full", "none"]
+
+
 def test_a_missing_window_that_llama_cpp_requires_is_noted():
     facts = facts_from(keys("cohere2"))
     assert facts.notes == ("llama.cpp refuses this file: cohere2.attention.sliding_window is missing",)

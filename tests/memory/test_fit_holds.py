@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections import Counter
 
 import pytest
 from click.testing import CliRunner
 from cuda_rows import facts_of, ours, rows_by_model, run, theirs
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from inspector.cli.memory import memory
-from inspector.memory.devices.gpus import parse_gpu
+from inspector.memory.devices.gpus import parse_gpu, under
 from inspector.memory.engines.llamacpp.backends import BACKENDS
 from inspector.memory.estimate import Workload
 from inspector.memory.fit.choose import fit
@@ -40,6 +41,14 @@ def held(parts) -> dict[str, int]:
     return sums
 
 
+def allocated(estimate) -> list[int]:
+    """Bytes on each device that llama.cpp itself says: without CUDA's context and what its pools grow to."""
+    later = Counter()
+    for line in estimate.lines:
+        later[line.device] += line.nbytes if line.what == "overhead" else 0
+    return [d.used - later[d.device] for d in estimate.devices][1:]
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_every_choice_on_every_card_stays_under_the_card_less_the_margin(name):
     facts = facts_of(name)
@@ -53,12 +62,13 @@ def test_every_choice_on_every_card_stays_under_the_card_less_the_margin(name):
         for choice in found.choices:
             words = shlex.split(engine_command(choice))
             assert words[:3] == ["llama-server", "-m", "m.gguf"]
-            used = [d.used for d in run({"args": words[3:], "devices_mib": mib, "server": True}, facts).devices]
+            row = {"args": words[3:], "devices_mib": mib, "server": True}
+            used = [d.used for d in run(row, facts, gpus=gpus).devices]
             assert used == [d.used for d in choice.estimate.devices], (card, words)
             assert all(n <= gpu.capacity - FIT_TARGET for n, gpu in zip(used[1:], gpus, strict=True)), (card, words)
             measured = known.get((tuple(mib), tuple(words[3:])))
             if measured is not None:
-                assert used[1:] == [measured[f"CUDA{i}"] for i in range(len(mib))], (card, words)
+                assert allocated(choice.estimate) == [measured[f"CUDA{i}"] for i in range(len(mib))], (card, words)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -80,7 +90,7 @@ def test_attention_on_the_host_is_held_four_times_over_in_a_pipeline_by_every_la
 SMALL = ("llama-3.2-1b", "qwen3-30b-a3b", "gemma-3-1b", "falcon-h1-7b", "deepseek-v2-lite")
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20, deadline=None, phases=[Phase.generate])  # to shrink would take minutes
 @given(
     name=st.sampled_from(SMALL),
     cards=st.lists(st.integers(1500, 24_000), min_size=1, max_size=3),
@@ -94,11 +104,11 @@ SMALL = ("llama-3.2-1b", "qwen3-30b-a3b", "gemma-3-1b", "falcon-h1-7b", "deepsee
 def test_memory_says_of_every_choice_what_fit_said(sparse_model, *, name, cards, backend, margin, asked):
     path = str(sparse_model(name))
     spelled = [f"{mib}MiB" for mib in cards]
-    gpus = tuple(g.replace(backend=backend or g.backend) for text in spelled for g in parse_gpu(text))
+    gpus = tuple(under(g, backend or g.backend) for text in spelled for g in parse_gpu(text))
     workload = SERVER.replace(n_seqs=asked["n_seqs"], kv_dtype_k=asked["kv"], kv_dtype_v=asked["kv"])
     ask = Ask(gpus=gpus, engine="llama.cpp", workload=workload, margin=margin, n_ctx=asked["n_ctx"])
     for choice in fit([Candidate("Q4_K_M", facts_of(name), path, 1)], ask).choices:
-        words = shlex.split(memory_command(choice, path, spelled, backend=backend))
+        words = shlex.split(memory_command(choice, spelled, backend=backend))
         answer = json.loads(CliRunner().invoke(memory, [*words[2:], "--json"]).output)
         said = [(d["capacity"], d["used"]) for d in answer["devices"]]
         assert said == [(d.capacity, d.used) for d in choice.estimate.devices], words

@@ -208,3 +208,22 @@ def test_the_registry_can_be_browsed():
     assert rows["RTX 4090"]["nbytes"] == 24_564 * MIB
     assert rows["RTX 4090"]["reported"] is True
     assert rows["RX 7900 XTX"]["reported"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "mib", "count"),
+    [("GB10", 124_610, 1), ("B300", 275_040, 1), ("MI250", 65_536, 2), ("M5 Max 128GB", None, 1),
+     ("M5 Pro 24GB", None, 1)],
+)  # fmt: skip
+def test_sizes_that_vendors_state_otherwise(text: str, mib: int | None, count: int):
+    found = parse_gpu(text)
+    assert len(found) == count
+    assert mib is None or found[0].capacity == mib * MIB
+    assert mib != 124_610 or round(found[0].capacity / GIB, 2) == 121.69  # as CUDA prints it
+
+
+def test_memory_that_is_the_hosts_is_said_to_be_so():
+    shared = {name for name, row in GPUS.items() if row.unified}
+    assert {row.name for row in GPUS.values() if row.vendor == "Apple"} <= shared
+    assert {"GB10", "Jetson AGX Orin 64GB", "Ryzen AI Max+ 395 96GB"} <= shared
+    assert not any(name.startswith(("RTX", "H100", "RX")) for name in shared)

@@ -117,7 +117,8 @@ def special_file(subject: Subject) -> Iterator[Hit]:
     """
     for e in subject.entries:
         if e.kind == "special" or (e.kind in {"folder", "folder-link"} and is_weight_name(e.name)):
-            yield Hit(e.name, f"{e.note or 'a folder'}, not a file")
+            hint = "" if subject.is_folder else "save it to a file first: its size and its end cannot be known"
+            yield Hit(e.name, f"{e.note or 'a folder'}, not a file", hint if e.kind == "special" else "")
 
 
 @rule("FL009", "broken-link", severity="error", hint="download the file that the link stands for")

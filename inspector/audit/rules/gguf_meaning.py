@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspector.architectures.gguf import GGUF_ARCHS
 from inspector.architectures.roles import layer_of
+from inspector.audit.readers.loading import refused_models
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.models import (
     GgufModel,
@@ -36,7 +37,10 @@ _OTHER_WIDTH: Final = frozenset({"wavtokenizer-dec", "qwen3tts", "pockettts", "e
 
 
 def _arch_models(subject: Subject) -> Iterator[GgufModel]:
-    return (m for m in whole_models(subject) if m.arch in GGUF_ARCHS)
+    """Models of known architectures that llama.cpp would load: what it refuses, and why, is GL's to say."""
+    refused = refused_models(subject)
+    known = (m for m in whole_models(subject) if m.arch in GGUF_ARCHS and m.name not in refused)
+    return (m for m in known if next(m.tensors(), None) is not None)  # without tensors: a vocabulary alone
 
 
 def _shape(model: GgufModel, name: str) -> tuple[int, ...]:
@@ -61,9 +65,12 @@ def unknown_architecture(subject: Subject) -> Iterator[Hit]:
     """
     An architecture that llama.cpp b11434 does not have.
 
-    Why it matters: the file may be newer than that, made for another program, or spelt wrongly.
+    Why it matters: the file may be newer than that, made for another program, or spelt wrongly. A diffusion model is
+    named as one (an info).
     """
     for m in gguf_models(subject):
+        if (what := m.purpose) is not None and what.elsewhere:
+            yield Hit(m.first.name, what.words, "run it with the program that it was made for", severity="info")
         if m.is_language_model and m.arch and m.arch not in GGUF_ARCHS:
             yield Hit(m.first.name, f"general.architecture is {m.arch[:80]!r}, which llama.cpp b11434 does not know")
 
@@ -81,12 +88,21 @@ def _blocks(tensors: Iterable[TensorInfo], prefix: str) -> set[int]:
     return found
 
 
-def _block_fault(stated: int, nextn: int, present: set[int]) -> str:
+def _empty_blocks(m: GgufModel, stated: int) -> set[int]:
+    """Blocks whose keys say that they have neither attention nor a feed-forward part (pruned Nemotron layouts)."""
+    heads, width = m.key("attention.head_count"), m.key("feed_forward_length")
+    if not (isinstance(heads, tuple) and isinstance(width, tuple)) or stated > len(heads):
+        return set()
+    return {i for i, (h, w) in enumerate(zip(heads, width, strict=False)) if h == 0 and w == 0}
+
+
+def _block_fault(stated: int, nextn: int, present: set[int], empty: set[int]) -> str:
     """What is wrong with the blocks that are there; the last `nextn` may be left out or counted on top."""
-    missing = stated - sum(i < stated for i in present)
+    absent = empty - present
+    missing = stated - sum(i < stated for i in present) - len(absent)
     optional = sum(i not in present for i in range(max(stated - nextn, 0), stated)) if nextn < 100 else 0
     if missing > optional:
-        first = next(i for i in range(len(present) + 1) if i not in present)
+        first = next(i for i in range(len(present) + len(absent) + 1) if i not in present and i not in absent)
         return f"block_count is {stated:,}, and {missing:,} of these blocks have no tensors, the first blk.{first}"
     if beyond := sorted(i for i in present if i >= stated + nextn):
         return f"block_count is {stated:,}, and there are {len(beyond):,} blocks beyond it, the first blk.{beyond[0]}"
@@ -114,7 +130,7 @@ def blocks(subject: Subject) -> Iterator[Hit]:
         if m.arch == "t5":
             stacks["dec.blk."] = as_count(m.key("decoder_block_count")) or stated
         for prefix, n in stacks.items():
-            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix)):
+            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix), _empty_blocks(m, n)):
                 yield Hit(m.first.name, f"{m.arch}.{fault}")
 
 
@@ -247,9 +263,12 @@ def token_ids(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp leaves it out with a warning: a model without its end token never stops talking.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
         for key, value in m.metadata.items() if n else ():
+            if m.name in refused and refused[m.name].where == key:
+                continue
             if not key.startswith("tokenizer.ggml.") or not key.endswith("_token_id"):
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
@@ -265,9 +284,11 @@ def token_arrays(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp reads one of each per token, without asking how many there are.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
-        for name in ("scores", "token_type") if n is not None else ():
+        said = m.name in refused and refused[m.name].kind == "vocabulary"
+        for name in ("scores", "token_type") if n is not None and not said else ():
             value = m.metadata.get(f"tokenizer.ggml.{name}")
             have = length_of(value)
             if value is not None and have != n:

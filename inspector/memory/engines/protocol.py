@@ -52,8 +52,9 @@ class Engine:
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
-    "" where there is none. `margin`: bytes that it keeps free
-    on a device by itself, and that `fit` leaves there unless told otherwise.
+    `verifier`: the one that prints its figures without a run; "" where there is none. `quants_by_bits`: a quant by
+    name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
+    `fit` leaves there unless told otherwise.
     """
 
     name: str = ""
@@ -65,6 +66,8 @@ class Engine:
     chart_kv_types: tuple[str, ...] = ("auto", "fp8")
     quantizer: str = ""
     converter: str = ""
+    verifier: str = ""
+    quants_by_bits: bool = False
     margin: int = 0
 
     # --- options
@@ -121,11 +124,21 @@ class Engine:
         devices = tuple(d.replace(fits=d.fits and None) for d in result.devices)
         return result.replace(devices=devices, notes=(*result.notes, *_bound(facts, workload, result)))
 
-    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:  # noqa: ARG002
+    def layer_rows(
+        self,
+        facts: ModelFacts,
+        workload: Workload,
+        arguments: Mapping[str, Any],  # noqa: ARG002
+        placement: Placement,  # noqa: ARG002
+    ) -> list[LayerRow]:
         """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""
         from inspector.memory.breakdown import plain_rows
 
         return plain_rows(facts, workload)
+
+    def placed(self, placement: Placement) -> Placement:
+        """Where the engine puts the model, of what was asked for. Raises WorkloadError for an unknown device."""
+        return placement
 
     # --- fit
 

@@ -273,10 +273,12 @@ def device_names(placement: Placement) -> tuple[str, ...]:
 
 def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
     devices = []
+    host = sum(line.nbytes for line in lines if line.device == "host")
     for name, gpu in zip(device_names(placement), placement.gpus, strict=True):
         used = sum(line.nbytes for line in lines if line.device == name)
-        devices.append(Device(name, gpu.capacity, used, used <= gpu.capacity))
-    host = sum(line.nbytes for line in lines if line.device == "host")
+        if gpu.unified:  # one memory: what lies on the host is there too
+            used, host = used + host, 0
+        devices.append(Device(name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified))
     if host:
         devices.append(Device("host", None, host, None))
     return tuple(devices)

@@ -6,13 +6,22 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
+from inspector.memory.devices.placement import (
+    EXPERTS,
+    FIT_TARGET,
+    HOST,
+    assign,
+    device_totals,
+    numbered_by_speed,
+    visible,
+)
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
+from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.units import format_nbytes
 
@@ -28,8 +37,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Gpu, Workload
 
-# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
-NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
@@ -81,7 +88,13 @@ def estimate(
         effective=final.as_effective(),
         lines=tuple(lines),
         devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
+        notes=(
+            *facts.notes,
+            *_notes(facts, assignment, placement.gpus),
+            *_left_alone(placement),
+            *_idle(facts, placement),
+            *_tight(devices),
+        ),
         unknown=unknown,
     )
 
@@ -90,7 +103,7 @@ def _checked(placement: Placement) -> Placement:
     """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
     placement = visible(placement)
     mode = placement.split_mode
-    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+    if mode == "row" and not all(backend(gpu.backend).splits_rows for gpu in placement.gpus):
         raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
     if mode not in {"none", "layer"} and placement.gpus:
         raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)
@@ -107,6 +120,11 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
             yield f"-ot {pattern}={device}: no tensor of this model has such a name"
     if placement.n_cpu_moe and not any(map(re.compile(EXPERTS).search, names)):
         yield "experts on the host: this model has none"
+
+
+def _left_alone(placement: Placement) -> Iterator[str]:
+    for name in placement.idle:
+        yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
@@ -143,14 +161,16 @@ def placed_weights(
     """Every tensor with its device; what several devices need is there several times."""
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
+    sharing = sharing_layers(facts, len(assignment.blocks))
+    device_of = weight_devices(facts, assignment)
     for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
         if weight.layer == EVERY:
-            for device in assignment.block_devices():
+            for device in dict.fromkeys(assignment.blocks[il] for il in sharing):
                 yield device, by_backend[assignment.backend_of(device)]
             continue
-        device = assignment.weight_device(weight.name, weight.layer)
+        device = device_of(weight.name, weight.layer)
         weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":
@@ -239,9 +259,12 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     return unknown if facts.vocab_size is not None else (*unknown, "output")
 
 
-def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
+def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
     if assignment.devices:
         yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+    if numbered_by_speed(gpus):
+        order = ", ".join(assignment.devices)
+        yield f"devices in this order: {order}. CUDA numbers the fastest first: see `llama-server --list-devices`, -dev"
     if facts.n_layers_nextn:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 

@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
+    from inspector.architectures.gguf_record import Draft
     from inspector.dtypes import Dtype
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Workload
 
 CONTEXT_PAD: Final = 256
+CELLS_PAD: Final = 256  # of a cache's tokens (llama_kv_cache)
 MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
 MAX_CTX: Final = (1 << 31) - 1
 DEFAULT_BATCH: Final = 2048
@@ -95,6 +97,14 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
     return sizes
 
 
+def swa_cells(window: int, *, n_ctx_seq: int, n_windows: int, n_ubatch: int) -> int:
+    """Tokens that a stream of a sliding-window cache has room for: its windows and one micro-batch, padded.
+
+    `n_windows`: sequences that share the stream. Source: src/llama-kv-cache-iswa.cpp.
+    """
+    return pad(min(n_ctx_seq, window * n_windows + n_ubatch), CELLS_PAD)
+
+
 def check_file(facts: ModelFacts) -> None:
     """Raises WorkloadError for a model that llama.cpp does not run, or not by itself."""
     for note in facts.notes:
@@ -103,17 +113,15 @@ def check_file(facts: ModelFacts) -> None:
     arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return
-    if arch.extra == "unloadable":
+    if not arch.loads:
         raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
-    if arch.needs_parent and not _stands_alone(arch.name, facts):
+    if arch.draft is not None and not _stands_alone(arch.draft, facts):
         raise WorkloadError(f"llama.cpp runs a {facts.arch} model only beside the one it drafts for")
 
 
-def _stands_alone(name: str, facts: ModelFacts) -> bool:
-    """eagle3 and dflash with an embedding and an output of their own need no parent (llama-context.cpp)."""
-    if facts.tied_embeddings:
-        return name == "dflash"
-    return name in {"eagle3", "dflash"} and any(t.name == "token_embd.weight" for t in facts.tensors)
+def _stands_alone(draft: Draft, facts: ModelFacts) -> bool:
+    """With tensors of its own for what it else takes from its parent (llama-context.cpp)."""
+    return bool(draft.alone) and set(draft.alone) <= {t.name for t in facts.tensors}
 
 
 def _sequences(workload: Workload, *, server: bool) -> tuple[int, bool]:

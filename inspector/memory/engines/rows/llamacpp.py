@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.devices.placement import FIT_TARGET
+from inspector.memory.devices.placement import FIT_TARGET, numbered_by_speed, visible
 from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
-    from inspector.memory.estimate import Estimate, Gpu, Workload
+    from inspector.memory.estimate import Estimate, Gpu, Placement, Workload
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -27,6 +27,7 @@ class LlamaCpp(Engine):
     kv_types = chart_kv_types = ("f16", "q8_0", "q4_0")
     quantizer = "llama-quantize"
     converter = "convert_hf_to_gguf.py"
+    verifier = "llama-fit-params"
     margin = FIT_TARGET
     # fmt: off
     options = (
@@ -62,11 +63,17 @@ class LlamaCpp(Engine):
 
         return as_prediction(result, facts.prediction)
 
-    def layer_rows(self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any]) -> list[LayerRow]:
-        """With the cells that llama.cpp allocates."""
+    def layer_rows(
+        self, facts: ModelFacts, workload: Workload, arguments: Mapping[str, Any], placement: Placement
+    ) -> list[LayerRow]:
+        """With the cells that llama.cpp allocates, padded as where they lie."""
         from inspector.memory.engines.llamacpp.cells import layer_rows
 
-        return layer_rows(self.loaded(facts, arguments), workload, server=bool(arguments.get("server")))
+        return layer_rows(self.loaded(facts, arguments), workload, placement, server=bool(arguments.get("server")))
+
+    def placed(self, placement: Placement) -> Placement:
+        """Only the devices that `-dev`, `-sm` and `-mg` leave."""
+        return visible(placement)
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:
         """Layers and experts on devices or on the host, shared among devices."""
@@ -82,8 +89,7 @@ class LlamaCpp(Engine):
 
     def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
         """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
-        unlike = len({(gpu.capacity, gpu.compute_capability) for gpu in gpus}) > 1
-        if unlike and any(c.placement.tensor_split for c in choices):
+        if numbered_by_speed(gpus) and any(c.placement.tensor_split for c in choices):
             order = ", ".join(gpu.name for gpu in gpus)
             yield (
                 f"-ts counts the devices in this order: {order}. CUDA numbers the fastest first: compare "

@@ -167,7 +167,7 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "unary": lambda t: is_contiguous(t.src[0]),
         "glu": lambda t: _dense_from(t.src[0], 1),
         "mul_mat": _product,
-        "mul_mat_id": _product,
+        "mul_mat_id": lambda t: not t.exact and _product(t),
         "get_rows": _rows,
         "set_rows": _set_rows,
         "cpy": _copy,

@@ -54,6 +54,10 @@ class Attention(Blocks):
     # inputs
 
     def mask(self, cells: int, *, half: bool | None = None) -> Tensor:
+        """A mask of `cells` cells: [cells, n_tokens / n_stream, 1, n_stream]; f16 for flash attention (`half`: anyway).
+
+        Source: build_attn_inp_kq_mask (src/llama-graph.cpp).
+        """
         r = self.r
         elem = F16 if (r.flash if half is None else half) else F32
         return self.input(elem, cells, r.n_tokens // r.n_stream, 1, r.n_stream, name="attn_inp_kq_mask")
@@ -94,6 +98,7 @@ class Attention(Blocks):
         return self.base
 
     def cache_of(self, il: int) -> Cache:
+        """The cache that a layer's keys and values are in: of all tokens, or of a window."""
         return self.swa if self.swa is not None and self.m.swa[il] else self.base
 
     def rope_factors(self, il: int) -> Tensor | None:
@@ -126,6 +131,7 @@ class Attention(Blocks):
         return t
 
     def store_k(self, c: Cache, il: int, k: Tensor) -> Tensor:
+        """This batch's keys, [head_dim_k, n_head_kv, n_tokens], written into the cache (llama_kv_cache::cpy_k)."""
         t = self._cache_tensor(c, il, "k")
         k = self.view(k, (k.ne[0] * k.ne[1], k.ne[2]), (k.nb[2],))
         if self.r.n_stream > 1:
@@ -133,6 +139,10 @@ class Attention(Blocks):
         return self.expand(self.set_rows(t, k, c.k_idxs))
 
     def store_v(self, c: Cache, il: int, v: Tensor) -> Tensor:
+        """This batch's values written into the cache (llama_kv_cache::cpy_v): transposed without flash attention.
+
+        `v`: [head_dim_v, n_head_kv, n_tokens]; transposed, every element is a row of its own.
+        """
         t = self._cache_tensor(c, il, "v")
         width = v.ne[0] * v.ne[1]
         if not self.r.v_trans:
@@ -149,12 +159,17 @@ class Attention(Blocks):
         return self.expand(self.set_rows(flat, self.reshape(v, 1, v.ne[0] * n), c.v_idxs))
 
     def stored_k(self, c: Cache, il: int) -> Tensor:
+        """All keys of a layer: [head_dim_k, n_head_kv, cells, n_stream], a view (llama_kv_cache::get_k)."""
         t, m = self._cache_tensor(c, il, "k"), self.m
         dk = m.head_k(il)
         row = row_view(t.elem, t.ne[0])
         return self.view(t, (dk, m.n_head_kv(il), c.cells, self.r.n_stream), (row_view(t.elem, dk), row, row * c.cells))
 
     def stored_v(self, c: Cache, il: int) -> Tensor:
+        """All values of a layer: [head_dim_v, n_head_kv, cells, n_stream], a view (llama_kv_cache::get_v).
+
+        Without flash attention they lie transposed: [cells, n_head_kv, head_dim_v, n_stream].
+        """
         t, m = self._cache_tensor(c, il, "v"), self.m
         dv, heads, streams = m.head_v(il), m.n_head_kv(il), self.r.n_stream
         if not self.r.v_trans:

@@ -147,9 +147,10 @@ class Blocks(Ops):
         x = self.activation(gate, up, act, self.limit(il, "shexp"))
         return self.lin(x, il, "ffn_down" + suffix)
 
-    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor) -> Tensor:
+    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor, *, exact: bool = False) -> Tensor:
         m = self.m
         x = self.mm_id(self.w(il, name), x, ids)
+        x.exact = exact
         scale = m.weight(il, name + ".scale")
         if scale is not None:
             s = self.repeat(self.reshape(scale, 1, scale.ne[0], 1), 1, scale.ne[0], x.ne[2])
@@ -218,7 +219,7 @@ class Blocks(Ops):
             has_gate = m.weight(il, f"ffn_gate{suffix}.weight") is not None
             gate = self._experts(x, il, "ffn_gate" + suffix, ids) if has_gate else None
         x = self.activation(gate, up, act, self.limit(il, "exp"))
-        return self._experts(x, il, "ffn_down" + suffix, ids)
+        return self._experts(x, il, "ffn_down" + suffix, ids, exact=self.o.experts.exact_down)
 
     def moe(
         self, x: Tensor, il: int, *, act: Act = "silu", norm_w: bool = True, gating: Gating = "softmax",
@@ -239,7 +240,9 @@ class Blocks(Ops):
         if logits is None:
             logits = self.lin(x, il, "ffn_gate_inp")
         probs = self._probabilities(logits, gating)
-        bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
+        bias = None
+        if probs_bias:  # hy-v3.cpp has it without a suffix
+            bias = m.weight(il, "exp_probs_b.bias") or m.weight(il, "exp_probs_b")
         ids = self._chosen(logits, probs, bias, n_expert, n_used)
         probs = self.reshape(probs, 1, m.n_expert, n)
         factor = m.number("expert_weights_scale", 0.0) if scale is None else scale
@@ -270,6 +273,7 @@ class Blocks(Ops):
             raise GraphUnknown("token_embd.weight")
 
         def rows(ids: Tensor) -> Tensor:
+            """Embeddings of these tokens: [wide, n_tokens], with zeros where deeper image features stand."""
             cur = self.get_rows(table, ids)
             return self.pad(cur, wide - n_embd) if wide != n_embd else cur
 
@@ -300,13 +304,16 @@ class Blocks(Ops):
         return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
 
     def positions(self, per_token: int = 1) -> Tensor:
+        """Positions of the batch's tokens: [n_tokens × per_token], i32 (build_inp_pos, src/llama-graph.cpp)."""
         return self.input(I32, self.r.n_tokens * per_token, name="inp_pos")
 
     def output_ids(self) -> Tensor:
+        """Which tokens' logits are wanted: [n_outputs], i32 (build_inp_out_ids, src/llama-graph.cpp)."""
         self.out_ids = self.input(I32, self.r.n_outputs, name="out_ids")
         return self.out_ids
 
     def last(self, il: int) -> bool:
+        """Whether it is the last layer that runs."""
         return il == self.m.n_layer - 1
 
     def rows_out(self, il: int, *ts: Tensor) -> tuple[Tensor, ...]:
@@ -324,6 +331,10 @@ class Blocks(Ops):
         self.logits(x, scale=scale, softcap=softcap, bias=bias)
 
     def logits(self, x: Tensor, *, scale: bool = False, softcap: bool = False, bias: bool = True) -> None:
+        """[n_vocab, n_outputs] of [n_embd, n_outputs]: the end of the graph, kept to its end.
+
+        Source: the last lines of each src/models/*.cpp. `scale`, `softcap`: what logits go through afterwards.
+        """
         x.is_output = True
         x = self.mm(self.lm_head(), x)
         s = self.top("output.scale")
@@ -340,6 +351,7 @@ class Blocks(Ops):
         self.expand(x)
 
     def lm_head(self) -> Tensor:
+        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown."""
         t = self.top("output.weight")
         if t is None:
             embd = self.top("token_embd.weight")

@@ -41,7 +41,7 @@ class Decoder(Attention):
         if o.draft_reads == "layers":
             x.is_output = True
             x = self.get_rows(x, self.out_ids)
-        x = self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), o.norms.kind)
+        x = self.norm(x, self.top(f"{o.norms.output}.weight"), self.top(f"{o.norms.output}.bias"), o.norms.kind)
         if o.draft_reads == "norm":
             x.is_output = True
             x = self.get_rows(x, self.out_ids)
@@ -192,4 +192,5 @@ class Decoder(Attention):
         return out
 
     def shared_gate(self, shared: Tensor, x: Tensor, il: int) -> Tensor:
+        """A shared expert's output, [n_embd, n_tokens], times a sigmoid a token (src/models/qwen35moe.cpp, …)."""
         return self.mul(shared, self.unary(self.lin(x, il, "ffn_gate_inp_shexp")))

@@ -20,6 +20,7 @@ class Recurrent(Decoder):
     """A model with recurrent states; `inputs` adds what gathers them."""
 
     def inputs(self) -> Any:
+        """Which cell each sequence's state is in, [n_seqs], and sizes of states (build_rs_inp, src/llama-graph.cpp)."""
         r, m = self.r, self.m
         count = m.count
         self.rows_at = self.input(I32, r.n_seqs, name="rs_s_copy")
@@ -34,21 +35,18 @@ class Recurrent(Decoder):
         if self.d_inner and not self.dt_rank:
             raise GraphUnknown(f"{m.arch}.ssm.time_step_rank")
         self.n_group = count("ssm.group_count", 0)
-        self.size_r, self.size_s = self.state_sizes()
+        self.size_r, self.size_s = m.state_sizes()
         if self.o.attends:
             super().inputs()
         return None
 
-    def state_sizes(self) -> tuple[int, int]:
-        """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
-        conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
-        return conv, self.d_state * self.d_inner
-
     def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's, and whether it recurs."""
         base = super().kind(il)
         return None if base is None else (*base, self.m.recurrent(il))
 
     def state(self, il: int, which: str) -> Tensor:
+        """A layer's states in the cache: convolution ("r") or matrix ("s"), [elements, n_seqs], f32."""
         t = self.states.get((il, which))
         if t is None:
             t = external(F32, (self.size_r if which == "r" else self.size_s, self.r.n_seqs))
@@ -71,9 +69,11 @@ class Recurrent(Decoder):
         return out
 
     def ssm_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """A convolution along each channel: [channels, tokens, n_seqs] of columns that overlap (ggml_ssm_conv)."""
         return self.custom("ssm_conv", F32, (kernel.ne[1], x.ne[0] - kernel.ne[0] + 1, x.ne[2]), x, kernel)
 
     def ssm_scan(self, s: Tensor, x: Tensor, *more: Tensor) -> Tensor:
+        """The selective scan: outputs of all tokens, then the new states, in one row (ggml_ssm_scan)."""
         ids = more[-1]
         n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
         return self.custom("ssm_scan", F32, (n,), s, x, *more)
@@ -120,6 +120,7 @@ class Recurrent(Decoder):
         return self.reshape(cur, cur.ne[0], n * seqs)
 
     def bias(self, il: int, name: str) -> Tensor:
+        """A bias that must be there. Raises GraphUnknown."""
         t = self.m.weight(il, name + ".bias")
         if t is None:
             raise GraphUnknown(f"blk.{il}.{name}.bias")
@@ -207,9 +208,11 @@ class Recurrent(Decoder):
         return y
 
     def gdn_l2(self, x: Tensor) -> Tensor:
+        """Rows of length 1, as the delta net's kernel wants them: the shape stays (build_delta_net)."""
         return self.scale(self.rms_norm(x))
 
     def gated_norm(self, x: Tensor, il: int, gate: Tensor) -> Tensor:
+        """Norm, then times the activated gate: [head_dim, heads, n_seq_tokens, n_seqs] (build_norm_gated)."""
         x = self.norm(x, self.w(il, "ssm_norm"), None, "rms", il)
         return self.mul(x, self.unary(gate))
 
@@ -218,10 +221,12 @@ class Mamba(Recurrent):
     """A selective scan in every layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """A scan and a residual: [n_embd, n_tokens] in and out (src/models/mamba.cpp)."""
         cur, x = self.rows_out(il, self.scanned(self.normed(x, il, "attn_norm"), il), x)
         return self.add(cur, x)
 
     def scanned(self, x: Tensor, il: int) -> Tensor:
+        """Mamba 1's scan: [n_embd, n_tokens] in and out (build_mamba_layer, src/models/mamba-base.cpp)."""
         return self.mamba1(x, il)
 
 
@@ -229,6 +234,7 @@ class Mamba2(Mamba):
     """The same with scalar decay a head."""
 
     def scanned(self, x: Tensor, il: int) -> Tensor:
+        """Mamba 2's scan: [n_embd, n_tokens] in and out (build_mamba2_layer, src/models/mamba-base.cpp)."""
         return self.mamba2(x, il)
 
 
@@ -236,6 +242,7 @@ class FalconH1(Recurrent):
     """Attention and Mamba 2 side by side in every layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Attention and scan of one norm added, then a feed-forward: [n_embd, n_tokens] in and out."""
         attn = self.attention(self.normed(x, il, "attn_norm"), il)
         ssm = self.mamba2(self.normed(x, il, "attn_norm"), il)
         (ffn_in,) = self.rows_out(il, self.add(self.add(attn, ssm), x))
@@ -247,11 +254,13 @@ class GraniteHybrid(Recurrent):
     """Mamba 2 layers with attention in between; scaled residuals."""
 
     def build(self) -> None:
+        """The decoder's graph, without rotations where the file says so (src/models/granite-hybrid.cpp)."""
         if not self.m.key("rope.scaling.finetuned", True):
             self.o = self.o.replace(rope="none", positions="none")
         super().build()
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan or attention, then feed-forward or experts, residuals scaled: [n_embd, n_tokens] in and out."""
         scaled = bool(self.m.key("residual_scale", self.o.residual_scale))
         normed = self.normed(x, il, "attn_norm")
         cur = self.mamba2(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
@@ -265,6 +274,7 @@ class Jamba(Recurrent):
     """Mamba 1 layers with attention in between."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan or attention, then feed-forward or experts: [n_embd, n_tokens] in and out (src/models/jamba.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.mamba1(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
@@ -276,10 +286,12 @@ class NemotronH(Recurrent):
     """Each layer is one of Mamba 2, attention or feed-forward."""
 
     def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's, and rows of its feed-forward: layers without are attention's."""
         base = super().kind(il)
         return None if base is None else (*base, self.m.d_ff(il))
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan, attention or feed-forward on one norm: [n_embd, n_tokens] in and out (src/models/nemotron-h.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         if self.m.recurrent(il):
             cur = self.mamba2(normed, il)
@@ -290,6 +302,7 @@ class NemotronH(Recurrent):
         return self.add(cur, x)
 
     def feed(self, x: Tensor, il: int) -> Tensor:
+        """A dense feed-forward, or experts (in a narrower space in some files): [n_embd, n_tokens] in and out."""
         m = self.m
         if m.weight(il, "ffn_gate_inp.weight") is None:
             return self.ffn(x, il, "relu2")
@@ -305,16 +318,13 @@ class NemotronH(Recurrent):
 class Lfm2(Recurrent):
     """Short convolutions with attention in between."""
 
-    def state_sizes(self) -> tuple[int, int]:
-        m = self.m
-        return m.n_embd * (m.count("shortconv.l_cache") - 1), self.d_state * self.d_inner
-
     def rotations(self, c: Any, layers: list[int]) -> None:
         """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""
         if not self.m.has_swa:
             super().rotations(c, layers)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Short convolution or attention, then a feed-forward: [n_embd, n_tokens] in and out (src/models/lfm2.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.shortconv(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)

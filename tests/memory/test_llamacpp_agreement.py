@@ -1,0 +1,148 @@
+"""The caches that the graph reads and writes are those whose bytes the estimate states, on every architecture.
+
+Two programs of ours, each held to the engine's figures by itself; what is compared here is that neither decides
+windows, heads, recurrence or prediction layers in a way of its own, on settings that no row measured.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import lzma
+import random
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from inspector.checkpoint import Checkpoint
+from inspector.errors import FactsError, WorkloadError
+from inspector.facts.gguf import facts_of_gguf, read_facts_gguf
+from inspector.formats.gguf import read_gguf
+from inspector.memory.engines.llamacpp.caches import cache_blocks
+from inspector.memory.engines.llamacpp.graph import Model, build, run_of
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
+from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.estimate import Workload
+from inspector.sources.memory import MemorySource
+
+SYNTHETIC = Path(__file__).resolve().parents[2] / "fixtures" / "llamacpp-synthetic.jsonl.xz"
+# Caches that llama.cpp allocates and no graph touches: encoders attend to the batch; decoder_block_count is less than
+# block_count; a layer without heads gets the widest layer's V without flash attention.
+UNTOUCHED = {"llama-embed", "t5encoder", "t5", "deci"}
+ROUNDS = 700
+
+
+def models():
+    """Facts of a small model of every architecture, with tensors."""
+    with lzma.open(SYNTHETIC, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            source = MemorySource(base64.b64decode(row["header"]), name=row["arch"], size=row["size"])
+            yield row["arch"], read_facts_gguf(Checkpoint(row["arch"], "gguf", (read_gguf(source),), {}))
+
+
+MODELS = list(models())
+
+
+def changes(r, arch, n):
+    """Keys that bear on what layers keep, set anew: one to three of them."""
+
+    def each(values):
+        return tuple(r.choice(values) for _ in range(n))
+
+    keys = {
+        "attention.sliding_window": r.choice([0, 1, 7, 128, 1000, 4096]),
+        "attention.sliding_window_pattern": r.choice([0, 1, 2, 3, 4, 6, each([False, True])]),
+        "nextn_predict_layers": r.choice([0, 1, n - 1, n]),
+        "attention.shared_kv_layers": r.choice([0, 1, 2, n]),
+        "attention.head_count_kv": each([0, 1, 2, 4]),
+        "attention.recurrent_layers": each([False, True]),
+        "full_attention_interval": r.choice([1, 2, 3]),
+        "attention.indexer.types": each([0, 1]),
+        "attention.key_length_mla": r.choice([0, 64]),
+        "attention.kv_lora_rank": r.choice([0, 32]),
+        "leading_dense_block_count": r.choice([0, 1, n]),
+        "token_shift_count": r.choice([1, 2]),
+        "ssm.group_count": r.choice([1, 2, 4]),
+        "ssm.conv_kernel": r.choice([2, 4]),
+        "no_rope_layer_step": r.choice([0, 2, 4]),
+    }
+    return {f"{arch}.{name}": keys[name] for name in r.sample(sorted(keys), r.randint(1, 3))}
+
+
+def workload(r):
+    return Workload(
+        n_ctx=r.choice([256, 1000, 4096, 8192]), n_seqs=r.choice([1, 2, 4]), n_ubatch=r.choice([32, 512]),
+        flash_attn=r.choice([True, False]), swa_full=r.random() < 0.3, kv_unified=r.random() < 0.5,
+        kv_dtype_k=r.choice(["f16", "bf16"]),
+    )  # fmt: skip
+
+
+def held(graph):
+    """Bytes of the graph's cache tensors by layer and kind of cache."""
+    found = Counter()
+    for name, cache in (("kv", getattr(graph, "base", None)), ("swa", graph.swa), ("lid", getattr(graph, "lid", None))):
+        for tensors in (cache.k, cache.v) if cache is not None else ():
+            for il, t in tensors.items():
+                found[il, name] += nbytes(t)
+    states = getattr(graph, "states", None)  # t5's are the encoder's
+    for (il, _), t in states.items() if isinstance(states, dict) else ():
+        found[il, "rs"] += nbytes(t)
+    return {key: n for key, n in found.items() if n}
+
+
+def nbytes(t):
+    elements = t.ne[0] * t.ne[1] * t.ne[2] * t.ne[3]
+    return elements // t.elem[0] * t.elem[1]
+
+
+def stated(facts, sizes):
+    """The same by the estimate's rules, of the layers that run."""
+    found = Counter()
+    for block in cache_blocks(facts, sizes):
+        if block.layer < len(facts.layers):
+            found[block.layer, block.cache] += block.cells * block.streams * block.cell_nbytes
+    return {key: n for key, n in found.items() if n}
+
+
+def built(facts, asked):
+    sizes = effective(facts, asked)
+    graph, _ = build(Model(facts), run_of(sizes.as_effective()), whole=True)
+    return held(graph), stated(facts, sizes)
+
+
+def disagreements(arch, ours, theirs):
+    wrong = {key: (n, theirs.get(key)) for key, n in ours.items() if theirs.get(key) != n}
+    return wrong or (set(theirs) - set(ours) if arch not in UNTOUCHED else None)
+
+
+def test_every_architectures_graph_holds_the_caches_that_are_stated():
+    r, compared = random.Random(5), set()
+    for arch, facts in MODELS:
+        asked = workload(r)
+        try:
+            ours, theirs = built(facts, asked)
+        except (GraphUnknown, WorkloadError):
+            continue
+        assert not disagreements(arch, ours, theirs), (arch, asked)
+        compared.add(arch)
+    assert len(compared) > 110
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_generated_setting_makes_the_graph_and_the_layers_disagree(seed):
+    r, compared, refused = random.Random(seed), 0, Counter()
+    for _ in range(ROUNDS):
+        arch, base = r.choice(MODELS)
+        changed = changes(r, arch, len(base.layers) + len(base.nextn_layers))
+        asked = workload(r)
+        try:
+            facts = facts_of_gguf({**base.keys, **changed}, base.tensors)
+            ours, theirs = built(facts, asked)
+        except (FactsError, GraphUnknown, WorkloadError) as error:  # any other exception is a defect
+            refused[type(error).__name__] += 1
+            continue
+        assert not disagreements(arch, ours, theirs), (changed, asked)
+        compared += 1
+    assert compared > ROUNDS / 2, refused
