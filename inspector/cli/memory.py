@@ -66,14 +66,17 @@ def _sweep(
 
 def _report(
     target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
-    measured: dict[str, dict[str, int | None]] | None, as_json: bool,
+    measured: Any, as_json: bool,
 ) -> None:  # fmt: skip
     from inspector.report import memory as report
 
     if as_json:
         body = report.memory_json(target, facts, result)
-        body |= {"layers": rows} if rows is not None else {}
-        outcome.write_json(body | ({"verify": measured} if measured is not None else {}))
+        if rows is not None:
+            body["layers"] = rows
+        if measured is not None:
+            body["verify"] = measured
+        outcome.write_json(body)
         return
     lines = report.memory_lines(target, facts, result, width=outcome.width())
     lines += report.layer_lines(rows) if rows is not None else []
