@@ -8,15 +8,28 @@ file from the engine's source.
 from __future__ import annotations
 
 import os
-from functools import cache
 
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from functools import cache
     from types import CodeType
     from typing import Final
+else:
+
+    def cache(function):  # noqa: ANN001, ANN201 - functools' own costs more to import than a header to read
+        """What a function makes of its arguments, made once."""
+        made = {}
+
+        def remembered(*args):  # noqa: ANN002, ANN202
+            if args not in made:
+                made[args] = function(*args)
+            return made[args]
+
+        return remembered
+
 
 _TABLES: Final = os.path.join(os.path.dirname(__file__), "loaders.txt")
 

@@ -6,8 +6,6 @@ src/llama-model-loader.cpp and src/llama-hparams.cpp. Tensor data and what a con
 
 from __future__ import annotations
 
-from functools import partial
-
 from inspector.architectures.loader_tables import code_of, loaders, names_without_loaders
 from inspector.architectures.loading_values import (
     Fields,
@@ -157,7 +155,8 @@ class _Run:
             "fill": self.fill, "form": form, "base": self.section, "load_swa_pattern": self.load_swa_pattern,
             "named": lambda name, *numbers: name % numbers, "arch_name": lambda: self.arch,
             "require_nonzero": self.require_nonzero, "require_arr_len": self.require_length,
-            "create_tensor_qkv": partial(self._call, qkv), "create_tensor_gate_up_exps": partial(self._call, experts),
+            "create_tensor_qkv": lambda *args: self._call(qkv, *args),
+            "create_tensor_gate_up_exps": lambda *args: self._call(experts, *args),
         }  # fmt: skip
 
     def key(self, name: str, *, own: bool = True) -> str:
