@@ -182,7 +182,8 @@ def test_every_choice_leaves_what_llama_cpp_itself_keeps_free_however_a_card_is_
     reserve = {g["name"]: g["reserve"] for g in answer["gpus"]}
     for choice in answer["choices"]:
         on_cards = [d for d in choice["devices"] if d["device"] != "host"]
-        assert [d["device"] for d in on_cards] == list(reserve)
+        used = list(reserve) if choice["main_gpu"] is None else [list(reserve)[choice["main_gpu"]]]
+        assert [d["device"] for d in on_cards] == used
         assert all(d["capacity"] - reserve[d["device"]] - d["used"] >= 1024 << 20 for d in on_cards)
     code, out, _ = run("fit", sparse_model("qwen3-30b-a3b"), *words)
     assert "1.00 GiB of each kept free" in " ".join(out.split())
@@ -321,3 +322,65 @@ def test_a_file_cut_short_is_exit_code_two(tmp_path, sparse_model, run):
     code, _, err = run("fit", path, "--gpu", "rtx3060")
     assert code == 2
     assert err
+
+
+def test_a_model_that_fits_one_of_unlike_cards_is_not_spread(sparse_model, run, ask):
+    path = sparse_model("llama-3-8b")
+    _, unlike = ask(path, "--gpu", "rtx4060", "--gpu", "rtx3060", "-c", "8192")
+    best = unlike["choices"][0]
+    assert (best["main_gpu"], best["tensor_split"]) == (1, None)  # the one with most room
+    assert "-sm none -mg 1" in best["command"]
+    assert {d["device"] for d in best["devices"]} == {"host", "RTX 3060"}
+    assert total_by_memory(run, shlex.split(best["memory_command"])[1:]) == best["total_nbytes"]
+    assert any("-mg counts the devices in this order: RTX 4060, RTX 3060" in note for note in unlike["notes"])
+    _, alone = ask(path, "--gpu", "rtx3060", "-c", "8192")
+    assert best["total_nbytes"] == alone["choices"][0]["total_nbytes"]
+    assert "all on RTX 3060" in run("fit", path, "--gpu", "rtx4060", "--gpu", "rtx3060", "-c", "8192")[1]
+    _, alike = ask(path, "--gpu", "2xrtx3060", "-c", "8192")
+    assert alike["choices"][0]["main_gpu"] is None
+    _, large = ask(sparse_model("qwen3-30b-a3b"), "--gpu", "rtx4060ti 16gb", "--gpu", "rtx3060", "-c", "8192")
+    assert len(large["choices"][0]["tensor_split"]) == 2
+
+
+def test_a_coarser_cache_is_offered_only_where_it_buys_something(sparse_model, ask):
+    path = sparse_model("llama-3.1-70b")
+    _, fixed = ask(path, "--gpu", "2xrtx3090", "-c", "8192")  # all of what was asked for, with the finest cache
+    assert [c["kv_dtype_k"] for c in fixed["choices"]] == ["f16"]
+    _, free = ask(path, "--gpu", "2xrtx3090")
+    kinds = [(c["level"], c["n_ctx"], c["n_gpu_layers"], c["largest_ctx"], c["kv_dtype_k"]) for c in free["choices"]]
+    for level, n_ctx, ngl, largest, kv in kinds:
+        finer = {"q4_0": ("q8_0", "f16"), "q8_0": ("f16",), "f16": ()}[kv]
+        for other in kinds:
+            if other[4] in finer and other[0] == level:
+                assert n_ctx > other[1] or ngl > other[2] or largest > other[3]
+
+
+def test_a_cpu_alone_is_answered_by_llama_cpp(sparse_model, run, ask):
+    path = sparse_model("llama-3-8b")
+    code, answer = ask(path, "--gpu", "none", "-c", "8192", "--host", "16GiB")
+    (choice,) = answer["choices"]
+    assert (code, answer["gpus"]) == (0, [])
+    assert choice["command"] == f"llama-server -m {path} -c 8192 -ngl 0 -dev none -fa on"
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+    (host,) = choice["devices"]
+    assert host["headroom"] == (16 << 30) - (1 << 30) - host["used"]
+    assert choice["gave_way"] == []
+    code, answer = ask(path, "--gpu", "none", "--host", "5GiB")
+    assert (code, [m["device"] for m in answer["lack"]["missing"]]) == (1, ["host"])
+    assert "on the CPU" in run("fit", path, "--gpu", "none")[1]
+    assert run("memory", path, "--gpu", "none")[1] == run("memory", path)[1]
+    for words in (["--gpu", "none", "--gpu", "rtx4090"], ["--gpu", "none", "-e", "vllm"]):
+        code, _, err = run("fit", path, *words)
+        assert code == 2
+        assert "none" in err
+
+
+def test_several_models_of_a_folder_are_named(sparse_model, run, tmp_path):
+    for name in ("llama-3.2-1b", "qwen2.5-7b"):
+        (tmp_path / f"{name}.gguf").hardlink_to(sparse_model(name))
+    code, out, _ = run("fit", tmp_path, "--gpu", "rtx3060")
+    assert code == 0
+    table = [line.split() for line in out.splitlines()]
+    assert ["1", "qwen2.5-7b"] in [row[:2] for row in table]
+    assert ["2", "llama-3.2-1b"] in [row[:2] for row in table]
+    assert "instead of Q4_K_M" not in out  # another model is no quant of this one

@@ -154,7 +154,12 @@ def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:
 
 def numbered_by_speed(gpus: Iterable[Gpu]) -> bool:
     """Whether CUDA would number these devices by their speed, which is not known here: they are not of one kind."""
-    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus if gpu.backend in {"cuda", "rocm"}}) > 1
+    return are_unlike(gpu for gpu in gpus if gpu.backend in {"cuda", "rocm"})
+
+
+def are_unlike(gpus: Iterable[Gpu]) -> bool:
+    """Whether these devices are of several kinds, by their names without a number."""
+    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus}) > 1
 
 
 def _device(i: int, start: int, n_active: int, names: tuple[str, ...], shares: tuple[float, ...]) -> str:

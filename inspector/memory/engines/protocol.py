@@ -52,7 +52,8 @@ class Engine:
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
-    `verifier`: the one that prints its figures without a run; "" where there is none. `quants_by_bits`: a quant by
+    `verifier`: the one that prints its figures without a run; "" where there is none. `on_cpu`: `fit` answers for a
+    CPU alone. `quants_by_bits`: a quant by
     name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
     `fit` leaves there unless told otherwise.
     """
@@ -67,6 +68,7 @@ class Engine:
     quantizer: str = ""
     converter: str = ""
     verifier: str = ""
+    on_cpu: bool = False
     quants_by_bits: bool = False
     margin: int = 0
 
@@ -128,7 +130,7 @@ class Engine:
         self,
         facts: ModelFacts,
         workload: Workload,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, Any],  # noqa: ARG002
         placement: Placement,  # noqa: ARG002
     ) -> list[LayerRow]:
         """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""

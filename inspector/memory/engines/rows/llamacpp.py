@@ -29,6 +29,7 @@ class LlamaCpp(Engine):
     converter = "convert_hf_to_gguf.py"
     verifier = "llama-fit-params"
     margin = FIT_TARGET
+    on_cpu = True
     # fmt: off
     options = (
         Option("server", "flag", "llama-server's defaults: 4 sequences, one cache, last logits only.", ("--server",),
@@ -89,11 +90,14 @@ class LlamaCpp(Engine):
 
     def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
         """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
-        if numbered_by_speed(gpus) and any(c.placement.tensor_split for c in choices):
-            order = ", ".join(gpu.name for gpu in gpus)
+        shared = any(c.placement.tensor_split for c in choices)
+        alone = any(c.placement.split_mode == "none" for c in choices)
+        words = ["-ts"] * shared + ["-mg"] * alone
+        if numbered_by_speed(gpus) and words:
+            order, verb = ", ".join(gpu.name for gpu in gpus), "count" if len(words) > 1 else "counts"
             yield (
-                f"-ts counts the devices in this order: {order}. CUDA numbers the fastest first: compare "
-                "`llama-server --list-devices`, and name them in the order above with -dev"
+                f"{' and '.join(words)} {verb} the devices in this order: {order}. CUDA numbers the fastest first: "
+                "compare `llama-server --list-devices`, and name them in the order above with -dev"
             )
 
     def command(self, choice: Choice) -> list[str]:
@@ -111,6 +115,8 @@ def _settings(choice: Choice) -> list[str]:
     """Settings under the names that llama-server and `inspector memory` share."""
     w, p = choice.workload, choice.placement
     words = ["-c", str(w.n_ctx), "-ngl", str(p.n_gpu_layers)]
+    words += [] if p.gpus else ["-dev", "none"]
+    words += ["-sm", "none", "-mg", str(p.main_gpu)] if p.split_mode == "none" else []
     words += ["-ncmoe", str(p.n_cpu_moe)] if p.n_cpu_moe else []
     words += ["-ts", ",".join(f"{x:g}" for x in p.tensor_split)] if p.tensor_split else []
     words += ["-ctk", w.kv_dtype_k] if w.kv_dtype_k not in {None, "f16"} else []
