@@ -384,3 +384,39 @@ def test_several_models_of_a_folder_are_named(sparse_model, run, tmp_path):
     assert ["1", "qwen2.5-7b"] in [row[:2] for row in table]
     assert ["2", "llama-3.2-1b"] in [row[:2] for row in table]
     assert "instead of Q4_K_M" not in out  # another model is no quant of this one
+
+
+@pytest.mark.parametrize("words", [[], ["--embeddings"], ["--outputs", "all"], ["--repack", "avx2"], ["--swa-full"]])
+def test_what_was_asked_of_llama_cpp_is_in_both_command_lines(sparse_model, run, ask, words):
+    code, answer = ask(sparse_model("gemma-3-1b"), "--gpu", "8GiB", "-c", "8192", *words)
+    assert code == 0
+    for choice in answer["choices"]:
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+        assert ("--embeddings" in choice["command"]) == (words == ["--embeddings"])
+
+
+def test_embeddings_and_all_outputs_reserve_a_whole_batch(sparse_model, ask):
+    """server_output_limits, tools/server/server-context.cpp."""
+    total = {}
+    for words in ([], ["--embeddings"], ["--outputs", "all"]):
+        choice = ask(sparse_model("gemma-3-1b"), "--gpu", "8GiB", "-c", "8192", *words)[1]["choices"][0]
+        total[" ".join(words)] = sum(x["nbytes"] for x in choice["lines"] if x["what"] == "compute")
+    assert total["--embeddings"] == total["--outputs all"] > total[""] + 400 * (1 << 20)
+
+
+@pytest.mark.parametrize("engine", ["textbook", "transformers", "vllm"])
+def test_fewer_tokens_and_a_window_are_kept_in_the_memory_command(root, run, ask, engine):
+    config = root / "fixtures" / "configs" / "qwen3-8b.json"
+    quant = ["--quant", "bf16"] if engine == "textbook" else []
+    words = ["-e", engine, "--gpu", "h100", "-c", "8192", "--window", "3000", "--kv-keep", "64+1024", *quant]
+    answer = ask(config, *words)[1]
+    choice = answer["choices"][0]
+    assert "--kv-keep 64+1024 --window 3000" in choice["memory_command"]
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+    assert "--kv-keep" not in (choice["command"] or "")
+
+
+def test_llama_cpp_says_that_it_prunes_no_tokens(sparse_model, run):
+    out = " ".join(run("memory", sparse_model("gemma-3-1b"), "--kv-keep", "4+100", "--window", "512")[1].split())
+    assert "--kv-keep is no option of llama.cpp" in out
+    assert "--window is no option of llama.cpp" in out

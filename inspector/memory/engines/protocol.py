@@ -179,7 +179,16 @@ class Engine:
         words += ["-np", str(w.n_seqs)] if w.n_seqs is not None else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
         words += self.words({**(w.options or {}), **choice.arguments})
+        words += common_words(w)
         return words + ([] if choice.placement.kv_offload else ["--no-kv-offload"])
+
+
+def common_words(workload: Workload) -> list[str]:
+    """What was asked of the cache whatever the engine, as people type it."""
+    options = workload.options or {}
+    keep, window = options.get("kv_keep"), options.get("window")
+    words = [] if keep is None else ["--kv-keep", keep if isinstance(keep, str) else "+".join(map(str, keep))]
+    return words + ([] if window is None else ["--window", str(window)])
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -83,10 +83,10 @@ class LlamaCpp(Engine):
         return LlamaSpace(candidate, ask, memo, estimate=self.estimate, kv_types=self.kv_types)
 
     def served(self, workload: Workload) -> Workload:
-        """llama-server asks for the last row of logits only, unless all were asked for by name."""
-        options = dict(workload.options or {})
-        outputs = workload.outputs if options.pop("outputs_asked", None) else "last"
-        return workload.replace(outputs=outputs, options=options or None)
+        """llama-server asks for the last row of logits only, unless all were asked for by name, or embeddings."""
+        options = workload.options or {}
+        named = options.get("outputs_asked") or options.get("embeddings")
+        return workload if named else workload.replace(outputs="last")
 
     def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
         """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
@@ -108,7 +108,8 @@ class LlamaCpp(Engine):
     def memory_words(self, choice: Choice) -> list[str]:
         """As llama-server runs it."""
         named = ["-e", self.name] if choice.candidate.source else []  # another engine is a checkpoint's default
-        return [*named, "--server", "--outputs", "last", *_settings(choice)]
+        settings = [*_settings(choice), *self.words({"repack": choice.arguments.get("repack")})]
+        return [*named, "--server", "--outputs", choice.workload.outputs, *settings]
 
 
 def _settings(choice: Choice) -> list[str]:
@@ -127,6 +128,7 @@ def _settings(choice: Choice) -> list[str]:
     if w.flash_attn is not None or choice.estimate.effective["flash_attn"]:  # else llama.cpp turns it off by itself
         words += ["-fa", "off" if w.flash_attn is False else "on"]
     words += ["--swa-full"] if w.swa_full else []
+    words += ["--embeddings"] if (w.options or {}).get("embeddings") else []
     return words + ([] if p.kv_offload else ["--no-kv-offload"])
 
 
