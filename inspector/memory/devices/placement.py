@@ -127,7 +127,7 @@ def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -
     """The placement over these devices alone, under the names that they have among all."""
     gpus = placement.gpus
     kept = tuple(gpus[i].replace(name=names[i]) for i in used)
-    rules = tuple((pattern, _device_named(device, names)) for pattern, device in placement.overrides)
+    rules = tuple((pattern, device_named(device, names)) for pattern, device in placement.overrides)
     for _, device in rules:
         if device != HOST and device not in {gpu.name for gpu in kept}:
             raise WorkloadError(f"-ot names {device}, which is not in use")
@@ -135,7 +135,7 @@ def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -
 
 
 def _number(device: str, names: tuple[str, ...]) -> int:
-    found = _device_named(device, names)
+    found = device_named(device, names)
     if found == HOST:
         raise WorkloadError(f"{device!r} is no device to offload to", hint="-dev none is the CPU alone")
     return names.index(found)
@@ -206,13 +206,13 @@ def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> t
     compiled = []
     for pattern, device in rules:
         try:
-            compiled.append((re.compile(pattern), _device_named(device, names)))
+            compiled.append((re.compile(pattern), device_named(device, names)))
         except re.error as error:
             raise WorkloadError(f"not a pattern: {pattern!r} ({error})") from None
     return tuple(compiled)
 
 
-def _device_named(device: str, names: tuple[str, ...]) -> str:
+def device_named(device: str, names: tuple[str, ...]) -> str:
     """A device by its name here, by llama.cpp's (CPU, CUDA1, …) or by its number."""
     if device in names:
         return device
