@@ -14,7 +14,8 @@ from startup_logs import NEW, OLD, VLLM
 from inspector.cli.group import run_command_line
 
 LINES = [line for text in (NEW, OLD, VLLM) for line in text.splitlines()]
-NUMBERS = ["0", "-1", "1", "999999999", "99999999999999999999999", "1e309", "nan", "0.0000", "٣", "²", "", "0x10", "4096.5"]
+NUMBERS = ["0", "-1", "1", "999999999", "99999999999999999999999", "1e309", "nan", "0.0000", "٣", "²", "", "0x10",
+           "4096.5"]  # fmt: skip
 WORDS = ["on", "off", "auto", "true", "q4_0", "q8_0", "f8", "none", "CUDA0", "CUDA99", "CPU", "Vulkan0", "RPC0[h:1]",
          "../../x", "\x1b[2J", "\u202e", "\0", "%s", "{}", "a" * 300]  # fmt: skip
 NUMBER = re.compile(r"\d+(?:\.\d+)?")
@@ -59,7 +60,10 @@ def place(tmp_path_factory):
     return tmp_path_factory.mktemp("logs") / "start.log"
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+SLOW = (HealthCheck.function_scoped_fixture, HealthCheck.too_slow)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=SLOW)
 @given(data=BYTES, config=st.booleans())
 def test_any_log_is_an_answer_or_one_line_of_error(place, root, sparse_model, data, config):
     place.write_bytes(data)
