@@ -401,17 +401,25 @@ class Sides(TypedDict):
     b: int | None
 
 
+class Values(TypedDict):
+    """Whether the tensors' values are the same (null: not compared), and how that was found."""
+
+    equal: bool | None
+    by: Annotated[str | None, ("enum", ("sha256", "hash", "values", None))]
+
+
 class Diff(TypedDict):
     """inspector diff --json"""
 
     schema: Literal["inspector.diff/1"]
     a: str
     b: str
-    equal: bool
+    equal: Annotated[bool | None, "null: all that was compared is the same, and values were not compared"]
     changes: Sequence[Change]
     tensors_nbytes: Sides
     n_params: Sides
     cache_nbytes: Sides
+    values: Values
     notes: Notes
 
 

@@ -372,6 +372,11 @@ def kv_budget(result: Estimate) -> Mapping[str, int]:
     return {device: max(0, takes[device] - fixed[device]) for device in takes}
 
 
+def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
+    """How many requests of the longest context fit at once on these GPUs; None when something is not known."""
+    return _fitting(estimate(facts, workload, placement=placement, **options))
+
+
 def max_model_len(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
     """The longest `--max-model-len` whose single request (or `n_seqs` of them) fits; 0 when none does.
 
