@@ -107,9 +107,9 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
     workload = Workload(n_ctx=params.pop("n_ctx"), n_seqs=params.pop("n_seqs"), kv_dtype_k=dtype, kv_dtype_v=dtype)
     placement = Placement()
     if gpus:
-        from inspector.memory.devices.gpus import parse_gpu
+        from inspector.memory.devices.gpus import parse_gpus
 
-        placement = Placement(gpus=tuple(g for name in gpus for g in parse_gpu(name)))
+        placement = Placement(gpus=parse_gpus(gpus))
     try:
         result = textbook.estimate(facts, workload, placement=placement, kv_form=form, **params)
     except InspectorError as error:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = (
     (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+     "rtx4090, 2xrtx3090, 24GiB, auto, or none: the CPU (llama.cpp); repeatable."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -109,6 +109,8 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
 
     named = gpus_asked(params.pop("gpus"), params.pop("backend"))
     gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
+    if not gpus and not engine_of(engine).on_cpu:
+        raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for

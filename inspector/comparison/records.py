@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 CHANGES: Final = ("added", "removed", "changed", "renamed", "reshaped", "requantised")
 SORTS: Final = ("metadata", "config", "fact", "tensor", "values")
+WAYS: Final = ("sha256", "hash", "values")  # how values were compared
 
 if TYPE_CHECKING:
     ChangeKind = Annotated[str, ("enum", CHANGES)]

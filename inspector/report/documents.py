@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypedDict
 
 from inspector.audit.registry import Finding, Rule
 from inspector.checkpoint import Companion
-from inspector.comparison import Change
+from inspector.comparison.records import WAYS, Change
 from inspector.dtypes import Dtype
 from inspector.facts import ModelFacts
 from inspector.memory.breakdown import LayerRow
@@ -177,12 +177,22 @@ class Verified(TypedDict):
     measured_mib: int
 
 
-class Verify(TypedDict):
-    """--verify: our figures beside llama-fit-params'."""
+class VerifiedParts(TypedDict):
+    """The columns of llama.cpp's own table."""
 
     weights: Verified
     context: Verified
     compute: Verified
+
+
+class _VerifyExtras(TypedDict, total=False):
+    devices: Annotated[
+        Mapping[str, VerifiedParts], "The same of each device by llama.cpp's name, where there are several"
+    ]
+
+
+class Verify(VerifiedParts, _VerifyExtras):
+    """--verify: our figures beside llama.cpp's own."""
 
 
 class _MemoryExtras(TypedDict, total=False):
@@ -266,6 +276,7 @@ class Choice(TypedDict):
     n_gpu_layers: Signed | None
     n_cpu_moe: int
     tensor_split: Sequence[float] | None
+    main_gpu: Annotated[int | None, "The one GPU that holds all of several (null: they share)"]
     tensor_parallel: int
     effective: Mapping[str, Any]
     lines: Sequence[Line]
@@ -401,11 +412,9 @@ class Sides(TypedDict):
     b: int | None
 
 
-class Values(TypedDict):
-    """Whether the tensors' values are the same (null: not compared), and how that was found."""
-
-    equal: bool | None
-    by: Annotated[str | None, ("enum", ("sha256", "hash", "values", None))]
+class ValuesCompared(TypedDict):
+    equal: Annotated[bool | None, "null: the values were not compared"]
+    by: Annotated[str, ("enum", WAYS)] | None
 
 
 class Diff(TypedDict):
@@ -414,12 +423,12 @@ class Diff(TypedDict):
     schema: Literal["inspector.diff/1"]
     a: str
     b: str
-    equal: Annotated[bool | None, "null: all that was compared is the same, and values were not compared"]
+    equal: Annotated[bool | None, "null: nothing was found, and the values were not compared"]
     changes: Sequence[Change]
     tensors_nbytes: Sides
     n_params: Sides
     cache_nbytes: Sides
-    values: Values
+    values: ValuesCompared
     notes: Notes
 
 

@@ -181,8 +181,9 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float) -> tu
     found = []
     for gpu in gpus:
         used = sum(line.nbytes for line in lines if line.device == gpu.name)
+        kept = gpu.capacity - int(gpu.capacity * utilization)  # what vLLM leaves alone
         fits = used <= int(gpu.capacity * utilization)
-        found.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified))
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept, gpu.backend, unified=gpu.unified))
     return tuple(found)
 
 
