@@ -9,6 +9,7 @@ scripts/cuda/probe.cpp then loads a model without allocating and prints what eac
     python scripts/measure_cuda.py … --models llama-3.2-1b,mixtral-8x7b --cases full,half --check rows.jsonl.gz
     python scripts/measure_cuda.py … --options --out options.jsonl    options one by one, and advice of the past
     python scripts/measure_cuda.py … --fit --out fit.jsonl    what `inspector fit` advises for 16 models on 4 cards
+    python scripts/measure_cuda.py … --again fixtures/cuda-mixed.jsonl.gz    the settings of these rows once more
 
 Needs cmake, ninja, g++, binutils, clang++-19 (or --clang NAME) and, once, PyPI for CUDA's headers. The CPU build takes
 about 40 minutes on 2 cores and the CUDA host code 10; both stay in --work. `--cpu-build DIR` and `--objects DIR` take
@@ -22,8 +23,11 @@ bytes. Host is the sum of all host buffer types. Exit code 1 when --check finds 
 from __future__ import annotations
 
 import argparse
+import base64
 import gzip
+import itertools
 import json
+import lzma
 import os
 import re
 import shlex
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).resolve().parent
 HEADERS = HERE.parent / "fixtures" / "llamacpp-headers"
+SMALL = HERE.parent / "fixtures" / "llamacpp-synthetic.jsonl.xz"
 WHEELS = (  # headers only are used
     "nvidia-cuda-runtime-cu12==12.8.90",
     "nvidia-cublas-cu12==12.8.4.1",
@@ -282,6 +287,18 @@ def sparse_model(name: str, folder: Path) -> Path:
     return path
 
 
+def small_model(number: int, folder: Path) -> Path:
+    """One of the small models of every architecture, by its place in the fixture; its weights are a hole."""
+    path = folder / f"small-{number}.gguf"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with lzma.open(SMALL, "rt", encoding="utf-8") as lines:
+            model = json.loads(next(itertools.islice(lines, number, None)))
+        path.write_bytes(base64.b64decode(model["header"]))
+        os.truncate(path, model["size"])
+    return path
+
+
 def ask(bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool) -> dict[str, Any]:
     """The probe's answer to one question."""
     env = {**os.environ, "LD_LIBRARY_PATH": str(bin_folder), "CARDS": cards} | ({"AS_SERVER": "1"} if server else {})
@@ -367,6 +384,29 @@ def measure_fit(bin_folder: Path, models: list[str], folder: Path) -> Iterator[d
             yield as_row(name, case, args, ask(bin_folder, path, case.cards, args, server=True))
 
 
+def measure_again(bin_folder: Path, rows: Path, folder: Path) -> Iterator[tuple[dict[str, Any], bool]]:
+    """The rows of a file, asked once more, and whether their devices hold the same; capability changes no size."""
+    for row in map(json.loads, gzip.decompress(rows.read_bytes()).decode().splitlines()):
+        named = isinstance(row["model"], str)
+        path = sparse_model(row["model"], folder) if named else small_model(row["model"], folder)
+        cards = ",".join(f"8.9:{mib}" for mib in row["devices_mib"])
+        case = Case("", cards, "", server=row["server"])
+        answer = ask(bin_folder, path, cards, row["args"], server=row["server"])
+        devices = as_row(row["model"], case, row["args"], answer).get("devices")
+        yield row | {"devices": devices}, devices == row["devices"]
+
+
+def print_again(bin_folder: Path, options: argparse.Namespace, folder: Path) -> int:
+    """Measures the rows of a file once more, prints those that differ, and writes all; 1 where some differ."""
+    found = list(measure_again(bin_folder, options.again, folder))
+    for row, same in found:
+        print(row["model"], *row["args"], "same" if same else "DIFFERS", flush=True)
+    if options.out:
+        options.out.write_text("".join(json.dumps(row, separators=(",", ":")) + "\n" for row, _ in found))
+    print(f"{len(found)} rows, {sum(not same for _, same in found)} differ")
+    return 0 if all(same for _, same in found) else 1
+
+
 def read_rows(path: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Rows by model and case, from a plain or compressed file."""
     data = path.read_bytes()
@@ -394,6 +434,7 @@ def main() -> int:
     parser.add_argument("--models", help="names, parted by commas; default: all of fixtures/llamacpp-headers")
     parser.add_argument("--cases", help="names, parted by commas; default: all")
     parser.add_argument("--fit", action="store_true", help="the choices of `inspector fit` instead of the cases")
+    parser.add_argument("--again", type=Path, help="rows (.jsonl.gz) whose settings are asked once more")
     parser.add_argument("--options", action="store_true", help="options one by one, and advice, instead of the cases")
     parser.add_argument("--out", type=Path, help="where the rows go, one JSON object a line")
     parser.add_argument("--check", type=Path, help="rows to compare with")
@@ -407,6 +448,8 @@ def main() -> int:
     if not (built / "probe").exists():
         built = link(source, cpu, objects, work)
 
+    if options.again:
+        return print_again(built, options, work / "models")
     every = sorted(p.name.removesuffix(".gguf-header.gz") for p in HEADERS.glob("*.gguf-header.gz"))
     listed = FIT_MODELS if options.fit else OPTION_MODELS if options.options else every
     models = chosen(list(listed), options.models, "model")

@@ -119,11 +119,16 @@ def _kept(p: _Parts, i: int) -> tuple[str, tuple[Cache, ...], str]:
         return "recurrent", p.states[i], decided_by
     if not p.mixers.attends[i]:
         return "none", (), f"{name}.feed_forward_length"
-    if i >= p.numbers.n_main and not arch.nextn_kept:
+    if i >= p.numbers.n_main and not (arch.nextn_kept or _has_no_trunk(p)):
         return "none", (), f"{name}.nextn_predict_layers"
     if p.shared_from is not None and i >= p.shared_from:
         return "shared", (), p.keys.origin.get("kv_from_start", arch.ref)
     return _attention_kind(p, i), p.attention[i], _attention_origin(p, i)
+
+
+def _has_no_trunk(p: _Parts) -> bool:
+    """All layers are prediction layers, and the model's one cache covers them (`llama_model::create_memory`)."""
+    return p.numbers.n_main == 0 and p.arch.recurrent is None and p.arch.index is None
 
 
 def _attention_kind(p: _Parts, i: int) -> str:

@@ -116,7 +116,7 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
         raise click.UsageError(str(error) + (f" ({error.hint})" if error.hint else "")) from None
     name = preset or "by hand"
     if as_json:
-        outcome.write_json(report.memory_json(name, facts, result) | {"schema": "inspector.calc/1"})
+        outcome.write_json(report.calc_json(name, facts, result))
     else:
         outcome.write(report.memory_lines(name, facts, result, width=outcome.width()))
     return outcome.NO if result.fits is False else outcome.OK

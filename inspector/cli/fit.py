@@ -51,7 +51,7 @@ _OPTIONS: Final = (
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
-     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+     "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
     (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
     (("--margin", "margin"), dict(type=SIZE),

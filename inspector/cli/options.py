@@ -182,7 +182,7 @@ _PLACEMENT = (
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True),
      "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
-     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+     "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-op-offload", "no_op_offload"), dict(is_flag=True),
      "Large batches over weights on the host stay there (llama.cpp)."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT, default=1),
@@ -311,6 +311,8 @@ def build_placement(params: dict[str, Any]) -> Placement:
 
         gpus = _distinct(parse_gpus(names))
     gpus = driven_by(gpus, params.pop("backend"))
+    order = list(params)  # click hands options over as they were typed; llama.cpp's first pattern that matches counts
+    experts_first = order.index("cpu_moe" if params["cpu_moe"] else "n_cpu_moe") < order.index("overrides")
     n_cpu_moe, cpu_moe = params.pop("n_cpu_moe"), params.pop("cpu_moe")
     return Placement(
         gpus=gpus,
@@ -318,6 +320,7 @@ def build_placement(params: dict[str, Any]) -> Placement:
         tensor_split=params.pop("tensor_split"),
         n_cpu_moe=ALL_LAYERS if cpu_moe else n_cpu_moe,
         overrides=tuple(rule for rules in params.pop("overrides") for rule in rules),
+        experts_first=experts_first and bool(cpu_moe or n_cpu_moe),
         kv_offload=not params.pop("no_kv_offload"),
         op_offload=not params.pop("no_op_offload"),
         tensor_parallel=params.pop("tensor_parallel"),

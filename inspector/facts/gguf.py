@@ -5,6 +5,8 @@ from __future__ import annotations
 from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
+from inspector.architectures.gguf_purpose import purpose
+from inspector.architectures.loading import refusal
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
 from inspector.layers import Layer, UnknownCache
@@ -22,12 +24,30 @@ if TYPE_CHECKING:
 
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
-    return facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    facts = facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    return facts.replace(notes=(*facts.notes, *_loading_note(checkpoint)))
+
+
+def _loading_note(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """One line where llama.cpp would refuse the file; none where its loader is not asked (see audit's rules GL)."""
+    tensors = {t.name: t for t in checkpoint.tensors}
+    first = checkpoint.files[0]
+    if not tensors or checkpoint.missing or any(t.dtype is None for t in tensors.values()):
+        return ()
+    if purpose(first.metadata, first.tensors) is not None:
+        return ()
+    arch = first.metadata.get("general.architecture")
+    refused = refusal(first.metadata, first.metadata_types, tensors, arch=arch if isinstance(arch, str) else "")
+    if refused is None:
+        return ()
+    return (f"llama.cpp b11434 would not load this: {refused.words}",)
 
 
 def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
     """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
-    name = metadata.get("general.architecture")
+    name, what = metadata.get("general.architecture"), purpose(metadata, tensors)
+    if name is None and what is not None:
+        name = what.word
     if not isinstance(name, str):
         raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
     arch = gguf_arch(name)
@@ -64,7 +84,7 @@ def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) 
         tied_embeddings=_tied(arch, by_name, keys),
         causal=_causal(arch, keys),
         generic=arch is None,
-        notes=_notes(name, arch, stack),
+        notes=_fork_notes(tensors) + ((what.words,) if what is not None else _notes(name, arch, stack)),
         tensors=tensors,
         keys=metadata,
         nextn_layers=stack.nextn_layers if stack is not None else (),
@@ -161,6 +181,13 @@ def _unsure(layers: tuple[Layer, ...], keys: Keys) -> tuple[Layer, ...]:
         x if x.n_heads and x.n_kv_heads else x.replace(kind="unknown", caches=(UnknownCache("no head counts"),))
         for x in layers
     )
+
+
+def _fork_notes(tensors: tuple[TensorInfo, ...]) -> tuple[str, ...]:
+    names = sorted({t.dtype_name for t in tensors if t.dtype is None and t.dtype_name})
+    if not names:
+        return ()
+    return (f"{', '.join(names[:4])}: types of a fork of llama.cpp, sound in its own engine; sizes are from offsets",)
 
 
 def _notes(name: str, arch: Arch | None, stack: Stack | None) -> tuple[str, ...]:

@@ -65,10 +65,6 @@ def workload_of(log: StartupLog) -> Workload:
     )  # fmt: skip
 
 
-_BACKENDS = (("CUDA", "cuda"), ("ROCm", "rocm"), ("Metal", "metal"), ("MTL", "metal"), ("Vulkan", "vulkan"),
-             ("SYCL", "sycl"), ("RPC", "rpc"))  # fmt: skip
-
-
 def is_host(device: str) -> bool:
     """Whether a buffer of this name lies in host memory: CPU, CPU_Mapped, CUDA_Host, ROCm_Host, …"""
     return device.startswith("CPU") or device.endswith("_Host") or device in {"host", "AMX", "BLAS"}
@@ -98,6 +94,8 @@ def placement_of(log: StartupLog, given: Placement | None = None) -> Placement:
     base = given or Placement()
     if log.engine == "vllm":
         return base.replace(tensor_parallel=_int(log.settings.get("tensor_parallel_size")) or 1)
+    from inspector.memory.engines.llamacpp.backends import backend_of_device
+
     offloaded = log.settings.get("offloaded")
     names = _gpu_names(log) if offloaded != 0 or log.devices else []
     known = {d.name: d for d in log.devices}
@@ -105,7 +103,7 @@ def placement_of(log: StartupLog, given: Placement | None = None) -> Placement:
         Gpu(
             name=name,
             capacity=(known[name].free or known[name].total or 1 << 62) if name in known else 1 << 62,
-            backend=next((b for prefix, b in _BACKENDS if name.startswith(prefix)), "cuda"),
+            backend=backend_of_device(name),
         )
         for name in names
     )

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.memory import line_json
+from inspector.report.memory import lines_json
 from inspector.report.text import join, shorten, table, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, Final
+    from typing import Final
 
     from inspector.memory.estimate import Gpu
     from inspector.memory.fit.records import Ask, Choice, Fit, Lack
+    from inspector.report import documents
 
 LEVELS: Final = {
     "all": "all on the devices", "experts": "experts on the host", "layers": "layers on the host",
@@ -21,35 +22,35 @@ LEVELS: Final = {
 }  # fmt: skip
 
 
-def _choice_json(choice: Choice, commands: Commands) -> dict[str, Any]:
+def _choice_json(choice: Choice, commands: Commands) -> documents.Choice:
     e, c, p = choice.estimate, choice.candidate, choice.placement
     return {
-        "candidate": {"label": c.label, "path": c.path, "nbytes": c.nbytes, "hypothetical": c.hypothetical},
+        "candidate": c,
         "n_ctx": choice.n_ctx,
         "kv_dtype_k": choice.workload.kv_dtype_k,
         "kv_dtype_v": choice.workload.kv_dtype_v,
         "level": choice.level,
         "n_gpu_layers": p.n_gpu_layers,
         "n_cpu_moe": p.n_cpu_moe,
-        "tensor_split": list(p.tensor_split) if p.tensor_split else None,
+        "tensor_split": p.tensor_split or None,
         "main_gpu": p.main_gpu if p.split_mode == "none" else None,
         "tensor_parallel": p.tensor_parallel,
-        "effective": dict(e.effective),
-        "lines": [line_json(line) for line in e.lines],
+        "effective": e.effective,
+        "lines": lines_json(e),
         "devices": [
             {"device": d.device, "capacity": d.capacity, "used": d.used, "headroom": choice.headroom.get(d.device)}
             for d in e.devices
         ],
         "total_nbytes": e.total_nbytes,
         "grade": e.grade,
-        "gave_way": list(choice.gave_way),
+        "gave_way": choice.gave_way,
         "largest_ctx": choice.largest_ctx,
         "largest_ctx_is_trained": choice.capped,
         "command": commands.engine,
         "convert_command": commands.convert,
         "quantize_command": commands.quantize,
         "memory_command": commands.memory,
-        "notes": list(e.notes),
+        "notes": e.notes,
     }
 
 
@@ -65,11 +66,7 @@ class Commands:
         self.quantize = quantize
 
 
-def _gpu_json(gpu: Gpu | None) -> dict[str, Any] | None:
-    return None if gpu is None else {k: getattr(gpu, k) for k in ("name", "capacity", "reserve", "context")}
-
-
-def _lack_json(lack: Lack | None) -> dict[str, Any] | None:
+def _lack_json(lack: Lack | None) -> documents.Lack | None:
     if lack is None:
         return None
     return {
@@ -78,22 +75,22 @@ def _lack_json(lack: Lack | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) -> dict[str, Any]:
+def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) -> documents.Fit:
     """The schema `inspector.fit/1`."""
     return {
         "schema": "inspector.fit/1",
         "target": target,
         "engine": ask.engine,
-        "gpus": [_gpu_json(g) for g in ask.gpus],
+        "gpus": ask.gpus,
         "margin": ask.margin,
         "fits": found.fits,
         "n_candidates": found.n_candidates,
         "n_ctx_asked": found.n_ctx_asked,
-        "order": list(found.order),
+        "order": found.order,
         "choices": [_choice_json(c, x) for c, x in zip(found.choices, commands, strict=True)],
         "lack": _lack_json(found.lack),
-        "smallest_gpu": _gpu_json(found.smallest_gpu),
-        "notes": list(found.notes),
+        "smallest_gpu": found.smallest_gpu,
+        "notes": found.notes,
     }
 
 

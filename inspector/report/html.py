@@ -11,8 +11,9 @@ import json
 
 from inspector.jsonable import jsonable
 from inspector.report.escape import escape
+from inspector.report.forms import written
 from inspector.report.memory import part_sums
-from inspector.report.show import dtype_rows, facts_json, layer_kinds
+from inspector.report.show import dtype_rows, layer_kinds
 from inspector.report.tensors import tensor_json
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ MAX_TENSORS: Final = 20_000
 
 
 def _fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
-    body = facts_json(facts)
+    body = written(facts)
     skip = {"layers", "origin", "format"}
     rows = [
         (k, "unknown" if v is None else f"{v:,}" if type(v) is int else escape(str(v)))
@@ -66,7 +67,7 @@ def page(
         "facts": _fact_rows(facts),
         "notes": [escape(n) for n in notes],
         "dtypes": dtype_rows(checkpoint),
-        "tensors": [t | {"name": escape(t["name"])} for t in tensors],
+        "tensors": [{**t, "name": escape(t["name"])} for t in tensors],
         "cards": list(cards),
         "sweeps": {kv: {"points": [_point(n, e) for n, e in points]} for kv, points in sweeps.items()},
     }

@@ -215,6 +215,14 @@ def test_attention_is_latent_where_both_lengths_are_given(arch, lengths, kind, s
     assert facts.notes == expected
 
 
+def test_a_model_of_prediction_layers_alone_keeps_their_caches():
+    """llama_model::create_memory: "don't filter when … a model is entirely n_layer_nextn layers and has no trunk"."""
+    draft = facts_from(keys("llama", block_count=2, nextn_predict_layers=2))
+    assert (draft.n_layers, [x.kind for x in draft.nextn_layers]) == (0, ["full", "full"])
+    whole = facts_from(keys("llama", block_count=2, nextn_predict_layers=1))
+    assert [x.kind for x in (*whole.layers, *whole.nextn_layers)] == ["full", "none"]
+
+
 def test_a_missing_window_that_llama_cpp_requires_is_noted():
     facts = facts_from(keys("cohere2"))
     assert facts.notes == ("llama.cpp refuses this file: cohere2.attention.sliding_window is missing",)

@@ -131,7 +131,11 @@ def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -
     for _, device in rules:
         if device != HOST and device not in {gpu.name for gpu in kept}:
             raise WorkloadError(f"-ot names {device}, which is not in use")
-    return placement.replace(gpus=kept, overrides=rules, devices=None, split_mode="layer", main_gpu=0)
+    split = placement.tensor_split  # one device alone shares with nobody
+    split = None if placement.split_mode == "none" else split
+    return placement.replace(
+        gpus=kept, overrides=rules, devices=None, split_mode="layer", main_gpu=0, tensor_split=split
+    )
 
 
 def _number(device: str, names: tuple[str, ...]) -> int:
@@ -200,9 +204,10 @@ def _free(gpu: Gpu) -> float:
 
 
 def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """--override-tensor in the order given, then --n-cpu-moe."""
+    """--override-tensor in the order given, before or after --n-cpu-moe."""
     rules = [*placement.overrides]
-    rules += [(rf"blk\.{i}{EXPERTS}", HOST) for i in range(min(placement.n_cpu_moe, n_layers))]
+    experts = [(rf"blk\.{i}{EXPERTS}", HOST) for i in range(min(placement.n_cpu_moe, n_layers))]
+    rules = [*experts, *rules] if placement.experts_first else [*rules, *experts]
     compiled = []
     for pattern, device in rules:
         try:

@@ -15,8 +15,9 @@ from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import refused
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.engines.llamacpp.weights import EVERY, OUTPUT, copies, weights
+from inspector.memory.engines.llamacpp.weights import EVERY, INPUT, OUTPUT, copies, weights
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,12 +35,22 @@ _EXPERT: Final = re.compile(EXPERTS)
 
 
 class WeightSums:
-    """Bytes of a model's weights in a back end's memory: of each block (experts apart), before, after, and for all."""
+    """Bytes of a model's weights in a back end's memory: of each block (experts apart), before, after, and for all.
+
+    `left`, by block: what the back end refuses, which lies on the host whatever is offloaded (the output's last).
+    """
 
     def __init__(self, facts: ModelFacts, n_layers: int, at: Backend = HOST_BACKEND) -> None:
-        self.plain, self.experts = [0] * n_layers, [0] * n_layers
+        self.plain, self.experts, self.left = [0] * n_layers, [0] * n_layers, [0] * (n_layers + 1)
         self.first = self.last = self.every = self.tied = 0
+        away = refused(facts, at)
+        for w in weights(facts, backend=HOST_BACKEND) if away else ():
+            block = w.layer if isinstance(w.layer, int) and 0 <= w.layer < n_layers else n_layers
+            if w.name in away and w.layer != INPUT:
+                self.left[block] += w.nbytes
         for w in weights(facts, backend=at):
+            if w.name in away and w.layer != INPUT:
+                continue
             if w.copy:
                 self.tied += w.nbytes
             elif w.layer == EVERY:
@@ -113,7 +124,8 @@ class DeviceSums:
             used[device] += sums[device].plain[i]
             experts = HOST if i < n_cpu_moe else device
             used[experts] += sums[experts].experts[i]
-        used[HOST] += self.on_host.first
+            used[HOST] += sums[device].left[i]
+        used[HOST] += self.on_host.first + sums[assignment.output].left[-1]
         last = sums[assignment.output]
         used[assignment.output] += last.last + (last.tied if assignment.output != HOST or last.twice else 0)
         for device in assignment.block_devices():

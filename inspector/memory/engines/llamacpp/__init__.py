@@ -19,6 +19,7 @@ from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
 from inspector.memory.estimate import Device, Estimate, Line, Placement
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Gpu, Workload
 
-# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
-NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
@@ -105,7 +104,7 @@ def _checked(placement: Placement) -> Placement:
     """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
     placement = visible(placement)
     mode = placement.split_mode
-    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+    if mode == "row" and not all(backend(gpu.backend).splits_rows for gpu in placement.gpus):
         raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
     if mode not in {"none", "layer"} and placement.gpus:
         raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)
@@ -171,6 +170,7 @@ def placed_weights(
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
     sharing = sharing_layers(facts, len(assignment.blocks))
+    device_of = weight_devices(facts, assignment)
     for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
@@ -178,7 +178,7 @@ def placed_weights(
             for device in dict.fromkeys(assignment.blocks[il] for il in sharing):
                 yield device, by_backend[assignment.backend_of(device)]
             continue
-        device = assignment.weight_device(weight.name, weight.layer)
+        device = device_of(weight.name, weight.layer)
         weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":

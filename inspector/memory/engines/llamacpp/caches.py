@@ -9,6 +9,7 @@ from __future__ import annotations
 from inspector.errors import FormatError, WorkloadError
 from inspector.layers import CompressedCache, IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
+from inspector.memory.engines.llamacpp.sizes import CELLS_PAD, swa_cells
 from inspector.record import Record
 from inspector.units import pad
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.sizes import Sizes
 
-CELLS_PAD: Final = 256
 F32_BYTES: Final = 4
 
 
@@ -94,7 +94,7 @@ def _cells(window: int | None, sizes: Sizes) -> int:
     if window is None or sizes.swa_full:
         return sizes.n_ctx_seq
     n_windows = sizes.n_seqs if sizes.kv_unified else 1
-    return pad(min(sizes.n_ctx_seq, window * n_windows + sizes.n_ubatch), CELLS_PAD)
+    return swa_cells(window, n_ctx_seq=sizes.n_ctx_seq, n_windows=n_windows, n_ubatch=sizes.n_ubatch)
 
 
 def _tokens(  # noqa: PLR0917 - one call a cache

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Workload
 
 CONTEXT_PAD: Final = 256
+CELLS_PAD: Final = 256  # of a cache's tokens (llama_kv_cache)
 MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
 MAX_CTX: Final = (1 << 31) - 1
 DEFAULT_BATCH: Final = 2048
@@ -94,6 +95,14 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
     sizes = sizes.replace(flash_attn_auto=auto)
     _check_types(facts, sizes)
     return sizes
+
+
+def swa_cells(window: int, *, n_ctx_seq: int, n_windows: int, n_ubatch: int) -> int:
+    """Tokens that a stream of a sliding-window cache has room for: its windows and one micro-batch, padded.
+
+    `n_windows`: sequences that share the stream. Source: src/llama-kv-cache-iswa.cpp.
+    """
+    return pad(min(n_ctx_seq, window * n_windows + n_ubatch), CELLS_PAD)
 
 
 def check_file(facts: ModelFacts) -> None:

@@ -6,17 +6,15 @@ min(n_ctx, n_ubatch) tokens, rounded up to a multiple of the sequences, over ful
 
 from __future__ import annotations
 
+from inspector.memory.engines.llamacpp.sizes import swa_cells
+from inspector.units import pad
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
-
-
-def pad(n: int, unit: int) -> int:
-    """Round up to a multiple."""
-    return -(-n // unit) * unit
 
 
 class Run:
@@ -53,8 +51,8 @@ class Run:
         self.probing = True
 
     def cells_swa(self, window: int) -> int:
-        """Cells of a sliding-window cache (llama-kv-cache-iswa.cpp)."""
+        """Cells of a sliding-window cache, or of a full one where `--swa-full` was asked for."""
         if self.swa_full:
             return self.n_ctx_seq
-        windows = window * (self.n_seqs if self.unified else 1)
-        return pad(min(self.n_ctx_seq, windows + self.n_ubatch), 256)
+        n_windows = self.n_seqs if self.unified else 1
+        return swa_cells(window, n_ctx_seq=self.n_ctx_seq, n_windows=n_windows, n_ubatch=self.n_ubatch)
