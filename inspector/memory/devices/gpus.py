@@ -135,12 +135,12 @@ def _index() -> dict[str, str]:
 
 def find_gpu(text: str) -> GpuModel:
     """The registry's row for a name. Raises InspectorError, with the nearest names as a hint."""
-    from difflib import get_close_matches
-
     names = _index()
     key = normalise(text)
     if key in names:
         return GPUS[names[key]]
+    from difflib import get_close_matches
+
     starts = [names[n] for n in names if key and n.startswith(key)]
     near = list(dict.fromkeys(starts + [names[n] for n in get_close_matches(key[:64], names, n=6, cutoff=0.6)]))[:4]
     raise InspectorError(
