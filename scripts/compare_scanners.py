@@ -205,7 +205,8 @@ def run(python: str) -> None:
                                 "HOME": folder, "SAMPLES": ""}  # fmt: skip
             if tool != OURS:
                 env.pop("PYTHONPATH", None)
-            done = subprocess.run([who, __file__, "ask", tool, str(samples)], env=env, capture_output=True, check=True)
+            command = [who, __file__, "ask", tool, str(samples)]
+            done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=True)
             answers[tool] = json.loads(done.stdout)
             print(tool, len(answers[tool]), file=sys.stderr)
         versions = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True)
