@@ -205,7 +205,7 @@ def run(python: str) -> None:
                                 "HOME": folder, "SAMPLES": ""}  # fmt: skip
             if tool != OURS:
                 env.pop("PYTHONPATH", None)
-            command = [who, __file__, "ask", tool, str(samples)]
+            command = [who, str(Path(__file__).resolve()), "ask", tool, str(samples)]
             done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=True)
             answers[tool] = json.loads(done.stdout)
             print(tool, len(answers[tool]), file=sys.stderr)
