@@ -12,6 +12,10 @@ from _thread import allocate_lock
 from inspector.errors import AccessDenied, NotFound, SourceError
 from inspector.sources import Source
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # O_NONBLOCK: opening a FIFO must not wait for a writer. Absent on Windows, as are O_CLOEXEC and pread.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
@@ -25,9 +29,6 @@ def _seek_and_read(fd: int, length: int, offset: int) -> bytes:
             return b""
         os.lseek(fd, offset, os.SEEK_SET)
         return os.read(fd, length)
-
-
-_read_at = getattr(os, "pread", _seek_and_read)
 
 
 def describe_mode(mode: int) -> str:
@@ -69,8 +70,8 @@ class LocalSource(Source):
 
     def read_at(self, offset: int, length: int) -> bytes:
         try:
-            found: bytes = _read_at(self._fd, length, offset)
-            return found
+            read: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)
+            return read(self._fd, length, offset)
         except OSError as error:
             raise _wrap(error, self.path) from None
         except OverflowError:  # an offset beyond what the system can address lies beyond any file
