@@ -59,7 +59,7 @@ def test_fits_or_not_is_the_exit_code(run_inspector):
 @pytest.mark.parametrize(
     ("args", "says"),
     [([], "--params"), (["--params", "7B"], "--layers"), (["--preset", "llama-9"], "llama-9"),
-     (["--preset", "llama-3-8b", "--quant", "Q9"], "Q9"), (["--preset", "llama-3-8b", "--overhead", "1G"], "1G"),
+     (["--preset", "llama-3-8b", "--quant", "Q9"], "Q9"), (["--preset", "llama-3-8b", "--overhead", "1X"], "1X"),
      (["--params", "-1"], "-1"), (["--preset", "llama-3-8b", "--kv-dtype", "q99"], "q99")],
 )  # fmt: skip
 def test_what_is_missing_or_wrong_is_one_line(args, says, run_inspector):
