@@ -99,6 +99,19 @@ def write(lines: Iterable[str]) -> None:
         _silence(sys.stdout)
 
 
+def write_bytes(data: bytes) -> None:
+    """A document, on stdout, as it is. Raises InspectorError as `write` does."""
+    if sys.stdout is None:
+        raise InspectorError("standard output is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if not _is_closed_pipe(error):
+            raise _not_written(error) from None
+        _silence(sys.stdout)
+
+
 def _is_closed_pipe(error: OSError) -> bool:
     """Whether nobody reads any more; the C library of Windows says EINVAL where others say EPIPE."""
     return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)

@@ -39,7 +39,7 @@ def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimat
 
 @click.command()
 @target_argument
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes; - for standard output.")
 @engine_option
 def report(target: str, *, output: str, engine: str | None) -> int:
     """One self-contained interactive page: facts, tensors, and memory over contexts and cache types.
@@ -56,6 +56,9 @@ def report(target: str, *, output: str, engine: str | None) -> int:
     facts = read_facts(checkpoint)
     name = engine_name(engine) if engine else default_engine(checkpoint.format)
     text = page(checkpoint, facts, _sweeps(facts, name), version=__version__)
+    if output == "-":
+        outcome.write_bytes(text.encode("utf-8", "backslashreplace"))
+        return incomplete(checkpoint)
     try:
         with open(output, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
