@@ -34,7 +34,7 @@ DEFAULT_OVERHEAD: Final = parse_nbytes(OVERHEAD)
 
 
 class Precision(Record):
-    """A weight format by name: the document's nominal bits and the tensor type's real bits, each × 1/10000."""
+    """A weight format by name: the document's nominal bits and the real (a block's or a mix's mean), each × 1/10000."""
 
     name: str
     nominal: int
@@ -74,8 +74,19 @@ _NOMINAL: Final = (
 # fmt: on
 
 
+# Mixes hold some tensors in larger types than their name says, how many depends on the model: the means of Llama 2 70B,
+# by llama-quantize's rules (b11434), in ten-thousandths of a bit.
+_MIXED: Final = MappingProxyType({
+    "Q2_K": 29531, "Q3_K_S": 34700, "Q3_K_M": 38592, "Q3_K_L": 41924, "Q4_K_S": 45521, "Q4_K_M": 48042,
+    "Q5_K_S": 55045, "Q5_K_M": 56544,
+})  # fmt: skip
+_MIXED_IN: Final = "as mixed in Llama 2 70B"
+
+
 def _real(name: str, nominal: int) -> int:
-    """A block's own bits; a mix (…_S, _M, _L) holds some tensors in larger types, so its file is larger than either."""
+    """A block's own bits, or a mix's mean."""
+    if name in _MIXED:
+        return _MIXED[name]
     if name not in BASE_TYPES:
         return nominal
     dtype = DTYPES[BASE_TYPES[name]]
@@ -167,7 +178,8 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
         return None
     row = precision(quant or facts.dtype or "BF16")
     bits = row.nominal if nominal else row.real
-    how = f"{facts.n_params:,} params × {bits / 10000:g} bits ({row.name}{', nominal' if nominal else ''})"
+    why = ", nominal" if nominal else f", {_MIXED_IN}" if row.name in _MIXED else ""
+    how = f"{facts.n_params:,} params × {bits / 10000:g} bits ({row.name}{why})"
     return Line("weights", weights_nbytes(facts.n_params, row, nominal=nominal), "modelled", how)
 
 
