@@ -61,7 +61,7 @@ def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Se
         "grade": estimate.grade,
         "fits": estimate.fits,
         "unknown": list(estimate.unknown),
-        "notes": list(dict.fromkeys([*estimate.notes, *notes])),
+        "notes": list(dict.fromkeys([*estimate.notes, *notes, *facts.notes])),
     }
 
 
