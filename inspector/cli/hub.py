@@ -120,13 +120,13 @@ def memory_question(
     workload: Workload, placement: Placement, names: Sequence[str], *, engine: str, arguments: Mapping[str, object]
 ) -> MemoryQuestion:
     """What to compute for each model: the same workload, on each of the GPUs (as they were typed) in turn."""
-    from inspector.memory.devices.gpus import detect_gpus, parse_gpu
+    from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.engines import estimate
 
     def run(facts: ModelFacts, where: Placement) -> Estimate:
         return estimate(facts, workload, engine=engine, placement=where, **arguments)
 
-    gpus = {n: placement.replace(gpus=detect_gpus() if n == "auto" else parse_gpu(n)) for n in names}
+    gpus = {n: placement.replace(gpus=parse_gpu(n)) for n in names}
     return MemoryQuestion(run, placement, gpus)
 
 

@@ -177,12 +177,22 @@ class Verified(TypedDict):
     measured_mib: int
 
 
-class Verify(TypedDict):
-    """--verify: our figures beside llama-fit-params'."""
+class VerifiedParts(TypedDict):
+    """The columns of llama.cpp's own table."""
 
     weights: Verified
     context: Verified
     compute: Verified
+
+
+class _VerifyExtras(TypedDict, total=False):
+    devices: Annotated[
+        Mapping[str, VerifiedParts], "The same of each device by llama.cpp's name, where there are several"
+    ]
+
+
+class Verify(VerifiedParts, _VerifyExtras):
+    """--verify: our figures beside llama.cpp's own."""
 
 
 class _MemoryExtras(TypedDict, total=False):
@@ -266,6 +276,7 @@ class Choice(TypedDict):
     n_gpu_layers: Signed | None
     n_cpu_moe: int
     tensor_split: Sequence[float] | None
+    main_gpu: Annotated[int | None, "The one GPU that holds all of several (null: they share)"]
     tensor_parallel: int
     effective: Mapping[str, Any]
     lines: Sequence[Line]

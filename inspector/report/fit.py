@@ -33,6 +33,7 @@ def _choice_json(choice: Choice, commands: Commands) -> documents.Choice:
         "n_gpu_layers": p.n_gpu_layers,
         "n_cpu_moe": p.n_cpu_moe,
         "tensor_split": p.tensor_split or None,
+        "main_gpu": p.main_gpu if p.split_mode == "none" else None,
         "tensor_parallel": p.tensor_parallel,
         "effective": e.effective,
         "lines": lines_json(e),
@@ -95,10 +96,10 @@ def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) ->
 
 def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *, width: int) -> list[str]:
     """Choices, best first, each with its command line; or by how much nothing fits."""
-    gpus = join((_device(g) for g in ask.gpus), " + ")
+    gpus = join((_device(g) for g in ask.gpus), " + ") or "the CPU"
     several = f", {found.n_candidates} candidates" if found.n_candidates > 1 else ""
     asked = f"{found.n_ctx_asked:,} tokens" if found.n_ctx_asked else "a context"
-    free = f", {format_nbytes(ask.margin)} of each kept free" if ask.margin else ""
+    free = f", {format_nbytes(ask.margin)} of {'each' if ask.gpus else 'the host'} kept free" if ask.margin else ""
     lines = [
         shorten(escape(target), width),
         *_wrapped(f"{ask.engine} on {escape(gpus)}, {asked} wanted{several}{free}", width),
@@ -106,12 +107,12 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
         "",
     ]
     if found.choices:
-        lines += _table(found.choices)
+        lines += _table(found)
         lines += _footnote(found.choices, commands)
         for i, (choice, words) in enumerate(zip(found.choices, commands, strict=True), 1):
             lines += ["", *_detail(i, choice, words, width)]
     elif found.lack is not None:
-        lines += _lack_lines(found.lack)
+        lines += _lack_lines(found.lack, on_gpus=bool(ask.gpus))
     lines += ["", *_smallest(found)]
     if commands:
         lines.append(f"  choice 1 line by line: {escape(commands[0].memory)}")
@@ -129,13 +130,22 @@ def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
     return [indent + line for line in wrap(text, width=width - len(indent), indent="  ")]
 
 
-def _table(choices: Sequence[Choice]) -> list[str]:
-    rows = [("", "quant", "context", "up to", "cache", "where", "weights", "total", "left")]
-    for i, c in enumerate(choices, 1):
+def _where(choice: Choice) -> str:
+    p = choice.placement
+    if p.split_mode == "none":
+        return f"all on {escape(p.gpus[p.main_gpu].name)}"
+    return LEVELS[choice.level] if p.gpus else "on the CPU"
+
+
+def _table(found: Fit) -> list[str]:
+    first = "model" if found.models else "quant"
+    rows = [("", first, "context", "up to", "cache", "where", "weights", "total", "left")]
+    for i, c in enumerate(found.choices, 1):
         left = join((format_nbytes(n) for n in c.headroom.values()), " + ")
+        name = c.candidate.stem if found.models else c.candidate.label
         rows.append(
-            (f"{i}", escape(c.candidate.label) + (" *" if c.candidate.hypothetical else ""), f"{c.n_ctx:,}",
-             f"{c.largest_ctx:,}", escape(c.kv), LEVELS[c.level], format_nbytes(c.candidate.nbytes),
+            (f"{i}", escape(name) + (" *" if c.candidate.hypothetical else ""), f"{c.n_ctx:,}",
+             f"{c.largest_ctx:,}", escape(c.kv), _where(c), format_nbytes(c.candidate.nbytes),
              format_nbytes(c.estimate.total_nbytes), left)
         )  # fmt: skip
     return table(rows, align="<<>><<>><")
@@ -166,9 +176,10 @@ def _detail(i: int, choice: Choice, commands: Commands, width: int) -> Iterable[
             yield f"     {escape(command)}"
 
 
-def _lack_lines(lack: Lack) -> Iterable[str]:
+def _lack_lines(lack: Lack, *, on_gpus: bool) -> Iterable[str]:
     yield "  NOTHING FITS"
-    yield f"  closest: {escape(lack.candidate.label)}, {lack.n_ctx:,} tokens, cache {lack.kv}, {LEVELS[lack.level]}"
+    where = LEVELS[lack.level] if on_gpus else "on the CPU"
+    yield f"  closest: {escape(lack.candidate.label)}, {lack.n_ctx:,} tokens, cache {lack.kv}, {where}"
     for device, nbytes in lack.missing.items():
         yield f"    {escape(device)}: {format_nbytes(nbytes)} missing"
     if not lack.missing:

@@ -43,14 +43,22 @@ def _fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
 def _point(n_ctx: int, estimate: Estimate) -> dict[str, Any]:
     return {
         "n_ctx": n_ctx, "parts": part_sums(estimate), "total": estimate.total_nbytes, "grade": estimate.grade,
-        "unknown": list(estimate.unknown),
+        "unknown": list(estimate.unknown), "on_card": sum(d.used for d in estimate.devices if d.capacity is not None),
     }  # fmt: skip
 
 
 def page(
-    checkpoint: Checkpoint, facts: ModelFacts, sweeps: Mapping[str, Sequence[tuple[int, Estimate]]], *, version: str
+    checkpoint: Checkpoint,
+    facts: ModelFacts,
+    sweeps: Mapping[str, Sequence[tuple[int, Estimate]]],
+    *,
+    version: str,
+    cards: Sequence[Mapping[str, int]] = (),
 ) -> str:
-    """The whole page as text. `sweeps`: cache type → (context, estimate) in order of context."""
+    """The whole page as text. `sweeps`: cache type → (context, estimate) in order of context.
+
+    `cards`: sizes in GiB, bytes `usable` of each, and what it takes more (`extra`) than the one of the estimates.
+    """
     tensors = [tensor_json(t) for t in checkpoint.tensors[:MAX_TENSORS]]
     notes = [*checkpoint.notes, *facts.notes]
     if len(checkpoint.tensors) > MAX_TENSORS:
@@ -60,6 +68,7 @@ def page(
         "notes": [escape(n) for n in notes],
         "dtypes": dtype_rows(checkpoint),
         "tensors": [{**t, "name": escape(t["name"])} for t in tensors],
+        "cards": list(cards),
         "sweeps": {kv: {"points": [_point(n, e) for n, e in points]} for kv, points in sweeps.items()},
     }
     engine = next((e.engine for points in sweeps.values() for _, e in points), "")
