@@ -1,4 +1,4 @@
-"""The comparison beside other scanners (scripts/compare_scanners.py): what it says of ours, held to the kept answers."""
+"""The comparison beside other scanners (scripts/compare_scanners.py): what its kept answers say of ours."""
 
 from __future__ import annotations
 
