@@ -4,6 +4,7 @@ A block is kept up to date between two comments, `<!-- generated: COMMAND -->` a
 `inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
 Output that starts with `|`, `#` or a fence is Markdown already; all else becomes a console block under its own command
 line.
+The JSON schemas of docs/schemas are made from the types of the documents (scripts/json_schemas.py).
 `--check` writes nothing and fails when a page is stale; `--only docs/cli.md` leaves other pages alone.
 `--print architectures` prints a registry as Markdown, for a block; `--print layers` the import contract as a picture.
 """
@@ -20,6 +21,7 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BLOCK = re.compile(
@@ -114,20 +116,40 @@ def pages(only: list[str]) -> list[str]:
     return [path for path in found if not only or os.path.relpath(path, ROOT) in only]
 
 
+def texts(only: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(path, text as it stands, text as it should be) of every page and schema."""
+    for path in pages(only):
+        before = read(path)
+        yield path, before, regenerate(before)
+    wanted = [name for name in only if name.startswith("docs/schemas")]
+    if only and not wanted:
+        return
+    import json_schemas
+
+    for name, text in json_schemas.schemas().items():
+        path = os.path.join(ROOT, "docs", "schemas", name)
+        if not only or {"docs/schemas", os.path.relpath(path, ROOT)} & set(only):
+            yield path, read(path) if os.path.exists(path) else "", text
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    parser.add_argument("--only", action="append", default=[], metavar="PAGE", help="this page; repeatable")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PAGE", help="this page (or docs/schemas); repeatable"
+    )
     parser.add_argument("--print", choices=["architectures", "layers"], help="print a registry as Markdown and stop")
     args = parser.parse_args()
     if args.print:
         {"architectures": print_architectures, "layers": print_layers}[args.print]()
         return 0
     stale = 0
-    for path in pages(args.only):
-        with open(path, encoding="utf-8") as file:
-            before = file.read()
-        after = regenerate(before)
+    for path, before, after in texts(args.only):
         if after == before:
             continue
         stale += 1

@@ -7,9 +7,20 @@ from inspector.architectures.loading_values import Fields, Refusal, elements_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Final
+    from collections.abc import Mapping
+    from typing import Any, Final, Protocol
 
-    from inspector.architectures.loading import _Run
+    class Load(Protocol):
+        """What is asked of the load that is under way."""
+
+        metadata: Mapping[str, Any]
+        types: Mapping[str, str]
+
+        def get_key(
+            self, name: str, owner: Any, field: str, kind: str, *, required: bool = True, own: bool = True
+        ) -> bool:
+            """Put a key's value into a field of `owner`, and say whether it is there. Raises Refusal."""
+
 
 _AT: Final = "tokenizer.ggml."
 _MERGED: Final = frozenset({"gpt2", "hybriddna", "whitespace", "gemma4"})
@@ -27,7 +38,7 @@ def _fault(words: str, name: str) -> Refusal:
     return Refusal("vocabulary", words, _AT + name)
 
 
-def _array(run: _Run, name: str, *elems: str) -> int | None:
+def _array(run: Load, name: str, *elems: str) -> int | None:
     """The length of an array of one of these types; None where it is absent."""
     stored = run.types.get(_AT + name)
     if stored is None:
@@ -37,13 +48,13 @@ def _array(run: _Run, name: str, *elems: str) -> int | None:
     return len(elements_of(run.metadata[_AT + name]))
 
 
-def _text(run: _Run, name: str, *, required: bool) -> str:
+def _text(run: Load, name: str, *, required: bool) -> str:
     spot = Fields(value="")
     run.get_key(_AT + name, spot, "value", "str", required=required, own=False)
     return str(spot.value)
 
 
-def read_vocabulary(run: _Run) -> tuple[int, int]:
+def read_vocabulary(run: Load) -> tuple[int, int]:
     """How many tokens, and how many types of tokens, the loader of tensors counts with. Raises Refusal."""
     model, pre = _text(run, "model", required=True), _text(run, "pre", required=False)
     counts = Fields(types=0, tokens=0)
@@ -62,14 +73,14 @@ def read_vocabulary(run: _Run) -> tuple[int, int]:
     return _check_tokens(run), counts.types
 
 
-def _check_merges(run: _Run, pre: str) -> None:
+def _check_merges(run: Load, pre: str) -> None:
     if _array(run, "merges", "str") is None and pre != "kimi-k2":
         raise _fault("cannot find tokenizer merges in model file", "merges")
     if pre and pre not in pre_tokenizers() and pre != "default":
         raise _fault(f"unknown pre-tokenizer type: '{pre}'", "pre")
 
 
-def _check_charsmap(run: _Run) -> None:
+def _check_charsmap(run: Load) -> None:
     n = _array(run, "precompiled_charsmap", "i8", "u8")
     if n is None:
         return
@@ -80,7 +91,7 @@ def _check_charsmap(run: _Run) -> None:
         raise _fault("Index out of array bounds in precompiled charsmap!", "precompiled_charsmap")
 
 
-def _check_tokens(run: _Run) -> int:
+def _check_tokens(run: Load) -> int:
     n = _array(run, "tokens", "str")
     if n is None:
         raise _fault("cannot find tokenizer vocab in model file", "tokens")

@@ -104,16 +104,16 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
     workload = Workload(n_ctx=params.pop("n_ctx"), n_seqs=params.pop("n_seqs"), kv_dtype_k=dtype, kv_dtype_v=dtype)
     placement = Placement()
     if gpus:
-        from inspector.memory.devices.gpus import parse_gpu
+        from inspector.memory.devices.gpus import parse_gpus
 
-        placement = Placement(gpus=tuple(g for name in gpus for g in parse_gpu(name)))
+        placement = Placement(gpus=parse_gpus(gpus))
     try:
         result = textbook.estimate(facts, workload, placement=placement, kv_form=form, **params)
     except InspectorError as error:
         raise click.UsageError(str(error) + (f" ({error.hint})" if error.hint else "")) from None
     name = preset or "by hand"
     if as_json:
-        outcome.write_json(report.memory_json(name, facts, result) | {"schema": "inspector.calc/1"})
+        outcome.write_json(report.calc_json(name, facts, result))
     else:
         outcome.write(report.memory_lines(name, facts, result, width=outcome.width()))
     return outcome.NO if result.fits is False else outcome.OK

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 _OPTIONS: Final = (
     (("--gpu", "gpus"), dict(multiple=True, required=True, type=GPU),
-     "rtx4090, 2xrtx3090, 24G or auto; repeatable."),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -104,13 +104,15 @@ def _forms(
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.devices.gpus import parse_gpus
     from inspector.memory.engines import engine_of
     from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    named = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    named = driven_by(parse_gpus(params.pop("gpus")), params.pop("backend"))
     gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
+    if not gpus and not engine_of(engine).on_cpu:
+        raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for

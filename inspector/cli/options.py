@@ -328,7 +328,7 @@ def build_workload(params: dict[str, Any]) -> Workload:
     )
 
 
-def _distinct(gpus: list[Gpu]) -> tuple[Gpu, ...]:
+def _distinct(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
     """The devices with names of their own: equal ones are numbered."""
     names = [g.name for g in gpus]
     return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
@@ -349,9 +349,9 @@ def build_placement(params: dict[str, Any]) -> Placement:
     names = params.pop("gpus")
     gpus: tuple[Any, ...] = ()
     if names:
-        from inspector.memory.devices.gpus import detect_gpus, parse_gpu
+        from inspector.memory.devices.gpus import parse_gpus
 
-        gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
+        gpus = _distinct(parse_gpus(names))
     gpus = driven_by(gpus, params.pop("backend"))
     order = list(params)  # click hands options over as they were typed; llama.cpp's first pattern that matches counts
     experts_first = order.index("cpu_moe" if params["cpu_moe"] else "n_cpu_moe") < order.index("overrides")

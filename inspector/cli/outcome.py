@@ -127,8 +127,9 @@ def write_json(value: object) -> None:
     import json
 
     from inspector.jsonable import jsonable
+    from inspector.report.forms import written
 
-    write([json.dumps(jsonable(value), indent=2, ensure_ascii=True, allow_nan=False)])
+    write([json.dumps(jsonable(value, written), indent=2, ensure_ascii=True, allow_nan=False)])
 
 
 def complain(message: str, *, hint: str | None = None) -> None:

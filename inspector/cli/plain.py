@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.quantization.labels import QuantLabel
+    from inspector.report.records import ComponentRow
 
 
 def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
@@ -27,8 +28,8 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     label = _label(checkpoint)
     if as_json:
         claimed, actual = (label.claimed, label.actual) if label else (None, facts.quantization or facts.dtype)
-        body = report.show_json(checkpoint, facts, claimed=claimed, actual=actual)
-        outcome.write_json(body | _components(checkpoint))
+        rows = _components(checkpoint)
+        outcome.write_json(report.show_json(checkpoint, facts, claimed=claimed, actual=actual, components=rows))
     else:
         words = label.words if label else ""
         lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
@@ -36,22 +37,21 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     return incomplete(checkpoint)
 
 
-def _components(checkpoint: Checkpoint) -> dict[str, object]:
-    if not checkpoint.components:
-        return {}
-    from inspector.cli.hub import component_rows
-    from inspector.report.repo import components_json
-
-    return {"components": components_json(component_rows(checkpoint))}
-
-
-def _component_lines(checkpoint: Checkpoint) -> list[str]:
+def _components(checkpoint: Checkpoint) -> list[ComponentRow]:
     if not checkpoint.components:
         return []
     from inspector.cli.hub import component_rows
+
+    return component_rows(checkpoint)
+
+
+def _component_lines(checkpoint: Checkpoint) -> list[str]:
+    rows = _components(checkpoint)
+    if not rows:
+        return []
     from inspector.report.repo import component_lines
 
-    return component_lines(component_rows(checkpoint), width=outcome.width())
+    return component_lines(rows, width=outcome.width())
 
 
 def _label(checkpoint: Checkpoint) -> QuantLabel | None:

@@ -265,6 +265,7 @@ def read_gguf(source: Source, *, strict: bool = True, head: bytes = b"") -> Mode
         defects=header.values.all_defects(),
         byte_order="little" if cursor.order == "<" else "big",
         alignment=header.alignment,
+        path=source.path,
     )
 
 

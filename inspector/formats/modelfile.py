@@ -64,7 +64,8 @@ class Defect(Record):
 class ModelFile(Record):
     """One file's header. `format` is "gguf" or "safetensors"; `header_bytes`: where tensor data starts.
 
-    `metadata_types` gives the stored type of each key ("u32", "arr[str]"); `byte_order` is "little" or "big".
+    `metadata_types` gives the stored type of each key ("u32", "arr[str]"); `byte_order` is "little" or "big"; `path`:
+    where it lies on this machine, "" for one that does not.
     """
 
     name: str
@@ -78,6 +79,7 @@ class ModelFile(Record):
     defects: tuple[Defect, ...] = ()
     byte_order: str = "little"
     alignment: int = 1
+    path: str = ""
 
     @property
     def tensors_nbytes(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.audit.registry import Finding, Rule
     from inspector.audit.runner import AuditReport
+    from inspector.report import documents
 
 _VERDICTS: Final = {"pass": "PASS", "warn": "WARN", "fail": "FAIL"}
 _SARIF_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
@@ -23,18 +24,18 @@ _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _MAX_MESSAGE: Final = 2000
 
 
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding as JSON carries it, every text escaped."""
-    return {f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields}
+def _escaped(finding: Finding) -> Finding:
+    """A finding with every text escaped and none without end."""
+    return finding.replace(**{f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields})
 
 
-def audit_json(report: AuditReport) -> dict[str, Any]:
+def audit_json(report: AuditReport) -> documents.Audit:
     """The schema `inspector.audit/1` for one target."""
     return {
         "schema": "inspector.audit/1",
         "target": escape(report.target),
         "verdict": report.verdict,
-        "findings": [finding_json(f) for f in report.findings],
+        "findings": [_escaped(f) for f in report.findings],
         "n_files": report.n_files,
         "nbytes": report.nbytes,
     }

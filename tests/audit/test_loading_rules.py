@@ -76,7 +76,7 @@ def damaged(tmp_path, arch, *changes):
     for change in changes:
         header.damage(change)
     header.write(str(tmp_path / "m.gguf"))
-    return [(f.code, f.severity, f.where) for f in audit(tmp_path / "m.gguf").findings]
+    return [(f.code, f.severity, f.where) for f in audit(tmp_path / "m.gguf", ignore=["FL016"]).findings]
 
 
 @pytest.mark.parametrize("arch", ["qwen35", "qwen35moe"])

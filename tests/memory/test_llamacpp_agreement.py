@@ -1,7 +1,8 @@
 """The caches that the graph reads and writes are those whose bytes the estimate states, on every architecture.
 
 Two programs of ours, each held to the engine's figures by itself; what is compared here is that neither decides
-windows, heads, recurrence or prediction layers in a way of its own, on settings that no row measured.
+windows, heads, recurrence or prediction layers in a way of its own, on settings that no row measured; and that no
+value of any key, hostile ones included, is an exception.
 """
 
 from __future__ import annotations
@@ -112,6 +113,29 @@ def built(facts, asked):
     return held(graph), stated(facts, sizes)
 
 
+# Of wrong types, signs and sizes: what a damaged or hostile file may hold.
+VALUES = [
+    0, 1, 2, 3, 7, 4096, 1 << 31, (1 << 32) - 1, -1, True, 1.5, 0.0, float("nan"), "x", (), (0,), (1, 2, 3, 4), ("a",),
+]  # fmt: skip
+OPTIONAL = (
+    "altup.num_inputs attention.clamp_kqv attention.shared_kv_layers attention.sliding_window"
+    " attention.temperature_scale decoder_block_count deepstack_mapping embedding_scale expert_gating_func"
+    " expert_group_count"
+    " expert_group_used_count experts_per_group moe_every_n_layers n_deepstack_layers nextn_predict_layers"
+    " no_rope_layer_step rescale_every_n_layers rope.dimension_sections rope.scaling.original_context_length"
+    " ssm.dt_b_c_rms ssm.group_count swiglu_clamp_exp token_shift_count"
+)
+
+
+def damaged(r, arch, keys):
+    """The model's keys with one or two of them set to anything, and at times one left out."""
+    names = [k for k in keys if k.startswith(f"{arch}.")] + [f"{arch}.{k}" for k in OPTIONAL.split()]
+    changed = {**keys, **{k: r.choice(VALUES) for k in r.sample(names, r.randint(1, 2))}}
+    if r.random() < 0.3:
+        changed.pop(r.choice(names), None)
+    return changed
+
+
 def disagreements(arch, ours, theirs):
     wrong = {key: (n, theirs.get(key)) for key, n in ours.items() if theirs.get(key) != n}
     return wrong or (set(theirs) - set(ours) if arch not in UNTOUCHED else None)
@@ -146,3 +170,38 @@ def test_no_generated_setting_makes_the_graph_and_the_layers_disagree(seed):
         assert not disagreements(arch, ours, theirs), (changed, asked)
         compared += 1
     assert compared > ROUNDS / 2, refused
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_no_value_of_any_key_is_an_exception_or_a_loop(seed):
+    r, built_graphs, refused = random.Random(seed), 0, Counter()
+    for _ in range(ROUNDS):
+        arch, base = r.choice(MODELS)
+        keys = damaged(r, arch, base.keys)
+        try:
+            facts = facts_of_gguf(keys, base.tensors)
+            build(Model(facts), run_of(effective(facts, Workload(n_ctx=256, n_ubatch=32)).as_effective()))
+            built_graphs += 1
+        except (FactsError, GraphUnknown, WorkloadError) as error:  # any other exception is a defect
+            refused[type(error).__name__] += 1
+    assert built_graphs > ROUNDS / 2, refused
+    assert set(refused) >= {"FactsError", "GraphUnknown"}
+
+
+@pytest.mark.parametrize(
+    ("arch", "key", "value"),
+    [
+        ("glm4", "rope.dimension_sections", ("a",)),
+        ("minicpm3", "rope.scaling.original_context_length", "x"),
+        ("minicpm3", "rope.scaling.original_context_length", float("nan")),
+        ("mamba2", "ssm.group_count", 0),
+        ("rwkv7", "wkv.head_size", 0),
+        ("gemma3n", "altup.num_inputs", 1 << 31),
+        ("qwen3moe", "expert_count", 1 << 31),
+    ],
+)
+def test_a_number_that_the_graph_cannot_be_made_of_leaves_it_unknown(arch, key, value):
+    base = next(facts for name, facts in MODELS if name == arch)
+    facts = facts_of_gguf({**base.keys, f"{arch}.{key}": value}, base.tensors)
+    with pytest.raises(GraphUnknown):
+        build(Model(facts), run_of(effective(facts, Workload(n_ctx=256)).as_effective()))

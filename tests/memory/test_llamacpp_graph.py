@@ -202,7 +202,7 @@ SHAPES = (
 )
 
 
-@pytest.mark.parametrize("name", ["gemma-2-9b", "granite-4-h-tiny", "glm-4.5-air", "llama-2-70b", "rwkv7-2.9b"])
+@pytest.mark.parametrize("name", ["gemma-2-9b", "falcon-h1-7b", "glm-4.5-air", "llama-2-70b", "rwkv7-2.9b"])
 @pytest.mark.parametrize("line", SHAPES)
 def test_layers_left_out_change_nothing(name, line):
     facts = facts_of(name)
@@ -215,10 +215,10 @@ def test_layers_left_out_change_nothing(name, line):
 
 
 def test_a_run_of_equal_layers_is_kept_in_part_and_its_parity_with_it():
-    assert representative("a" * 3) == [0, 1, 2]
-    assert representative("a" * 10) == [0, 1, 2, 9]
-    assert representative("a" * 11) == [0, 1, 2, 3, 10]
-    assert representative("x" + "aab" * 8) == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 22, 23, 24]
+    assert representative("a" * 8) == [0, 1, 2, 3, 4, 5, 6, 7]
+    assert representative("a" * 10) == [0, 1, 2, 3, 4, 5, 6, 9]
+    assert representative("a" * 11) == [0, 1, 2, 3, 4, 5, 6, 7, 10]
+    assert representative("x" + "aab" * 12) == [*range(22), 34, 35, 36]
     assert representative("abcd") == [0, 1, 2, 3]
 
 

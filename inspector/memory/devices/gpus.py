@@ -17,7 +17,7 @@ from inspector.units import GIB, MIB, format_nbytes, is_shop_size, parse_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
 # CUDA's context of one process, by size of card: total less free of idle cards as llama.cpp's start-up logs of 2025
@@ -32,6 +32,7 @@ _MOST_HIDDEN: Final = 768
 # What the run-times of other vendors take of a device: not known; what was reported of CUDA stands in for it.
 OTHER_RUNTIME: Final = 450 * MIB
 MAX_GPUS: Final = 1024
+_WORDS: Final = ("auto", "none")
 
 
 class GpuModel(Record):
@@ -199,12 +200,12 @@ def _sized(text: str) -> Gpu | None:
 
 
 def parse_gpu(text: str) -> tuple[Gpu, ...]:
-    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24 GB card`) or `auto`.
+    """What `--gpu` was given: a name, a count (`2xrtx3090`), a size (`24GiB`, `24 GB card`), `auto` or `none`.
 
     Bytes; GB and G are GiB, as cards are sold. Raises InspectorError: an unknown name, with near matches.
     """
-    if text.strip().lower() == "auto":
-        return detect_gpus()
+    if text.strip().lower() in _WORDS:
+        return detect_gpus() if text.strip().lower() == "auto" else ()
     count, what = _split_count(text)
     if not 1 <= count <= MAX_GPUS:
         raise InspectorError(f"{text!r}: {count} GPUs", hint=f"1 to {MAX_GPUS}")
@@ -216,6 +217,13 @@ def parse_gpu(text: str) -> tuple[Gpu, ...]:
     if count == 1:
         return (gpu,)
     return tuple(gpu.replace(name=f"{gpu.name} #{i}") for i in range(count))
+
+
+def parse_gpus(texts: Sequence[str]) -> tuple[Gpu, ...]:
+    """What several `--gpu` were given; `none`, the CPU alone, goes with no other. Raises InspectorError."""
+    if len(texts) > 1 and any(text.strip().lower() == "none" for text in texts):
+        raise InspectorError("--gpu none is the CPU alone: leave the others out")
+    return tuple(gpu for text in texts for gpu in parse_gpu(text))
 
 
 def under(gpu: Gpu, backend: str) -> Gpu:

@@ -52,7 +52,8 @@ class Engine:
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
-    `verifier`: the one that prints its figures without a run; "" where there is none. `quants_by_bits`: a quant by
+    `verifier`: the one that prints its figures without a run; "" where there is none. `on_cpu`: `fit` answers for a
+    CPU alone. `quants_by_bits`: a quant by
     name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
     `fit` leaves there unless told otherwise.
     """
@@ -67,6 +68,7 @@ class Engine:
     quantizer: str = ""
     converter: str = ""
     verifier: str = ""
+    on_cpu: bool = False
     quants_by_bits: bool = False
     margin: int = 0
 
@@ -128,7 +130,7 @@ class Engine:
         self,
         facts: ModelFacts,
         workload: Workload,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, Any],  # noqa: ARG002
         placement: Placement,  # noqa: ARG002
     ) -> list[LayerRow]:
         """The cache layer by layer: the tokens kept, before the engine rounds them to anything."""
@@ -177,7 +179,16 @@ class Engine:
         words += ["-np", str(w.n_seqs)] if w.n_seqs is not None else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
         words += self.words({**(w.options or {}), **choice.arguments})
+        words += common_words(w)
         return words + ([] if choice.placement.kv_offload else ["--no-kv-offload"])
+
+
+def common_words(workload: Workload) -> list[str]:
+    """What was asked of the cache whatever the engine, as people type it."""
+    options = workload.options or {}
+    keep, window = options.get("kv_keep"), options.get("window")
+    words = [] if keep is None else ["--kv-keep", keep if isinstance(keep, str) else "+".join(map(str, keep))]
+    return words + ([] if window is None else ["--window", str(window)])
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -94,6 +94,7 @@ def estimate(
             *_left_alone(placement),
             *_idle(facts, placement),
             *_shared(sizes),
+            *_not_taken(workload),
             *_tight(devices),
         ),
         unknown=unknown,
@@ -139,6 +140,13 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
 def _left_alone(placement: Placement) -> Iterator[str]:
     for name in placement.idle:
         yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
+
+
+def _not_taken(workload: Workload) -> Iterator[str]:
+    """What may be asked of a cache elsewhere and has no option here."""
+    for name in ("kv_keep", "window"):
+        if (workload.options or {}).get(name) is not None:
+            yield f"--{name.replace('_', '-')} is no option of llama.cpp: it keeps what the model's layers keep"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.protocol import Engine, Option
+from inspector.memory.engines.protocol import Engine, Option, common_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Vllm(Engine):
     def memory_words(self, choice: Choice) -> list[str]:
         """The same settings, and where the cache lies."""
         kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
-        return ["--engine", self.name, *self._settings(choice), *kv]
+        return ["--engine", self.name, *self._settings(choice), *common_words(choice.workload), *kv]
 
     def _settings(self, choice: Choice) -> list[str]:
         """Settings under the names that vLLM and `inspector memory` share."""

@@ -181,8 +181,9 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float) -> tu
     found = []
     for gpu in gpus:
         used = sum(line.nbytes for line in lines if line.device == gpu.name)
+        kept = gpu.capacity - int(gpu.capacity * utilization)  # what vLLM leaves alone
         fits = used <= int(gpu.capacity * utilization)
-        found.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified))
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept, gpu.backend, unified=gpu.unified))
     return tuple(found)
 
 
@@ -370,6 +371,11 @@ def kv_budget(result: Estimate) -> Mapping[str, int]:
     takes: Mapping[str, int] = result.effective.get("takes", {})
     fixed = {d: sum(x.nbytes for x in result.lines if x.device == d and x.what not in CACHES) for d in takes}
     return {device: max(0, takes[device] - fixed[device]) for device in takes}
+
+
+def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
+    """How many requests of the longest context fit at once on these GPUs; None when something is not known."""
+    return _fitting(estimate(facts, workload, placement=placement, **options))
 
 
 def max_model_len(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:

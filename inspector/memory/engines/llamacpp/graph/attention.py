@@ -106,7 +106,7 @@ class Attention(Blocks):
         m = self.m
         if self.o.rope_factors == "none" or (self.o.rope_factors == "full" and m.swa[il]):
             return None
-        trained = int(m.key("rope.scaling.original_context_length", m.n_ctx_train))
+        trained = m.count("rope.scaling.original_context_length", m.n_ctx_train)
         long = "rope_factors_long.weight" if self.r.n_ctx_seq > trained else "rope_factors_short.weight"
         name = "rope_freqs.weight" if "rope_freqs.weight" in m.globals else long
         at = self.r.layer_buf[il] if self.r.layer_buf else self.r.host_buf
@@ -184,40 +184,43 @@ class Attention(Blocks):
         self, il: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, bias: Tensor | None = None,
         sinks: Tensor | None = None, v_mla: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """softmax(q k) v, flattened to [heads × head_dim, tokens]."""
-        r = self.r
+        """softmax(q k) v, flattened to [heads × head_dim_v, n_tokens] (build_attn_mha, src/llama-graph.cpp).
+
+        `q`: [head_dim, heads, n_tokens], `k` and `v` as `stored_k` and `stored_v` give them; `mask`: [cells, tokens of
+        a stream, 1, n_stream]; `bias`: [cells, n_tokens, heads]; `v_mla` turns latents into values, a matrix a head.
+        """
         v_trans = v.nb[1] > v.nb[2]
         streams = k.ne[3]
         n = q.ne[2] // streams
         q = self.view(q, (q.ne[0], q.ne[1], n, streams), (q.nb[1], q.nb[2], q.nb[2] * n))
         q, k, v = (self.permute(t, 0, 2, 1, 3) for t in (q, k, v))
         more = tuple(t for t in (mask, sinks) if t is not None)
-        if r.flash and bias is None:
-            if v_trans:
-                v = self.transpose(v)
-            k = self.cast_f16(k) if k.elem == F32 else k
-            v = self.cast_f16(v) if v.elem == F32 else v
-            cur = self.flash_attn(q, k, v, *more)
-            self.flash_nodes.append((il, cur))
-            if v_mla is not None:
-                cur = self.mm(v_mla, self.permute(cur, 0, 2, 1, 3))
-                cur = self.cont(self.permute(cur, 0, 2, 1, 3))
-            cur = self.reshape(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
-            return self.expand(cur)
+        if self.r.flash and bias is None:
+            return self.expand(self._flash(il, q, k, self.transpose(v) if v_trans else v, more, v_mla))
         kq = self.mm(k, q)
         if self.o.softcap_scores:
             kq = self.scale(self.unary(self.scale(kq)))
         if bias is not None:
             kq = self.add(kq, bias)
         kq = self.soft_max(kq, *more)
-        if not v_trans:
-            v = self.cont(self.transpose(v))
-        kqv = self.mm(v, kq)
+        kqv = self.mm(v if v_trans else self.cont(self.transpose(v)), kq)
         if v_mla is not None:
             kqv = self.mm(v_mla, kqv)
         cur = self.permute(kqv, 0, 2, 1, 3)
-        cur = self.cont(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
-        return self.expand(cur)
+        return self.expand(self.cont(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3]))
+
+    def _flash(  # noqa: PLR0917 - what the op takes, in its order
+        self, il: int, q: Tensor, k: Tensor, v: Tensor, more: tuple[Tensor, ...], v_mla: Tensor | None
+    ) -> Tensor:
+        """The same in one op, on halves: [heads × head_dim_v, n_tokens]."""
+        k = self.cast_f16(k) if k.elem == F32 else k
+        v = self.cast_f16(v) if v.elem == F32 else v
+        cur = self.flash_attn(q, k, v, *more)
+        self.flash_nodes.append((il, cur))
+        if v_mla is not None:
+            cur = self.mm(v_mla, self.permute(cur, 0, 2, 1, 3))
+            cur = self.cont(self.permute(cur, 0, 2, 1, 3))
+        return self.reshape(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
 
     def attend(
         self, il: int, q: Tensor, k: Tensor | None, v: Tensor | None, *, wo: str | None = "attn_output",

@@ -46,7 +46,7 @@ class Granite(Decoder):
 
     def image_level(self, il: int) -> bool:
         """Whether features of a deeper image level come in before this layer."""
-        mapping = self.m.key("deepstack_mapping")
+        mapping = self.m.whole_numbers("deepstack_mapping")
         return il > 0 and self.deepstack() > 0 and il < len(mapping) and mapping[il] >= 0
 
     def kind(self, il: int) -> tuple[object, ...] | None:

@@ -36,13 +36,17 @@ class Qwen3Next(Recurrent):
         gate = self.unary(self.cont(gate, d * heads, n))
         return self.lin(self.mul(cur, gate), il, "attn_output")
 
+    def key_and_value_heads(self) -> tuple[int, int]:
+        """Heads of keys and of values (`ssm_n_group`, `ssm_dt_rank`). Raises GraphUnknown for none."""
+        return self.m.positive("ssm.group_count"), self.m.positive("ssm.time_step_rank")
+
     def qkvz(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
         """Mixed queries, keys and values, [channels, n_seq_tokens, n_seqs], and the output's gate z.
 
         Source: build_qkvz (src/models/qwen3next.cpp); newer files have two weights where older ones have one.
         """
         n, seqs = self.n_seq_tokens, self.r.n_seqs
-        dk, hk, hv = self.d_state, self.n_group, self.dt_rank
+        dk, (hk, hv) = self.d_state, self.key_and_value_heads()
         dv = self.d_inner // hv
         if self.wo(il, "attn_qkv") is not None:
             mixed = self.lin(x, il, "attn_qkv")
@@ -56,7 +60,7 @@ class Qwen3Next(Recurrent):
 
     def beta_and_gate(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
         """How much is written and how much fades, a value head and token: [1, heads_v, n_seq_tokens, n_seqs] each."""
-        n, seqs, hk, hv = self.n_seq_tokens, self.r.n_seqs, self.n_group, self.dt_rank
+        n, seqs, (hk, hv) = self.n_seq_tokens, self.r.n_seqs, self.key_and_value_heads()
         each = hv // hk
         mixed = self.reshape(self.lin(x, il, "ssm_ba"), 2 * each, hk, n, seqs)
         b, a = (self.view(mixed, (each, hk, n, seqs), mixed.nb[1:]) for _ in "ba")
@@ -75,7 +79,7 @@ class Qwen3Next(Recurrent):
         Source: src/models/qwen3next.cpp, delta-net-base.cpp; state: [head_dim_v, head_dim_v, heads_v, n_seqs].
         """
         n, seqs = self.n_seq_tokens, self.r.n_seqs
-        dk, hk, hv = self.d_state, self.n_group, self.dt_rank
+        dk, (hk, hv) = self.d_state, self.key_and_value_heads()
         dv = self.d_inner // hv
         mixed, z = self.qkvz(x, il)
         beta, gate = self.beta_and_gate(x, il)
@@ -139,8 +143,9 @@ class Plamo2(Recurrent):
 
         Source: src/models/plamo2.cpp; state: [d_state, head_dim, heads, n_seqs].
         """
-        n, seqs, inner, d, heads = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank
-        hd, m = inner // heads, self.m
+        n, seqs, inner, d, m = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.m
+        heads = m.positive("ssm.time_step_rank")
+        hd = inner // heads
         channels = inner + 2 * self.n_group * d
         conv_state, ssm_state = self.state(il, "r"), self.state(il, "s")
         conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, channels, seqs)

@@ -57,7 +57,7 @@ class Model:
         self.n_layer = len(facts.layers)
         # further ones read the caches of earlier layers
         self.n_kv_layers = next((x.index for x in facts.layers if x.kind == "shared"), self.n_layer)
-        self.n_embd = self.count("embedding_length")
+        self.n_embd = self.positive("embedding_length")
         self.n_expert = self.count("expert_count", 0)
         self.n_vocab = self._n_vocab()
         self.n_ctx_train = self.count("context_length", 0)
@@ -82,6 +82,21 @@ class Model:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
             raise GraphUnknown(f"{self.arch}.{name}")
         return value
+
+    def positive(self, name: str, default: int | None = None) -> int:
+        """A whole number from 1 on: what is divided by. Raises GraphUnknown without one."""
+        n = self.count(name, default)
+        if not n:
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return n
+
+    def whole_numbers(self, name: str) -> tuple[int, ...]:
+        """An array of whole numbers, negative ones too; empty where the file has none. Raises GraphUnknown."""
+        value = self.key(name, ())
+        items = _items(value)
+        if items is None or any(isinstance(x, bool) or not isinstance(x, int) for x in items):
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return items
 
     def number(self, name: str, default: float) -> float:
         """A number; of an array, its first. Raises GraphUnknown where it is of another type."""

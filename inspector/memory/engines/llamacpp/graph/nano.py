@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.tensor import I32, Tensor
 
 TYPE_CHECKING = False
@@ -63,7 +64,10 @@ class Gemma3n(PerLayer):
 
     def build(self) -> None:
         """The decoder's graph on `altup.num_inputs` streams."""
-        self.n_altup = self.m.count("altup.num_inputs", 4)
+        self.n_altup = self.m.positive("altup.num_inputs", 4)
+        stack = self.top("altup_proj.weight")
+        if stack is None or stack.ne[2] != self.n_altup - 1:
+            raise GraphUnknown("altup_proj.weight")
         super().build()
 
     def magnitude(self, x: Tensor) -> Tensor:

@@ -41,8 +41,8 @@ class Experts(Record):
     `gating`: what makes weights of the router's scores; with `gating_key` the file's `expert_gating_func` goes before
     it (load_arch_hparams of deepseek2.cpp, dots1.cpp). `norm_weights`: the weights of the chosen are divided by their
     sum, "key": where `expert_weights_norm` says so (glm4-moe.cpp). `weigh_first`: inputs are weighed, not outputs
-    (llama4.cpp). `exact_down`: what goes into `ffn_down_exps` must stay f32 (build_moe_ffn, for mistral4). `act`: the
-    experts' activation, `shared_act`: the shared expert's; "": the dense layers' (phi3.cpp,
+    (llama4.cpp). `exact_down`: what goes into the experts' last product must stay f32 (build_moe_ffn, for mistral4).
+    `act`: the experts' activation, `shared_act`: the shared expert's; "": the dense layers' (phi3.cpp,
     granite-swa.cpp differ).
     """
 

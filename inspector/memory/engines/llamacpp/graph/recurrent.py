@@ -84,40 +84,39 @@ class Recurrent(Decoder):
         self.expand(self.cpy(t, self.view(s, ne, nb)))
 
     def mamba1(self, x: Tensor, il: int) -> Tensor:
-        """Selective scan with one head a channel."""
-        n, seqs, inner, d, rank = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank
-        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
-        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, inner, seqs)
-        x = self.reshape(x, x.ne[0], n, seqs)
-        xz = self.lin(x, il, "ssm_in")
-        x, z = self.view(xz, (inner, n, seqs), xz.nb[1:3]), self.view(xz, (inner, n, seqs), xz.nb[1:3])
-        conv_x = self.concat(conv, self.transpose(x), 0)
-        last = self.view(conv_x, (self.d_conv - 1, inner, seqs), conv_x.nb[1:3])
-        self.store(last, conv_state, (self.d_conv - 1) * inner * seqs)
-        x = self.add(self.ssm_conv(conv_x, self.w(il, "ssm_conv1d")), self.bias(il, "ssm_conv1d"))
-        x = self.unary(x)
-        db = self.lin(x, il, "ssm_x")
-        dt = self.view(db, (rank, n, seqs), db.nb[1:3])
-        b, c = (self.view(db, (d, 1, n, seqs), (d * 4, db.nb[1], db.nb[2])) for _ in "bc")
-        if m.weight(il, "ssm_dt_norm.weight") is not None or m.key("ssm.dt_b_c_rms"):
-            dt = self.norm(dt, m.weight(il, "ssm_dt_norm.weight"), None, "rms", il)
-            b = self.norm(b, m.weight(il, "ssm_b_norm.weight"), None, "rms", il)
-            c = self.norm(c, m.weight(il, "ssm_c_norm.weight"), None, "rms", il)
-        else:
-            dt = self.cont(dt)
-        dt = self.lin(dt, il, "ssm_dt")
-        cur, x = x, self.reshape(x, 1, inner, n, seqs)
-        a = m.weight(il, "ssm_a")
-        assert a is not None
-        y = self.gathered(
-            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, 1, inner, seqs), x, dt, a, b, c, ids)
-        )
-        self.store(self.view(y, (d * inner * seqs,)), ssm_state, d * inner * seqs)
+        """Mamba 1's selective scan, one head a channel: [n_embd, n_tokens] in and out.
+
+        Source: build_mamba_layer (src/models/mamba-base.cpp); state: [d_state, 1, d_inner, n_seqs].
+        """
+        n, seqs, inner, d = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state
+        xz = self.lin(self.reshape(x, x.ne[0], n, seqs), il, "ssm_in")
+        x, z = (self.view(xz, (inner, n, seqs), xz.nb[1:3]) for _ in "xz")
+        conv_x = self.conv_input(il, x, self.d_conv, inner, flat=True)
+        cur = self.unary(self.add(self.ssm_conv(conv_x, self.w(il, "ssm_conv1d")), self.bias(il, "ssm_conv1d")))
+        dt, b, c = self.mamba1_steps(cur, il)
+        x, a, state = self.reshape(cur, 1, inner, n, seqs), self.plain(il, "ssm_a"), self.state(il, "s")
+        y = self.gathered(state, lambda s, ids: self.ssm_scan(self.reshape(s, d, 1, inner, seqs), x, dt, a, b, c, ids))
+        self.store(self.view(y, (d * inner * seqs,)), state, d * inner * seqs)
         y = self.view(y, (inner, n, seqs), (x.nb[2], x.nb[3]))
         y = self.add(y, self.mul(cur, self.plain(il, "ssm_d")))
-        y = self.glu(self.cont(z), y)
-        cur = self.lin(y, il, "ssm_out")
+        cur = self.lin(self.glu(self.cont(z), y), il, "ssm_out")
         return self.reshape(cur, cur.ne[0], n * seqs)
+
+    def mamba1_steps(self, x: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Step sizes, [d_inner, n_seq_tokens, n_seqs], and the maps into and out of the state, [d_state, 1, …].
+
+        Normed where the file has weights for it, or says so (FalconMamba).
+        """
+        n, seqs, d, m = self.n_seq_tokens, self.r.n_seqs, self.d_state, self.m
+        db = self.lin(x, il, "ssm_x")
+        dt = self.view(db, (self.dt_rank, n, seqs), db.nb[1:3])
+        b, c = (self.view(db, (d, 1, n, seqs), (d * 4, db.nb[1], db.nb[2])) for _ in "bc")
+        if m.weight(il, "ssm_dt_norm.weight") is not None or m.key("ssm.dt_b_c_rms"):
+            names = ("ssm_dt_norm.weight", "ssm_b_norm.weight", "ssm_c_norm.weight")
+            dt, b, c = (self.norm(t, m.weight(il, w), None, "rms", il) for t, w in zip((dt, b, c), names, strict=True))
+        else:
+            dt = self.cont(dt)
+        return self.lin(dt, il, "ssm_dt"), b, c
 
     def bias(self, il: int, name: str) -> Tensor:
         """A bias that must be there. Raises GraphUnknown."""
@@ -134,45 +133,44 @@ class Recurrent(Decoder):
         return t
 
     def mamba2(self, x: Tensor, il: int) -> Tensor:
-        """Scan with scalar decay a head."""
-        n, seqs, inner, d, heads, g = (
-            self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank, self.n_group,
-        )  # fmt: skip
-        hd, channels = inner // heads, inner + 2 * g * d
-        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
-        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, channels, seqs)
+        """Mamba 2's scan with scalar decay a head: [n_embd, n_tokens] in and out.
+
+        Source: build_mamba2_layer (src/models/mamba-base.cpp); state: [d_state, head_dim, heads, n_seqs].
+        """
+        n, seqs, inner, d, g = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.n_group
+        heads, channels = self.m.positive("ssm.time_step_rank"), inner + 2 * g * d
+        hd = inner // heads
         p = self.lin(x, il, "ssm_in")
         p = self.reshape(p, p.ne[0], n, seqs)
         z = self.view(p, (hd, heads, n, seqs), (hd * 4, p.nb[1], p.nb[2]))
-        xbc = self.view(p, (channels, n, seqs), p.nb[1:3])
-        dt = self.view(p, (heads, n, seqs), p.nb[1:3])
-        conv_x = self.concat(conv, self.transpose(xbc), 0)
-        last = self.view(conv_x, (self.d_conv - 1, channels, seqs), conv_x.nb[1:3])
-        self.store(last, conv_state, (self.d_conv - 1) * channels, seqs)
-        xbc = self.ssm_conv(conv_x, self.w(il, "ssm_conv1d"))
+        xbc, dt = self.view(p, (channels, n, seqs), p.nb[1:3]), self.view(p, (heads, n, seqs), p.nb[1:3])
+        xbc = self.ssm_conv(self.conv_input(il, xbc, self.d_conv, channels), self.w(il, "ssm_conv1d"))
         xbc = self.unary(self.add(xbc, self.bias(il, "ssm_conv1d")))
         x = self.view(xbc, (hd, heads, n, seqs), (hd * 4, xbc.nb[1], xbc.nb[2]))
         b, c = (self.view(xbc, (d, g, n, seqs), (d * 4, xbc.nb[1], xbc.nb[2])) for _ in "bc")
         dt = self.add(self.cont(dt), self.bias(il, "ssm_dt"))
-        a = self.plain(il, "ssm_a")
-        y = self.gathered(
-            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, hd, heads, seqs), x, dt, a, b, c, ids)
-        )
-        size = d * inner
-        new = self.view(y, (size, seqs, 1), (size * 4, size * 4 * seqs))
-        self.expand(self.cpy(new, self.view(ssm_state, (size, seqs, 1), (ssm_state.nb[1], size * 4 * seqs))))
-        y = self.view(y, (hd, heads, n, seqs), (x.nb[1], heads * x.nb[1], n * heads * x.nb[1]))
-        y = self.add(y, self.mul(x, self.plain(il, "ssm_d")))
-        y = self.glu(self.cont(z), y)
-        if m.weight(il, "ssm_norm.weight") is not None:
-            y = self.reshape(y, inner // g, g, n, seqs)
-            y = self.norm(y, m.weight(il, "ssm_norm.weight"), None, "rms", il)
+        y = self.mamba2_scan(il, x, dt, b, c)
+        y = self.glu(self.cont(z), self.add(y, self.mul(x, self.plain(il, "ssm_d"))))
+        norm = self.m.weight(il, "ssm_norm.weight")
+        if norm is not None:
+            y = self.reshape(y, inner // self.m.positive("ssm.group_count"), g, n, seqs)
+            y = self.norm(y, norm, None, "rms", il)
         return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
+
+    def mamba2_scan(self, il: int, x: Tensor, *steps: Tensor) -> Tensor:
+        """The scan, its state written back: [head_dim, heads, n_seq_tokens, n_seqs], `x`'s shape, on f32 rows."""
+        hd, heads, n, seqs = x.ne
+        size, d, a, state = self.d_state * hd * heads, self.d_state, self.plain(il, "ssm_a"), self.state(il, "s")
+        dt, b, c = steps
+        y = self.gathered(state, lambda s, ids: self.ssm_scan(self.reshape(s, d, hd, heads, seqs), x, dt, a, b, c, ids))
+        new = self.view(y, (size, seqs, 1), (size * 4, size * 4 * seqs))
+        self.expand(self.cpy(new, self.view(state, (size, seqs, 1), (state.nb[1], size * 4 * seqs))))
+        return self.view(y, (hd, heads, n, seqs), (x.nb[1], heads * x.nb[1], n * heads * x.nb[1]))
 
     def shortconv(self, x: Tensor, il: int) -> Tensor:
         """Gated short convolution (LFM2)."""
         n, seqs, m = self.n_seq_tokens, self.r.n_seqs, self.m
-        kept = m.count("shortconv.l_cache") - 1
+        kept = m.positive("shortconv.l_cache") - 1
         x = self.reshape(x, x.ne[0], n, seqs)
         bcx = self.lin(x, il, "shortconv.in_proj")
         third = bcx.ne[0] // 3
@@ -189,13 +187,18 @@ class Recurrent(Decoder):
 
     # gated delta net
 
-    def conv_input(self, il: int, x: Tensor, kernel: int, channels: int) -> Tensor:
-        """The kept columns in front of this batch's; keeps the last ones for the next batch."""
+    def conv_input(self, il: int, x: Tensor, kernel: int, channels: int, *, flat: bool = False) -> Tensor:
+        """The kept columns in front of this batch's; keeps the last ones for the next batch.
+
+        [kernel − 1 + n_seq_tokens, channels, n_seqs] of [channels, n_seq_tokens, n_seqs]; `flat`: they are written
+        back as one row of all sequences (build_mamba_layer).
+        """
         conv_state, seqs = self.state(il, "r"), self.r.n_seqs
         conv = self.reshape(self.gathered(conv_state), kernel - 1, channels, seqs)
         x = self.concat(conv, self.transpose(x), 0)
         last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
-        self.store(last, conv_state, (kernel - 1) * channels, seqs)
+        size = (kernel - 1) * channels
+        self.store(last, conv_state, *((size * seqs,) if flat else (size, seqs)))
         return x
 
     def delta_net(self, il: int, *src: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ class Rwkv(Recurrent):
         if self.o.embed == "norm":
             x = self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer", 0)
         self.inputs()
-        self.head_dim = m.count("wkv.head_size")
+        self.head_dim = m.positive("wkv.head_size")
         self.output_ids()
         self.first_v: Tensor | None = None
         for il in self.layer_ids:
