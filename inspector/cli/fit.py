@@ -6,11 +6,6 @@ import click
 
 from inspector.cli import outcome
 from inspector.cli.options import (
-    COUNT,
-    GPU,
-    LAYERS,
-    SHARES,
-    SIZE,
     build_workload,
     driven_by,
     engine_option,
@@ -23,6 +18,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.values import COUNT, GPU, LAYERS, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
