@@ -27,7 +27,10 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BLOCK = re.compile(
     r"^(<!-- generated: (?P<command>[^\n]+?) -->\n)(?P<body>.*?)(?=<!-- end -->)", re.DOTALL | re.MULTILINE
 )
-ENVIRONMENT = {"COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
+ENVIRONMENT = {
+    "COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
+    "INSPECTOR_GPU": "none",
+}  # fmt: skip
 
 
 def run(command: str) -> str:

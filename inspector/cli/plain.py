@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
     from inspector.quantization.labels import QuantLabel
     from inspector.report.records import ComponentRow
 
@@ -33,8 +34,29 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     else:
         words = label.words if label else ""
         lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
-        outcome.write(lines + _component_lines(checkpoint))
+        outcome.write(lines + _component_lines(checkpoint) + _here_lines(checkpoint, facts))
     return incomplete(checkpoint)
+
+
+def _here_lines(checkpoint: Checkpoint, facts: ModelFacts) -> list[str]:
+    """What it would take on this machine, in a line; none where nothing is found that could run it."""
+    from inspector.errors import InspectorError
+    from inspector.memory.devices.here import gpus_at_once
+
+    try:
+        gpus = gpus_at_once(os.environ)
+        if not gpus or checkpoint.missing or checkpoint.missing_nbytes:
+            return []
+        from inspector.memory.engines import default_engine, engine_of, estimate
+        from inspector.memory.estimate import Placement, Workload
+        from inspector.report.here import here_lines
+
+        engine = default_engine(checkpoint.format)
+        placement = engine_of(engine).placed(Placement(gpus=gpus))
+        result = estimate(facts, Workload(), engine=engine, placement=placement)
+    except InspectorError:  # no engine's rules answer for it: the line would say nothing about the model
+        return []
+    return here_lines(result, width=outcome.width())
 
 
 def _components(checkpoint: Checkpoint) -> list[ComponentRow]:
