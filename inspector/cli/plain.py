@@ -34,7 +34,9 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     else:
         words = label.words if label else ""
         lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
-        outcome.write(lines + _component_lines(checkpoint) + _here_lines(checkpoint, facts))
+        outcome.write(lines + _component_lines(checkpoint))
+        if here := _here_lines(checkpoint, facts):  # after the answer, which need not wait for it
+            outcome.write(here)
     return incomplete(checkpoint)
 
 

@@ -18,6 +18,8 @@ _LABEL: Final = "  here          "  # as wide as the labels of `show` are
 def here_lines(estimate: Estimate, *, width: int) -> list[str]:
     """Whether it fits this machine's devices at the engine's default context, in a line of `show`."""
     devices = [d for d in estimate.devices if d.capacity is not None]
+    if not devices:
+        return []
     names = ", ".join(dict.fromkeys(escape(d.device).partition(" #")[0] for d in devices))
     several = f"{len(devices)} × " if len(devices) > 1 else ""
     used = format_nbytes(sum(d.used for d in devices))
