@@ -7,7 +7,6 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import (
     build_workload,
-    driven_by,
     engine_option,
     engine_options,
     engine_settings,
@@ -116,12 +115,12 @@ def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.devices.gpus import parse_gpus
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import engine_of
     from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    named = driven_by(parse_gpus(params.pop("gpus")), params.pop("backend"))
+    named = gpus_asked(params.pop("gpus"), params.pop("backend"))
     gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
     if not gpus and not engine_of(engine).on_cpu:
         raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.memory.engines.protocol import Engine, Option
-    from inspector.memory.estimate import Gpu
     from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -207,31 +206,14 @@ def build_workload(params: dict[str, Any]) -> Workload:
     )
 
 
-def _distinct(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """The devices with names of their own: equal ones are numbered."""
-    names = [g.name for g in gpus]
-    return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
-
-
-def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
-    """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
-    if name is None:
-        return gpus
-    from inspector.memory.devices.gpus import under
-    from inspector.memory.engines.llamacpp.backends import backend
-
-    return tuple(under(gpu, backend(name).name) for gpu in gpus)
-
-
 def build_placement(params: dict[str, Any]) -> Placement:
     """Takes the placement options out of `params`."""
-    names = params.pop("gpus")
+    names, backend = params.pop("gpus"), params.pop("backend")
     gpus: tuple[Any, ...] = ()
     if names:
-        from inspector.memory.devices.gpus import parse_gpus
+        from inspector.memory.devices.asked import gpus_asked
 
-        gpus = _distinct(parse_gpus(names))
-    gpus = driven_by(gpus, params.pop("backend"))
+        gpus = gpus_asked(names, backend)
     order = list(params)  # click hands options over as they were typed; llama.cpp's first pattern that matches counts
     experts_first = order.index("cpu_moe" if params["cpu_moe"] else "n_cpu_moe") < order.index("overrides")
     n_cpu_moe, cpu_moe = params.pop("n_cpu_moe"), params.pop("cpu_moe")

@@ -136,12 +136,12 @@ def _index() -> dict[str, str]:
 
 def find_gpu(text: str) -> GpuModel:
     """The registry's row for a name. Raises InspectorError, with the nearest names as a hint."""
-    from difflib import get_close_matches
-
     names = _index()
     key = normalise(text)
     if key in names:
         return GPUS[names[key]]
+    from difflib import get_close_matches
+
     starts = [names[n] for n in names if key and n.startswith(key)]
     near = list(dict.fromkeys(starts + [names[n] for n in get_close_matches(key[:64], names, n=6, cutoff=0.6)]))[:4]
     raise InspectorError(
@@ -200,7 +200,7 @@ def _sized(text: str) -> Gpu | None:
 
 
 def parse_gpu(text: str) -> tuple[Gpu, ...]:
-    """What `--gpu` was given: a name, a count (`2xrtx3090`), a size (`24GiB`, `24 GB card`), `auto` or `none`.
+    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24 GB card`), `auto`, `none`.
 
     Bytes; GB and G are GiB, as cards are sold. Raises InspectorError: an unknown name, with near matches.
     """

@@ -16,6 +16,7 @@ from inspector.dtypes import DTYPES
 from inspector.errors import MissingKey, WorkloadError
 from inspector.memory.cache import kv_dtype, row_nbytes, sum_caches
 from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
+from inspector.memory.engines.shared.hf_weights import uncounted
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.quantization.mix_targets import BASE_TYPES
 from inspector.record import Record
@@ -174,13 +175,15 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
             return None
         how = f"{facts.n_params or 0:,} params as {facts.quantization} stores them"
         return Line("weights", nbytes, "modelled", how)
-    if facts.n_params is None:
+    n_params = facts.n_params or facts.n_params_text
+    if n_params is None:
         return None
     row = precision(quant or facts.dtype or "BF16")
     bits = row.nominal if nominal else row.real
     why = ", nominal" if nominal else f", {_MIXED_IN}" if row.name in _MIXED else ""
-    how = f"{facts.n_params:,} params × {bits / 10000:g} bits ({row.name}{why})"
-    return Line("weights", weights_nbytes(facts.n_params, row, nominal=nominal), "modelled", how)
+    part = " of the text part" if facts.uncounted else ""
+    how = f"{n_params:,} params{part} × {bits / 10000:g} bits ({row.name}{why})"
+    return Line("weights", weights_nbytes(n_params, row, nominal=nominal), "modelled", how)
 
 
 def _activation_line(facts: ModelFacts, n_tokens: int, n_seqs: int, *, factor: int | None) -> Line:
@@ -249,6 +252,7 @@ def estimate(
         unknown = ("weights", *unknown)
     lines, notes = _offload(lines, placement, notes)
     effective = MappingProxyType({"n_ctx": n_ctx, "n_seqs": n_seqs, "n_tokens_kept": kept, "kv_form": kv_form})
+    unknown = (*unknown, *uncounted(facts))
     return Estimate("textbook", workload, effective, tuple(lines), _devices(lines, placement), tuple(notes), unknown)
 
 
