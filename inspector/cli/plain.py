@@ -137,9 +137,12 @@ def memory_target(target: str, n_ctx: int | None, gpu: str | None) -> int:
 
 
 def _parsed(gpu: str) -> tuple[Gpu, ...]:
-    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.devices.gpus import is_shop_gpu, parse_gpu
 
-    return parse_gpu(gpu)
+    found = parse_gpu(gpu)
+    if is_shop_gpu(gpu):
+        outcome.remark_shop_size(gpu)
+    return found
 
 
 def plain_command(argv: list[str]) -> Callable[[], int] | None:

@@ -35,7 +35,7 @@ def shop_size(text: str) -> None:
     meta = click.get_current_context().meta
     if not meta.get("inspector.shop_size"):
         meta["inspector.shop_size"] = True
-        outcome.remark(f"{text}: G and GB are read as GiB (1024³ bytes), as cards and memory are sold")
+        outcome.remark_shop_size(text)
 
 
 def _size(text: str) -> int:
@@ -48,8 +48,11 @@ def _size(text: str) -> int:
 def _gpu(text: str) -> str:
     from inspector.memory.devices.gpus import is_shop_gpu
 
-    if is_shop_gpu(text):
-        shop_size(text)
+    try:
+        if is_shop_gpu(text):
+            shop_size(text)
+    except InspectorError:  # no size at all: said where the GPU is looked up
+        pass
     return text
 
 
