@@ -7,8 +7,9 @@ from types import MappingProxyType
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import COUNT as SEQUENCES
-from inspector.cli.options import GPU, SIZE, TOKENS, Parsed, counted, json_option
+from inspector.cli.options import json_option
+from inspector.cli.values import COUNT as SEQUENCES
+from inspector.cli.values import GPU, SIZE, TOKENS, Parsed, counted
 from inspector.errors import InspectorError
 from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
 from inspector.units import parse_count, parse_tokens

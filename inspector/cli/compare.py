@@ -7,7 +7,8 @@ import sys
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import Parsed, build_placement, json_option, open_target, placement_options
+from inspector.cli.options import build_placement, json_option, open_target, placement_options
+from inspector.cli.values import Parsed
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False

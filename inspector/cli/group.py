@@ -23,7 +23,11 @@ COMMANDS: Final = {
 
 EPILOG = """\b
 Exit codes: 0 answered, and fine; 1 answered "no" (does not fit, a finding,
-a difference); 2 could not answer (usage, unreadable, unsupported)."""
+a difference); 2 could not answer (usage, unreadable, unsupported).
+
+\b
+INSPECTOR_GPU: what this machine is taken to have, in place of what is found
+(for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes."""
 
 
 def _module_exists(name: str) -> bool:
