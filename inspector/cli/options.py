@@ -44,6 +44,7 @@ class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 TOKENS = Parsed("tokens", parse_tokens)
 SIZE = Parsed("size", parse_nbytes)
 COUNT = click.IntRange(min=1, max=1 << 31)
+NUMBER = click.IntRange(min=-1, max=(1 << 31) - 1)
 
 
 def _switch(text: str) -> bool | None:
@@ -212,7 +213,8 @@ def placement_options(function: F) -> F:
 
 # what click makes of an engine option's kind
 _KINDS: Final[dict[str, dict[str, Any]]] = {
-    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "number": dict(type=NUMBER),
+    "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."

@@ -125,6 +125,10 @@ class Space:
         host = next((d.used for d in devices if d.device == "host"), 0)
         return found | ({"host": self.ask.host - host} if self.ask.host is not None else {})
 
+    def room(self, result: Estimate, arguments: Mapping[str, Any]) -> dict[str, int]:
+        """Bytes left on each device by an estimate, once all that may grow has grown."""
+        return self.headroom(result.devices, arguments)
+
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002
         """What a placement has less of than all on the devices, in words."""
         return ()
