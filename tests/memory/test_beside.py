@@ -17,7 +17,7 @@ from inspector.errors import WorkloadError
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines import estimate
-from inspector.memory.engines.llamacpp.beside import Beside
+from inspector.memory.engines.llamacpp.beside import Beside, Projector
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
@@ -176,3 +176,55 @@ def test_the_prompt_cache_takes_what_it_is_allowed_and_without_a_limit_nobody_kn
     assert later("llama-3-8b")[0]["prompt cache"] == 8 * GIB
     assert later("llama-3-8b", cache_ram=100)[0]["prompt cache"] == 100 * MIB
     assert "the prompt cache, which --cache-ram -1 does not limit" in later("llama-3-8b", cache_ram=-1)[1].unknown
+
+
+# --- projectors
+
+
+@cache
+def towers():
+    with gzip.open(FIXTURES / "towers.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def projector_of(tower):
+    source = MemorySource(base64.b64decode(tower["header"]), name=tower["name"], size=tower["size"])
+    file = read_gguf(source)
+    return Projector(file.tensors, file.metadata)
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_tower_reserves_what_llama_server_reserves_at_its_warm_up(gpu):
+    assert {t["kind"] for t in towers()} == {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "gemma3"}
+    gpus = (Gpu("CUDA0", 80 * GIB, backend="cuda"),) if gpu else ()
+    for tower in towers():
+        result = estimate(
+            facts_of("llama-3.2-1b"), Workload(n_ctx=512), engine="llama.cpp", placement=Placement(gpus=gpus),
+            beside=Beside(projector=projector_of(tower)),
+        )  # fmt: skip
+        found = {
+            x.device: round(x.nbytes / MIB, 2) for x in result.lines if x.label == "mmproj" and x.what == "compute"
+        }
+        assert found == tower["gpu" if gpu else "cpu"], tower["name"]
+
+
+def test_a_tower_that_is_not_known_leaves_the_verdict_open():
+    tower = projector_of(towers()[0])
+    other = tower.replace(keys={**tower.keys, "clip.projector_type": "deepseekocr"})
+    placement = Placement(gpus=(Gpu("CUDA0", 80 * GIB, backend="cuda"),))
+    result = estimate(
+        facts_of("llama-3.2-1b"), Workload(n_ctx=512), engine="llama.cpp", placement=placement,
+        beside=Beside(projector=other),
+    )  # fmt: skip
+    assert any("projector" in part for part in result.unknown)
+    assert result.fits is None
+
+
+@pytest.mark.parametrize("value", [0, -1, 1 << 40, "16", True, None])
+@pytest.mark.parametrize("key", ["patch_size", "embedding_length", "attention.head_count", "block_count"])
+def test_a_tower_with_senseless_numbers_is_not_known(key, value):
+    tower = projector_of(towers()[0])
+    broken = tower.replace(keys={**tower.keys, f"clip.vision.{key}": value})
+    result = estimate(facts_of("llama-3.2-1b"), Workload(n_ctx=512), engine="llama.cpp",
+                      beside=Beside(projector=broken))  # fmt: skip
+    assert result.unknown or key == "block_count"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
-from inspector.memory.engines.llamacpp.backends import backend
+from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types
@@ -101,7 +101,7 @@ def extra(
     `memo`: keeps what a draft takes, for `fit`, which asks for one draft in many places.
     """
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
-    found = [_projector(beside, placement), Extra(tuple(_adapters(assignment, beside)))]
+    found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)
     found.append(draft)
     if server:
@@ -113,16 +113,26 @@ def _held(tensors: tuple[TensorInfo, ...], name: str) -> int:
     return sum(held_nbytes(t, backend(name)) for t in tensors)
 
 
-def _projector(beside: Beside, placement: Placement) -> Extra:
-    """Weights on the first device, and what the warm-up reserves there."""
+def _projector(beside: Beside, placement: Placement, *, flash: bool) -> Extra:
+    """Weights on the first device, and what the warm-up reserves there and on the host."""
+    from inspector.memory.engines.llamacpp.graph.tower import tower_buffers
+
     projector = beside.projector
     if projector is None:
         return Extra()
     a = assign(placement, 0)
-    device = a.devices[0] if a.devices else HOST
+    places = (*a.devices[:1], HOST)
+    backends = policies(a.backends[:1])
     how = f"{len(projector.tensors):,} tensors of the projector"
-    weights = Line("weights", _held(projector.tensors, a.backend_of(device)), "derived", how, device, "mmproj")
-    return Extra((weights,), ("the projector's compute",))
+    nbytes = sum(held_nbytes(t, backends[0]) for t in projector.tensors)
+    weights = Line("weights", nbytes, "derived", how, places[0], "mmproj")
+    reserved = tower_buffers(projector.tensors, projector.keys, backends, flash=flash)
+    if reserved is None:
+        return Extra((weights,), ("the projector's compute: a tower of another kind than is known here",))
+    grade = "derived" if all(b.measured for b in backends) else "modelled"
+    how = "one image of the size that the server warms up with"
+    found = zip(reserved, places, strict=True)
+    return Extra((weights, *(Line("compute", n, grade, how, device, "mmproj") for n, device in found if n)))
 
 
 def _adapters(assignment: Assignment, beside: Beside) -> Iterator[Line]:
