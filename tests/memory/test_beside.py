@@ -120,12 +120,26 @@ def test_a_draft_model_has_the_models_context_and_a_cache_of_types_of_its_own():
     assert not [(r["model"], differs(r)) for r in measured if differs(r)]
 
 
-@pytest.mark.parametrize("part", ["weights", "kv_cache", "recurrent_state", "output"])
+@pytest.mark.parametrize("part", ["weights", "kv_cache", "recurrent_state", "output", "compute"])
 def test_prediction_layers_have_weights_and_a_cache_of_their_own_and_states_are_kept_for_each_drafted_token(part):
     measured = [r for r in rows() if r["case"] == "mtp" and r["model"] != 168]  # 168: not loaded as MTP
     assert len(measured) == 36
     off = [(r["model"], key, d) for r in measured for key, d in differs(r).items() if key[1] == part]
     assert not off
+
+
+@pytest.mark.parametrize("name", [176, 177, 178])
+def test_the_graph_of_a_prediction_layer_is_known_for_qwens(name):
+    for row in rows():
+        if row["model"] == name:
+            assert not asked(row).unknown
+            assert (True, "compute", "host") in ours(row)
+
+
+def test_a_prediction_layer_of_another_model_leaves_the_verdict_open():
+    (row,) = [r for r in rows() if r["model"] == 166 and r["gpu"]]
+    assert asked(row).unknown == ("the compute of prediction layers",)
+    assert asked(row).fits is None
 
 
 def test_the_draft_cache_is_f16_whatever_the_models_is():

@@ -11,6 +11,7 @@ from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
+from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types
 from inspector.memory.engines.llamacpp.weights import held_nbytes, layer_of
@@ -186,7 +187,7 @@ def _draft_model(draft: ModelFacts, sizes: Sizes, placement: Placement, speculat
 
 
 def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation) -> Extra:
-    """The context of the model's own prediction layers: their cache, and compute that is not known here."""
+    """The context of the model's own prediction layers: their cache, output and compute."""
     from inspector.memory.engines.llamacpp import cache_lines, output_lines
 
     if facts.arch in _OTHER_MEMORY:
@@ -199,9 +200,16 @@ def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculati
     )
     own = draft_sizes(facts, sizes, speculation).replace(n_rs_seq=0)
     caches = cache_lines(drafting, own, assign(placement, len(layers)), "derived")
-    lines = (*caches, *output_lines(facts, Workload(), own))
+    assignment = assign(placement, len(layers))
+    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True}, assignment)
+    compute = (
+        []
+        if reserved is None
+        else [Line("compute", n, reserved[1], "worst-case graph", device) for device, n in reserved[0].items() if n]
+    )
+    lines = (*caches, *output_lines(facts, Workload(), own), *compute)
     named = tuple(x.replace(label=f"draft {x.label}".rstrip()) for x in lines)
-    return Extra(named, ("the compute of prediction layers",))
+    return Extra(named, () if reserved is not None else ("the compute of prediction layers",))
 
 
 def _predicts(layer: Layer, facts: ModelFacts) -> tuple[Cache, ...]:
