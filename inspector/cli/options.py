@@ -15,6 +15,7 @@ from inspector.cli.values import (
     KEEP,
     LAYERS,
     LOAD_MODES,
+    NUMBER,
     OVERRIDES,
     SEQUENCES,
     SHARES,
@@ -132,7 +133,8 @@ def placement_options(function: F) -> F:
 
 # what click makes of an engine option's kind
 _KINDS: Final[dict[str, dict[str, Any]]] = {
-    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "number": dict(type=NUMBER),
+    "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."

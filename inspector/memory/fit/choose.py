@@ -146,7 +146,7 @@ def _choice(option: Option, ask: Ask, best: Candidate) -> Choice | None:
     space, placement, arguments = option.space, attempt.placement, attempt.arguments
     workload = space.workload(n_ctx, option.kv)
     result = space.estimate(workload, placement, arguments)
-    headroom = space.headroom(result.devices, arguments)
+    headroom = space.room(result, arguments)
     if any(n < 0 for n in headroom.values()):
         return None  # the fast sums were too low: what the engine's own estimate says counts
     largest, capped = _longest(space, option.kv, n_ctx, attempt)
