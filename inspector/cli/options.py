@@ -135,8 +135,8 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=Parsed("N", _sequences)),
-     "Sequences at a time; -1: the engine's default."),
+    (("-np", "--parallel", "--batch", "n_seqs"), dict(type=Parsed("N", _sequences)),
+     "Sequences at once; -1: the engine's default."),
     (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
      "Tokens of a logical batch (llama.cpp)."),
     (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
@@ -214,6 +214,7 @@ def placement_options(function: F) -> F:
 _KINDS: Final[dict[str, dict[str, Any]]] = {
     "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+    "number": dict(type=click.FloatRange(0, 1 << 20)),
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
 

@@ -47,11 +47,11 @@ def workload_of(log: StartupLog) -> Workload:
     s = log.settings
     if log.engine == "vllm":
         dtype = s.get("kv_cache_dtype")
-        names = ("max_num_batched_tokens", "dtype", "enforce_eager")
+        names = ("max_num_batched_tokens", "max_num_seqs", "dtype", "enforce_eager")
         options = {name: s[name] for name in names if s.get(name)}
         cache = None if dtype in {None, "auto"} else str(dtype)
         return Workload(
-            n_ctx=_int(s.get("max_seq_len")), n_seqs=_int(s.get("max_num_seqs")), kv_dtype_k=cache, kv_dtype_v=cache,
+            n_ctx=_int(s.get("max_seq_len")), kv_dtype_k=cache, kv_dtype_v=cache,
             options=options or None,
         )  # fmt: skip
     rows, batch = _int(s.get("n_outputs_max")), _int(s.get("n_batch"))

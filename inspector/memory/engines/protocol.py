@@ -30,8 +30,8 @@ QUANT_HELP: Final = "Weights in this format, like Q4_K_M: as llama-quantize woul
 class Option(Record):
     """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
 
-    `kind`: "flag", "count", "tokens", "nbytes", "share", "choice" or "text"; `choices`: words that a "choice" takes;
-    `metavar`: what a "text" stands for in the help;
+    `kind`: "flag", "count", "tokens", "nbytes", "number", "share", "choice" or "text"; `choices`: of a
+    "choice"; `metavar`: what a "text" stands for in the help;
     `help`: one sentence, `{default}` in it is the engine's `default`. `argument`: it is an argument of the engine's own
     estimate, else one of the workload's options. `commands`: those of ours that take it.
     """

@@ -32,7 +32,19 @@ class Vllm(Engine):
         Option("disable_hybrid_kv_cache_manager", "flag", "Sliding layers count as full.",
                ("--disable-hybrid-kv-cache-manager",)),
         Option("dtype", "text", DTYPE_HELP, ("--dtype",), metavar="TYPE"),
-        Option("max_num_seqs", "count"),  # the command line's -np
+        Option("max_num_seqs", "count", "The most sequences of one step: a ceiling of the scheduler, no demand.",
+               ("--max-num-seqs",)),
+        Option("pipeline_parallel_size", "count", "Stages, each with its share of the layers.",
+               ("-pp", "--pipeline-parallel-size")),
+        Option("data_parallel_size", "count", "Replicas, on GPUs of their own.", ("-dp", "--data-parallel-size")),
+        Option("enable_expert_parallel", "flag", "Whole experts on each rank, in place of slices of all.",
+               ("--enable-expert-parallel",)),
+        Option("quantization", "text", "Weights packed on loading: fp8, of a checkpoint that is not packed.",
+               ("--quantization",), metavar="METHOD"),
+        Option("cpu_offload_gb", "number", "GiB of each GPU's weights that stay in host memory.",
+               ("--cpu-offload-gb",)),
+        Option("kv_cache_memory_bytes", "nbytes", "The cache of each GPU, in place of what a share of it leaves.",
+               ("--kv-cache-memory-bytes",)),
         Option("prefix_caching", "flag"),
         Option("async_scheduling", "flag"),
         Option("mamba_ssm_cache_dtype", "text"),
@@ -53,16 +65,19 @@ class Vllm(Engine):
     def memory_words(self, choice: Choice) -> list[str]:
         """The same settings, and where the cache lies."""
         kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
-        return ["--engine", self.name, *self._settings(choice), *kv]
+        words = self._settings(choice, ceiling=False)
+        return ["--engine", self.name, *words, *kv]
 
-    def _settings(self, choice: Choice) -> list[str]:
+    def _settings(self, choice: Choice, *, ceiling: bool = True) -> list[str]:
         """Settings under the names that vLLM and `inspector memory` share."""
         w, p = choice.workload, choice.placement
         words = ["--max-model-len", str(w.n_ctx)]
         words += ["--tensor-parallel-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
-        words += ["--max-num-seqs", str(w.n_seqs)] if w.n_seqs is not None else []
-        return words + self.words({**(w.options or {}), **choice.arguments})
+        options = {**(w.options or {}), **choice.arguments}
+        if w.n_seqs is not None and not (ceiling and options.get("max_num_seqs")):
+            words += ["--max-num-seqs" if ceiling else "-np", str(w.n_seqs)]
+        return words + self.words(options)
 
 
 ENGINE: Final = Vllm()
