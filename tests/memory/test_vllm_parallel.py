@@ -49,7 +49,7 @@ def of(result, what, device):
     ("change", "split", "word"),
     [
         ({}, Split(tensor=3), "32 attention heads"),
-        ({"num_attention_heads": 36, "hidden_size": 4608, "num_key_value_heads": 4}, Split(tensor=6), "key-value heads"),
+        ({"num_attention_heads": 36, "hidden_size": 4608, "num_key_value_heads": 4}, Split(tensor=6), "key-value"),
         ({"intermediate_size": 11009}, Split(tensor=2), "MLP of 11,009"),
         ({"num_attention_heads": 33, "num_key_value_heads": 33, "hidden_size": 4224, "intermediate_size": 14337,
           "vocab_size": 128000}, Split(tensor=3), "vocabulary of 128,000 rows"),
@@ -151,3 +151,55 @@ def test_a_cache_of_fixed_size_decides_what_fits(facts):
     large = vllm.estimate(facts(LLAMA), Workload(n_ctx=8192), placement=place, kv_cache_memory_bytes=20 * GIB)
     assert (enough.fits, short.fits, large.fits) == (True, False, False)
     assert "room for 2 requests of 8,192 tokens at once; more wait" in enough.notes
+
+
+def fit_of(facts, gpus, **arguments):
+    from inspector.memory.engines import engine_of
+    from inspector.memory.fit.choose import fit
+    from inspector.memory.fit.commands import engine_command
+    from inspector.memory.fit.records import Ask, Candidate
+
+    asked = Workload(options=arguments) if arguments else None
+    candidate = Candidate("BF16", facts, "m", facts.promised_nbytes or 1)
+    found = fit([candidate], Ask(gpus=gpus, engine="vllm", n_ctx=4096, workload=asked))
+    assert engine_of("vllm").name == "vllm"
+    return found, [engine_command(c) for c in found.choices]
+
+
+def test_fit_proposes_no_split_that_vllm_refuses(facts):
+    model = facts({**LLAMA, "num_attention_heads": 36, "hidden_size": 4608, "num_key_value_heads": 4})
+    _, commands = fit_of(model, cards(6))
+    assert all("--tensor-parallel-size 4" in c for c in commands)
+
+
+def test_fit_prints_stages_and_replicas_that_were_asked_for(facts):
+    _, commands = fit_of(facts(LLAMA), cards(4), pipeline_parallel_size=2)
+    assert commands
+    assert all("--tensor-parallel-size 2" in c and "-pp 2" in c for c in commands)
+
+
+@pytest.mark.parametrize(
+    ("change", "gpu", "reason"),
+    [
+        ({"architectures": ["NoSuchModelForCausalLM"]}, Gpu("card", 80 * GIB), "no class NoSuchModelForCausalLM"),
+        ({"architectures": ["LlamaForCausalLM"]}, Gpu("GTX 1080", 8 * GIB, compute_capability="6.1"), "7.5 is"),
+        ({"architectures": ["LlamaForCausalLM"]}, Gpu("M4 Max", 64 * GIB, backend="metal"), "does not run on M4 Max"),
+    ],
+)
+def test_fit_names_why_vllm_would_not_serve_instead_of_a_command(facts, change, gpu, reason):
+    with pytest.raises(WorkloadError, match=reason) as refusal:
+        fit_of(facts({**LLAMA, **change}), (gpu,))
+    assert "may run it" in (refusal.value.hint or "")
+
+
+def test_what_does_not_fit_is_measured_against_the_budget(facts):
+    result = vllm.estimate(facts(LLAMA), Workload(n_ctx=8192), placement=Placement(gpus=cards(1, 18)))
+    (device,) = result.devices
+    assert device.fits is False
+    assert device.capacity - device.reserve == int(18 * GIB * 0.92)
+    assert device.used > device.capacity - device.reserve
+
+
+def test_fit_names_no_criteria_that_nothing_differs_in(facts):
+    found, _ = fit_of(facts(LLAMA), cards(1))
+    assert not any("host" in words or "Q4_K_M" in words for words in found.order)

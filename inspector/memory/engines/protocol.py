@@ -135,6 +135,10 @@ class Engine:
 
         return Space(candidate, ask, estimate=self.estimate, kv_types=self.kv_types)
 
+    def refuses(self, gpu: Gpu) -> str:  # noqa: ARG002
+        """Why it would not run on this card; "" where nothing is known against it."""
+        return ""
+
     def served(self, workload: Workload) -> Workload:
         """The workload as the engine's server runs it: what `fit` looks for."""
         return workload

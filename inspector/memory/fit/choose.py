@@ -300,7 +300,7 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
     lack = None if choices else _least(spaces, ask)
     return Fit(
         choices=tuple(choices),
-        order=tuple(CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer)),
+        order=tuple(_order_words(spaces, ask)),
         n_candidates=len(candidates),
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
@@ -308,9 +308,18 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         notes=(
             *dict.fromkeys(f"{e}" for e in refusals),
             *_beyond(best.facts, ask),
+            *(f"weights of {part} are not counted: no rule gives their size" for part in best.facts.uncounted),
             *engine_of(ask.engine).remarks(choices, ask.gpus),
         ),
     )
+
+
+def _order_words(spaces: Sequence[Space], ask: Ask) -> Iterable[str]:
+    """What comes before what, in words, without what no option of this engine and these candidates differs in."""
+    levels = {level for s in spaces for level in s.levels}
+    moot = set() if levels & {"experts", "layers"} else {"layers", "host", "lean"}
+    moot |= set() if any(s.candidate.above_floor is not None for s in spaces) else {"floor"}
+    return (CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer) if name not in moot)
 
 
 def _spaces(candidates: Iterable[Candidate], ask: Ask) -> tuple[list[Space], list[WorkloadError]]:

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from inspector.memory.estimate import Gpu
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -53,10 +54,22 @@ class Vllm(Engine):
     # fmt: on
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
-        """Tensor parallelism, and more of each GPU as a last resort."""
+        """Tensor parallelism, and more of each GPU as a last resort. Raises WorkloadError where vLLM would not run."""
+        from inspector.errors import WorkloadError
+        from inspector.memory.engines.vllm.support import why_not
         from inspector.memory.fit.vllm import VllmSpace
 
+        if why := why_not(candidate.facts, ask.gpus):
+            runs = "llama.cpp" if candidate.facts.format == "gguf" or "no class" not in why else "transformers"
+            raise WorkloadError(why, hint=f"-e {runs} may run it")
+
         return VllmSpace(candidate, ask, utilization=UTILIZATION, estimate=self.estimate, kv_types=self.kv_types)
+
+    def refuses(self, gpu: Gpu) -> str:
+        """Cards that its release is not built for."""
+        from inspector.memory.engines.vllm.support import card_refused
+
+        return card_refused(gpu)
 
     def command(self, choice: Choice) -> list[str]:
         """`vllm serve …`."""

@@ -172,7 +172,8 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool:
         fits = used <= int(gpu.capacity * utilization)
         if pool is not None:
             fits = cache <= pool and used - cache + pool <= gpu.capacity
-        found.append(Device(gpu.name, gpu.capacity, used, fits))
+        kept_free = gpu.capacity - int(gpu.capacity * utilization) if pool is None else 0
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free))
     return tuple(found)
 
 
