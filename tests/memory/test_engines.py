@@ -92,7 +92,7 @@ def test_option_rows_are_whole():
         names = [o.name for o in engine.options]
         assert len(set(names)) == len(names)
         for option in engine.options:
-            assert option.kind in {"flag", "count", "tokens", "nbytes", "share", "choice", "text"}
+            assert option.kind in {"flag", "count", "tokens", "nbytes", "number", "share", "choice", "text"}
             assert bool(option.choices) == (option.kind == "choice")
             assert all(flag.startswith("-") for flag in option.flags)
             assert bool(option.help) == bool(option.flags), option  # what can be typed is explained
