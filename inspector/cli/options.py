@@ -162,7 +162,7 @@ _WORKLOAD = (
 )  # fmt: skip
 _PLACEMENT = (
     (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+     "rtx4090, 2xrtx3090, 24GiB, auto or none; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
