@@ -83,7 +83,7 @@ _WORKLOAD = (
 )  # fmt: skip
 _PLACEMENT = (
     (("--gpu", "gpus"), dict(multiple=True, type=GPU),
-     "rtx4090, 2xrtx3090, 24G or auto; repeatable."),
+     "rtx4090, 2xrtx3090, 24G, auto or none; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
