@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from click.shell_completion import CompletionItem
+
 # command: (module under inspector.cli, attribute)
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
@@ -58,6 +60,12 @@ class InspectorGroup(click.Group):
                 self._refuse(ctx, word)
             args = ["show", *args]
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and files: a bare target is what `show` takes."""
+        from click.shell_completion import CompletionItem
+
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
 
     def _refuse(self, ctx: click.Context, word: str) -> None:
         import difflib

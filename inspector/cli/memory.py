@@ -9,6 +9,7 @@ from inspector.cli import outcome
 from inspector.cli.options import (
     build_placement,
     build_workload,
+    complete_files,
     engine_option,
     engine_options,
     engine_settings,
@@ -35,15 +36,23 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
 
 _ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
+    (
+        "--mmproj",
+        dict(metavar="FILE"),
+        "A multimodal projector, loaded beside the model.",
+    ),
     ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
-    ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),
+    (
+        "--draft",
+        dict(metavar="TARGET"),
+        "A draft model for speculative decoding, with its own cache and compute.",
+    ),
 )
 
 
 def _addon_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for flag, arguments, help_ in reversed(_ADDONS):
-        function = click.option(flag, help=help_, **arguments)(function)
+        function = click.option(flag, help=help_, shell_complete=complete_files, **arguments)(function)
     return function
 
 
