@@ -1,6 +1,6 @@
 """The tables of docs/faq.md: one model, and the figure that each program shows of it, from our own lines.
 
-    other_numbers.py llama.cpp|vllm
+other_numbers.py llama.cpp|vllm
 """
 
 from __future__ import annotations
@@ -27,6 +27,10 @@ def part(estimate: inspector.Estimate, what: str, device: str | None = None) -> 
     return sum(x.nbytes for x in estimate.lines if x.what == what and device in (None, x.device))
 
 
+def on_host(estimate: inspector.Estimate) -> int:
+    return sum(x.nbytes for x in estimate.lines if x.device == "host")
+
+
 def llama_rows() -> Iterator[Row]:
     """Llama-3-8B Q4_K_M by llama-server, 8,192 tokens, on an RTX 3090."""
     checkpoint = inspector.inspect(os.path.join(ROOT, LLAMA))
@@ -43,14 +47,10 @@ def llama_rows() -> Iterator[Row]:
     yield "llama-server: `KV buffer size`", "the cache", mib(part(found, "kv_cache"))
     yield "llama-server: `CUDA0 compute buffer size`", "buffers of one step", mib(part(found, "compute", card.device))
     yield "nvidia-smi: the process", "all of these, CUDA's context and pools", mib(card.used, "≈ ")
-    yield "`free`, `top`: the process", "what stays in host memory, the mapped file beside it", mib(part_of_host(found))
-    for n_ctx in (512, 4096, 131072):
+    yield "`free`, `top`: the process", "what stays in host memory, the mapped file beside it", mib(on_host(found))
+    for n_ctx, who in ((512, "llama-bench's pp512"), (4096, "a program's default"), (131072, "a model's promise")):
         other = next(d for d in at(n_ctx).devices if d.capacity is not None)
-        yield f"the same with {n_ctx:,} tokens", "a program that asks for another context", mib(other.used, "≈ ")
-
-
-def part_of_host(estimate: inspector.Estimate) -> int:
-    return sum(x.nbytes for x in estimate.lines if x.device == "host")
+        yield f"nvidia-smi, with {n_ctx:,} tokens", f"the same with another context: {who}", mib(other.used, "≈ ")
 
 
 def vllm_rows() -> Iterator[Row]:

@@ -8,7 +8,6 @@ import click
 
 from inspector.cli import outcome
 from inspector.cli.options import (
-    Parsed,
     build_placement,
     complete_files,
     json_option,
@@ -16,6 +15,7 @@ from inspector.cli.options import (
     placement_options,
     target_argument,
 )
+from inspector.cli.values import Parsed
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False

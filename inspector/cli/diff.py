@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import TOKENS, complete_files, json_option, open_target
+from inspector.cli.options import complete_files, json_option, open_target
+from inspector.cli.values import TOKENS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

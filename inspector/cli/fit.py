@@ -6,10 +6,6 @@ import click
 
 from inspector.cli import outcome
 from inspector.cli.options import (
-    COUNT,
-    LAYERS,
-    SHARES,
-    SIZE,
     build_workload,
     engine_option,
     engine_options,
@@ -21,6 +17,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.values import COUNT, GPU, LAYERS, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
@@ -35,8 +32,8 @@ if TYPE_CHECKING:
     from inspector.report.fit import Commands
 
 _OPTIONS: Final = (
-    (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB, auto, or none: the CPU (llama.cpp); repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, required=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -52,7 +49,7 @@ _OPTIONS: Final = (
     (("--backend", "backend"), dict(metavar="NAME"),
      "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
-    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
+    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64G; without it there is no limit."),
     (("--margin", "margin"), dict(type=SIZE),
       "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),

@@ -6,11 +6,24 @@ import os
 
 import click
 
-from inspector.errors import InspectorError
+from inspector.cli import outcome
+from inspector.cli.values import (
+    BATCH,
+    COUNT,
+    DEVICES,
+    GPU,
+    KEEP,
+    LAYERS,
+    OVERRIDES,
+    SEQUENCES,
+    SHARES,
+    SIZE,
+    SWITCH,
+    TOKENS,
+)
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines import ENGINE_NAMES, engine_of, engines
 from inspector.memory.estimate import Placement, Workload
-from inspector.units import parse_nbytes, parse_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,96 +39,6 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """An option value read by one of our own parsers; its refusal is a usage error."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except InspectorError as error:
-            self.fail(f"{error}" + (f" ({error.hint})" if error.hint else ""), param, ctx)
-
-
-TOKENS = Parsed("tokens", parse_tokens)
-SIZE = Parsed("size", parse_nbytes)
-COUNT = click.IntRange(min=1, max=1 << 31)
-
-
-def _switch(text: str) -> bool | None:
-    try:
-        return {"on": True, "off": False, "auto": None, "1": True, "0": False}[text.lower()]
-    except KeyError:
-        raise InspectorError(f"{text!r} is not on, off or auto") from None
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    try:
-        parts = tuple(float(p) for p in text.replace("/", ",").split(","))
-    except ValueError:
-        raise InspectorError(f"{text!r} is not a list of numbers like 3,1") from None
-    if any(not 0 <= p < 1e30 for p in parts) or not sum(parts):  # llama.cpp adds them up in single precision
-        raise InspectorError(f"{text!r}: shares cannot be negative, all zero or beyond counting")
-    return parts
-
-
-def _keep(text: str) -> tuple[int, int]:
-    first, plus, last = text.partition("+")
-    if not plus:
-        raise InspectorError(f"{text!r} is not FIRST+LAST, like 4+1024")
-    return parse_tokens(first), parse_tokens(last)
-
-
-def _override(text: str) -> tuple[str, str]:
-    pattern, equals, device = text.partition("=")
-    if not equals or not pattern or not device:
-        raise InspectorError(f"{text!r} is not PATTERN=DEVICE, like 'ffn_.*_exps=CPU'")
-    import re
-
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise InspectorError(f"{pattern!r} is not a regular expression: {error}") from None
-    return pattern, device
-
-
-def _overrides(text: str) -> tuple[tuple[str, str], ...]:
-    """As llama.cpp cuts them: at every comma, then at the first `=` (parse_tensor_buffer_overrides, common/arg.cpp)."""
-    return tuple(map(_override, text.split(",")))
-
-
-def _integer(text: str, words: str) -> int:
-    try:
-        return int(text[:20])
-    except ValueError:
-        raise InspectorError(f"{text!r} is not {words}") from None
-
-
-def _layers(text: str) -> int:
-    """Layers on devices; -1 is auto and what is below is all, as in llama.cpp."""
-    return {"auto": -1, "all": -2}.get(text) or _integer(text, "a number of layers, all or auto")
-
-
-def _sequences(text: str) -> int | None:
-    """Sequences at a time; None leaves it to the engine (llama-server's -1)."""
-    n = -1 if text == "auto" else _integer(text, "a number of sequences")
-    if n != -1 and not 1 <= n <= 1 << 31:
-        raise InspectorError(f"{n:,} sequences at a time: 1 or more, or -1 for the engine's default")
-    return None if n == -1 else n
-
-
-def _devices(text: str) -> tuple[str, ...]:
-    return () if text == "none" else tuple(text.split(","))
-
-
-SHARES = Parsed("N,N…", _floats)
-LAYERS = Parsed("N|all|auto", _layers)
-OVERRIDES = Parsed("PATTERN=DEVICE,…", _overrides)
 SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
 LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
 
@@ -143,11 +66,11 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=Parsed("N", _sequences)),
+    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=SEQUENCES),
      "Sequences at a time; -1: the engine's default."),
-    (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
+    (("-b", "--batch-size", "n_batch"), dict(type=BATCH),
      "Tokens of a logical batch (llama.cpp)."),
-    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
+    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=BATCH),
      "Tokens of a physical batch (llama.cpp)."),
     (("-ctk", "--cache-type-k", "kv_dtype_k"), dict(metavar="TYPE"),
      "Type of cached keys: f16, q8_0, …"),
@@ -155,7 +78,7 @@ _WORKLOAD = (
      "Type of cached values."),
     (("--kv-cache-dtype", "--kv-dtype", "kv_dtype"), dict(metavar="TYPE"),
      "Keys and values alike: auto, f16, fp8, int8, q8_0, …"),
-    (("-fa", "--flash-attn", "flash_attn"), dict(type=Parsed("on|off|auto", _switch)),
+    (("-fa", "--flash-attn", "flash_attn"), dict(type=SWITCH),
      "Flash attention: on, off or auto."),
     (("-kvu/-no-kvu", "--kv-unified/--no-kv-unified", "kv_unified"), dict(default=None),
      "One cache for all sequences (llama.cpp)."),
@@ -163,21 +86,21 @@ _WORKLOAD = (
      "Sliding layers keep the whole context (llama.cpp)."),
     (("--outputs", "outputs"), dict(type=click.Choice(["all", "last"])),
      "Rows of logits: all (llama-cli) or last (llama-server)."),
-    (("--kv-keep", "kv_keep"), dict(type=Parsed("FIRST+LAST", _keep)),
+    (("--kv-keep", "kv_keep"), dict(type=KEEP),
      "Token pruning: keep the first and the last so many."),
     (("--window", "window"), dict(type=TOKENS),
      "Keep only the last so many tokens in every layer."),
 )  # fmt: skip
 _PLACEMENT = (
-    (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G or auto; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
      "How several GPUs share the model: by layer (default), or none of it but on one (llama.cpp)."),
     (("-mg", "--main-gpu", "main_gpu"), dict(type=int, default=0, metavar="N"),
      "The number of the one GPU of -sm none (llama.cpp)."),
-    (("-dev", "--device", "devices"), dict(type=Parsed("DEV,DEV…", _devices)),
+    (("-dev", "--device", "devices"), dict(type=DEVICES),
      "Which of the GPUs are used, in this order: CUDA0,CUDA1 or none (llama.cpp)."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES),
      "Shares of the layers a GPU."),
@@ -326,9 +249,7 @@ def _load_mode(params: dict[str, Any]) -> str:
     if no_mmap and mode not in {None, "none"}:
         raise click.UsageError(f"--no-mmap is --load-mode none in llama.cpp b11434, and here is --load-mode {mode}")
     if no_mmap:
-        from inspector.cli.outcome import remark
-
-        remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
+        outcome.remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
     return "none" if no_mmap else mode or "auto"
 
 

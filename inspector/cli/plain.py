@@ -1,4 +1,4 @@
-"""The two questions asked most, `inspector FILE` and `inspector memory FILE [-c N]`, without loading click.
+"""The questions asked most, `inspector FILE` and `inspector memory FILE [-c N] [--gpu G]`, without loading click.
 
 click alone costs four times a bare Python, more than reading a header of 262,144 tokens
 (docs/decisions/0006-plain-path.md). Anything else, and anything odd, goes to click.
@@ -13,10 +13,15 @@ from inspector.cli import outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from inspector.checkpoint import Checkpoint
+    from inspector.memory.estimate import Gpu
     from inspector.quantization.labels import QuantLabel
     from inspector.report.records import ComponentRow
+
+_CONTEXT: Final = frozenset(("-c", "--ctx-size"))
+_PLAIN: Final = _CONTEXT | {"--gpu"}
 
 
 def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
@@ -90,20 +95,27 @@ def show_target(target: str) -> int:
     return show(open_checkpoint(target))
 
 
-def memory_target(target: str, n_ctx: int | None) -> int:
-    """`inspector memory TARGET [-c N]`, by the default engine, on no particular device."""
+def memory_target(target: str, n_ctx: int | None, gpu: str | None) -> int:
+    """`inspector memory TARGET [-c N] [--gpu G]`, by the default engine."""
     from inspector.checkpoint import open_checkpoint
     from inspector.facts import read_facts
-    from inspector.memory.engines import default_engine, estimate
+    from inspector.memory.engines import default_engine, engine_of, estimate
     from inspector.memory.estimate import Placement, Workload
     from inspector.report.memory import memory_lines
 
     checkpoint = open_checkpoint(target)
-    facts = read_facts(checkpoint)
     engine = default_engine(checkpoint.format)
-    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=Placement())
+    placement = Placement() if gpu is None else engine_of(engine).placed(Placement(gpus=_parsed(gpu)))
+    facts = read_facts(checkpoint)
+    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=placement)
     outcome.write(memory_lines(target, facts, result, width=outcome.width()))
-    return incomplete(checkpoint)
+    return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)
+
+
+def _parsed(gpu: str) -> tuple[Gpu, ...]:
+    from inspector.memory.devices.gpus import parse_gpu
+
+    return parse_gpu(gpu)
 
 
 def plain_command(argv: list[str]) -> Callable[[], int] | None:
@@ -114,9 +126,15 @@ def plain_command(argv: list[str]) -> Callable[[], int] | None:
     target, rest = words[0], words[1:]
     if command == "show":
         return None if rest else lambda: show_target(target)
-    if not rest:
-        return lambda: memory_target(target, None)
-    digits = rest[1] if len(rest) == 2 and rest[0] in {"-c", "--ctx-size"} else ""
-    if len(digits) <= 10 and digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31:
-        return lambda: memory_target(target, int(digits))
-    return None
+    given = dict(zip(rest[::2], rest[1::2], strict=False))
+    if len(given) * 2 != len(rest) or not _PLAIN.issuperset(given) or len(_CONTEXT.intersection(given)) > 1:
+        return None  # something is missing, doubled or not plain
+    n_ctx, gpu = given.get("-c", given.get("--ctx-size")), given.get("--gpu")
+    if (n_ctx is not None and not _is_context(n_ctx)) or (gpu is not None and gpu.startswith("-")):
+        return None
+    return lambda: memory_target(target, None if n_ctx is None else int(n_ctx), gpu)
+
+
+def _is_context(digits: str) -> bool:
+    """Whether this is a number of tokens, and nothing that has to be read further."""
+    return len(digits) <= 10 and digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31
