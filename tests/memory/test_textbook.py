@@ -183,3 +183,12 @@ def test_totals_are_sums_of_lines_and_of_devices_and_grow_with_everything(n_ctx,
     assert total(n_ctx + 1, n_seqs, dtype) > here
     assert total(n_ctx, n_seqs + 1, dtype) > here
     assert total(n_ctx, n_seqs, "f32") >= here
+
+
+def test_devices_that_share_leave_no_byte_out():
+    facts = LLAMA3_8B.replace(n_params=8_000_000_005)
+    alone = estimate(facts, Workload(n_ctx=777))
+    shared = estimate(facts, Workload(n_ctx=777), placement=Placement(gpus=tuple(Gpu(f"g{i}", GIB) for i in range(3))))
+    for what in ("weights", "kv_cache", "compute"):
+        total = sum(x.nbytes for x in alone.lines if x.what == what)
+        assert sum(x.nbytes for x in shared.lines if x.what == what) == total > 0
