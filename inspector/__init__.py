@@ -14,6 +14,7 @@ from inspector.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspector.api import compare as compare
     from inspector.api import fit as fit
     from inspector.api import inspect as inspect
     from inspector.api import quantize_size as quantize_size
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from inspector.layers import StateCache as StateCache
     from inspector.layers import UnknownCache as UnknownCache
     from inspector.memory.api import memory as memory
+    from inspector.memory.compare import Comparison as Comparison
     from inspector.memory.devices.gpus import parse_gpu as parse_gpu
     from inspector.memory.engines import estimate as estimate
     from inspector.memory.estimate import Device as Device
@@ -81,10 +83,11 @@ _CALLED = ("audit", "memory")
 # module: its public names
 # fmt: off
 _PUBLIC = {
-    "inspector.api": "inspect fit quantize_size",
+    "inspector.api": "inspect fit quantize_size compare",
     "inspector.facts": "read_facts ModelFacts",
     "inspector.memory.engines": "estimate",
     "inspector.memory.devices.gpus": "parse_gpu",
+    "inspector.memory.compare": "Comparison",
     "inspector.comparison": "diff Diff Change",
     "inspector.checkpoint": "Checkpoint Companion Component SeveralModels",
     "inspector.formats.modelfile": "ModelFile TensorInfo LongArray Defect",

@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
     from inspector.memory.api import Model
-    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.compare import Comparison
+    from inspector.memory.estimate import Gpu, Placement, Workload
     from inspector.memory.fit.gather import Gathered
     from inspector.memory.fit.records import Fit
     from inspector.memory.quantize_size import QuantizedSize
@@ -116,3 +117,23 @@ def quantize_size(
         facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, tensor_types=tuple(tensor_types), leave_output=leave_output,
     )  # fmt: skip
+
+
+def compare(log: str, model: Model, *, placement: Placement | None = None) -> tuple[Comparison, ...]:
+    """An engine's own figures beside ours, line by line, for the settings that the log names; as `inspector compare`.
+
+    `log`: the text that llama.cpp (with -lv 4) or vLLM printed at its start. `placement`: what a log leaves out
+    (`tensor_split`, `overrides`, `n_cpu_moe`), and its `gpus` where there are any. Raises InspectorError for text that
+    is no such log, and what `inspect` raises.
+    """
+    from inspector.logs import read_startup_log
+    from inspector.memory.api import facts_of
+    from inspector.memory.compare import compare as beside
+    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.engines import estimate
+
+    said = read_startup_log(log)
+    where = placement_of(said, placement)
+    if placement is not None and placement.gpus:
+        where = where.replace(gpus=placement.gpus)
+    return beside(said, estimate(facts_of(model), workload_of(said), engine=said.engine, placement=where))

@@ -5,7 +5,8 @@ A block is kept up to date between two comments, `<!-- generated: COMMAND -->` a
 A ```python block with a ```text block below it is a program, and what it prints.
 Output that starts with `|`, `#` or a fence is Markdown already; all else becomes a console block under its own command
 line.
-The JSON schemas of docs/schemas are made from the types of the documents (scripts/json_schemas.py).
+The JSON schemas of docs/schemas are made from the types of the documents (scripts/json_schemas.py), the manual page
+docs/inspector.1 from the help texts (scripts/man_page.py).
 `--check` writes nothing and fails when a page is stale; `--only docs/cli.md` leaves other pages alone.
 `--print architectures` prints a registry as Markdown, for a block; `--print layers` the import contract as a picture.
 """
@@ -134,15 +135,23 @@ def texts(only: list[str]) -> Iterator[tuple[str, str, str]]:
     for path in pages(only):
         before = read(path)
         yield path, before, regenerate(before)
-    wanted = [name for name in only if name.startswith("docs/schemas")]
-    if only and not wanted:
-        return
-    import json_schemas
+    for name, text in made(only):
+        path = os.path.join(ROOT, name)
+        yield path, read(path) if os.path.exists(path) else "", text
 
-    for name, text in json_schemas.schemas().items():
-        path = os.path.join(ROOT, "docs", "schemas", name)
-        if not only or {"docs/schemas", os.path.relpath(path, ROOT)} & set(only):
-            yield path, read(path) if os.path.exists(path) else "", text
+
+def made(only: list[str]) -> Iterator[tuple[str, str]]:
+    """(name, text) of the files that are made whole: the schemas and the manual page."""
+    if not only or any(name.startswith("docs/schemas") for name in only):
+        import json_schemas
+
+        for name, text in json_schemas.schemas().items():
+            if not only or {"docs/schemas", f"docs/schemas/{name}"} & set(only):
+                yield f"docs/schemas/{name}", text
+    if not only or "docs/inspector.1" in only:
+        import man_page
+
+        yield "docs/inspector.1", man_page.man_page()
 
 
 def read(path: str) -> str:

@@ -73,7 +73,18 @@ def test_functions_stay_functions_whatever_was_imported(before, root):
 
 
 def test_functions_say_what_they_take():
-    for name in ("inspect", "read_facts", "estimate", "audit", "diff", "fit", "memory", "parse_gpu", "quantize_size"):
+    for name in (
+        "inspect",
+        "read_facts",
+        "estimate",
+        "audit",
+        "diff",
+        "fit",
+        "memory",
+        "parse_gpu",
+        "quantize_size",
+        "compare",
+    ):
         function = getattr(inspector, name)
         if isinstance(function, types.ModuleType):
             function = function.__call__
@@ -111,6 +122,21 @@ def test_memory_says_what_the_command_says(files, run_inspector):
             (d["device"], d["used"], d["capacity"]) for d in said["devices"]
         ]
         assert (found.fits, found.grade, found.engine) == (said["fits"], said["grade"], said["engine"])
+
+
+def test_compare_says_what_the_command_says(files, run_inspector, tmp_path):
+    import json
+
+    text = "build: 11434 (abc) with cc\nllama_context: n_ctx         = 256\n"
+    text += "llama_kv_cache:        CPU KV buffer size =   12.50 MiB\n"
+    (tmp_path / "start.log").write_text(text)
+    said = json.loads(run_inspector(["compare", tmp_path / "start.log", files / Q8, "--json"])[1])["lines"]
+    found = inspector.compare(text, str(files / Q8))
+    assert [(x.what, x.device, x.theirs, x.ours, x.off) for x in found] == [
+        (x["what"], x["device"], x["log_nbytes"], x["nbytes"], x["off"]) for x in said
+    ]
+    with pytest.raises(inspector.InspectorError):
+        inspector.compare("nothing of the kind", str(files / Q8))
 
 
 def test_memory_takes_a_target_a_checkpoint_or_facts(files):

@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from inspector.cli.group import COMMANDS
+from inspector.cli.group import COMMANDS, EPILOG
 from inspector.facts import ModelFacts
 
 
@@ -48,11 +48,25 @@ def test_every_fact_is_in_the_glossary(root):
 
 def test_links_lead_somewhere(root):
     broken = []
-    pages = ("memory", "accuracy", "cli", "architectures", "architecture", "glossary")
-    for page in [root / "docs" / f"{name}.md" for name in pages]:
+    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         broken += [(page.name, x) for x in links if "://" not in x and not (page.parent / x).exists()]
     assert broken == []
+
+
+def test_every_page_is_named_in_readme_and_in_help(root):
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for page in [*(root / "docs").glob("*.md"), root / "docs" / "schemas", root / "docs" / "decisions"]:
+        assert f"](docs/{page.name})" in readme, page.name
+        assert page.name in EPILOG, page.name
+
+
+@pytest.mark.parametrize("table", ["vllm"])
+def test_figures_of_other_programs_are_those_of_our_lines_now(table, root):
+    page = (root / "docs" / "faq.md").read_text(encoding="utf-8")
+    done = run(root, "scripts/other_numbers.py", table)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout in page
 
 
 def test_a_block_is_written_anew_and_what_is_around_it_stays(root):

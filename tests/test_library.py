@@ -37,7 +37,7 @@ def test_names_that_the_page_promises_are_public(page):
     table = page.partition("|---|---|---|\n")[2].partition("\n\n")[0]
     promised = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[2])}
     assert promised == {
-        "inspect", "read_facts", "memory", "estimate", "fit", "quantize_size", "audit", "diff", "parse_gpu",
+        "inspect", "read_facts", "memory", "estimate", "fit", "quantize_size", "audit", "diff", "compare", "parse_gpu",
     }  # fmt: skip
     used = set(re.findall(r"inspector\.(\w+)", "".join(code for code, _ in PROGRAM.findall(page))))
     assert promised | used <= set(inspector.__all__) <= set(dir(inspector))

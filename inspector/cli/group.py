@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from click.shell_completion import CompletionItem
+
 # command: (module under inspector.cli, attribute)
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
@@ -27,7 +29,13 @@ a difference); 2 could not answer (usage, unreadable, unsupported).
 
 \b
 INSPECTOR_GPU: what this machine is taken to have, in place of what is found
-(for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes."""
+(for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes.
+
+\b
+Pages (docs/ of the sources): first-steps.md, cookbook.md,
+faq.md (why something else shows another number), cli.md, library.md,
+memory.md, accuracy.md, rules.md, attacks.md, architectures.md, glossary.md,
+architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
 
 
 def _module_exists(name: str) -> bool:
@@ -64,6 +72,12 @@ class InspectorGroup(click.Group):
                 self._refuse(ctx, word)
             args = ["show", *args]
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and files: a bare target is what `show` takes."""
+        from click.shell_completion import CompletionItem
+
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
 
     def _refuse(self, ctx: click.Context, word: str) -> None:
         import difflib

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeVar
 
+    from click.shell_completion import CompletionItem
+
     from inspector.checkpoint import Checkpoint
     from inspector.memory.engines.protocol import Engine, Option
     from inspector.sources import Source
@@ -42,7 +44,14 @@ if TYPE_CHECKING:
 
 def target_argument(function: F) -> F:
     """The TARGET of most commands."""
-    return click.argument("target", metavar="TARGET")(function)
+    return click.argument("target", metavar="TARGET", shell_complete=complete_files)(function)
+
+
+def complete_files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell may put in place of a half-typed target, log or output: files and folders."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def json_option(function: F) -> F:

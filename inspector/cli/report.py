@@ -9,7 +9,7 @@ import click
 from inspector import __version__
 from inspector.cli import outcome
 from inspector.cli.memory import sweep_contexts
-from inspector.cli.options import engine_option, open_target, target_argument
+from inspector.cli.options import complete_files, engine_option, open_target, target_argument
 from inspector.cli.plain import incomplete
 from inspector.errors import InspectorError, SourceError
 
@@ -70,7 +70,10 @@ def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimat
 
 @click.command()
 @target_argument
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes; - for standard output.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", shell_complete=complete_files,
+    help="Where the page goes; - for standard output.",
+)  # fmt: skip
 @engine_option
 def report(target: str, *, output: str, engine: str | None) -> int:
     """One self-contained interactive page: facts, tensors, and memory over contexts and cache types.
