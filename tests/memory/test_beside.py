@@ -18,6 +18,7 @@ from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines import estimate, space_of
 from inspector.memory.engines.llamacpp.beside import Beside, Projector
+from inspector.memory.engines.llamacpp.graph.tower import KINDS
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.memory.fit.choose import fit
 from inspector.memory.fit.records import Ask, Candidate
@@ -251,7 +252,7 @@ def projector_of(tower):
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_tower_reserves_what_llama_server_reserves_at_its_warm_up(gpu):
-    assert {t["kind"] for t in towers()} == {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "gemma3"}
+    assert {t["kind"] for t in towers()} == set(KINDS)
     gpus = (Gpu("CUDA0", 80 * GIB, backend="cuda"),) if gpu else ()
     for tower in towers():
         result = estimate(
