@@ -16,9 +16,12 @@ from inspector.checkpoint import Checkpoint
 from inspector.errors import WorkloadError
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
-from inspector.memory.engines import estimate
+from inspector.memory.engines import estimate, space_of
 from inspector.memory.engines.llamacpp.beside import Beside, Projector
+from inspector.memory.engines.llamacpp.graph.tower import KINDS
 from inspector.memory.estimate import Gpu, Placement, Workload
+from inspector.memory.fit.choose import fit
+from inspector.memory.fit.records import Ask, Candidate
 from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 
@@ -128,8 +131,8 @@ def test_prediction_layers_have_weights_and_a_cache_of_their_own_and_states_are_
     assert not off
 
 
-@pytest.mark.parametrize("name", [176, 177, 178])
-def test_the_graph_of_a_prediction_layer_is_known_for_qwens(name):
+@pytest.mark.parametrize("name", [170, 172, 176, 177, 178])
+def test_the_graph_of_a_prediction_layer_is_known_for_qwen_glm_and_hunyuan(name):
     for row in rows():
         if row["model"] == name:
             assert not asked(row).unknown
@@ -176,6 +179,13 @@ def test_checkpoints_hold_the_window_of_sliding_layers():
     assert found["context checkpoints"] == 4 * 32 * 512 * cell
 
 
+def test_slots_that_share_a_context_keep_no_more_windows_than_it_holds():
+    facts, shared = facts_of("gemma-2-9b"), Workload(n_ctx=8192)
+    result = estimate(facts, shared, engine="llama.cpp", server=True, ctx_checkpoints=1)
+    line = next(x for x in result.lines if x.label == "context checkpoints")
+    assert line.peak_nbytes == 8192 * (12 + 21 * 8192)  # of 4 x 4,096 tokens of windows; 21 layers of K and V
+
+
 def test_a_model_that_keeps_every_token_makes_no_checkpoints():
     assert set(later("llama-3-8b")[0]) == {"prompt cache"}
 
@@ -190,6 +200,39 @@ def test_the_prompt_cache_takes_what_it_is_allowed_and_without_a_limit_nobody_kn
     assert later("llama-3-8b")[0]["prompt cache"] == 8 * GIB
     assert later("llama-3-8b", cache_ram=100)[0]["prompt cache"] == 100 * MIB
     assert "the prompt cache, which --cache-ram -1 does not limit" in later("llama-3-8b", cache_ram=-1)[1].unknown
+
+
+# --- fit
+
+
+@pytest.mark.parametrize("asked_for", ["draft", "projector", "mtp", "patterns"])
+def test_the_search_adds_up_what_is_beside_the_model_as_the_estimate_does(asked_for):
+    beside = {
+        "draft": Beside(draft=facts_of("llama-3.2-1b")), "projector": Beside(projector=projector_of(towers()[1])),
+    }.get(asked_for)  # fmt: skip
+    own = {"spec_type": "draft-mtp"} if asked_for == "mtp" else {}
+    facts = facts_of(176) if asked_for == "mtp" else facts_of("llama-3-8b")
+    gpus = (Gpu("a", 24 * GIB), Gpu("b", 8 * GIB))
+    rules = ((r"ffn_(up|down)", "host"), (r"blk\.1\.", "b")) if asked_for == "patterns" else ()
+    arguments = {"beside": beside, **own}
+    workload = Workload(n_ctx=4096, outputs="last")
+    candidate = Candidate("x", facts, "x.gguf", 1)
+    space = space_of(candidate, Ask(gpus=gpus, engine="llama.cpp", workload=workload, arguments=arguments), {})
+    for layers in (None, 3):
+        placement = Placement(gpus=gpus, n_gpu_layers=layers, overrides=rules)
+        result = estimate(facts, workload, engine="llama.cpp", placement=placement, server=True, **arguments)
+        assert not result.unknown
+        assert space.sums.used(workload, placement) == {d.device: d.used for d in result.devices}
+
+
+def test_host_memory_that_is_not_there_after_load_leaves_less_choice():
+    gpus = (Gpu("a", 24 * GIB),)
+    for checkpoints, fits in ((32, False), (1, True)):
+        arguments = {"ctx_checkpoints": checkpoints, "cache_ram": 0}
+        ask = Ask(gpus=gpus, engine="llama.cpp", n_ctx=8192, host=8 * GIB, workload=Workload(outputs="last"),
+                  arguments=arguments)  # fmt: skip
+        found = fit([Candidate("Q4_K_M", facts_of("gemma-2-9b"), "x.gguf", 1)], ask)
+        assert found.fits == fits
 
 
 # --- projectors
@@ -209,7 +252,7 @@ def projector_of(tower):
 
 @pytest.mark.parametrize("gpu", [True, False])
 def test_a_tower_reserves_what_llama_server_reserves_at_its_warm_up(gpu):
-    assert {t["kind"] for t in towers()} == {"qwen2vl_merger", "qwen2.5vl_merger", "qwen3vl_merger", "gemma3"}
+    assert {t["kind"] for t in towers()} == set(KINDS)
     gpus = (Gpu("CUDA0", 80 * GIB, backend="cuda"),) if gpu else ()
     for tower in towers():
         result = estimate(

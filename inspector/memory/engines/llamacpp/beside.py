@@ -228,15 +228,14 @@ def _predicts(layer: Layer, facts: ModelFacts) -> tuple[Cache, ...]:
 def _later(facts: ModelFacts, sizes: Sizes, beside: Beside, draft: Extra) -> Extra:
     """Host memory that llama-server takes as it runs: checkpoints of contexts, and prompts of earlier requests."""
     lines, unknown = [], []
-    each = checkpoint_nbytes(facts, sizes)
-    if each and beside.checkpoints > 0:
+    all_slots = checkpoints_nbytes(facts, sizes)
+    if all_slots and beside.checkpoints > 0:
         # a draft's plain cache has no part to leave out: all of it is kept (llama_kv_cache::state_write)
-        each += sum(x.nbytes for x in draft.lines if x.what == "kv_cache") // sizes.n_seqs
-        n = sizes.n_seqs * beside.checkpoints
-        how = f"up to {beside.checkpoints:,} a slot of {format_nbytes(each)}, with --ctx-checkpoints"
-        lines.append(_up_to(n * each, how, "context checkpoints"))
+        all_slots += sum(x.nbytes for x in draft.lines if x.what == "kv_cache")
+        how = f"{beside.checkpoints:,} times {format_nbytes(all_slots)} of {sizes.n_seqs:,} slots, --ctx-checkpoints"
+        lines.append(_up_to(beside.checkpoints * all_slots, how, "context checkpoints"))
     if beside.cache_ram > 0:
-        lines.append(_up_to(beside.cache_ram * MIB, "up to what --cache-ram allows", "prompt cache"))
+        lines.append(_up_to(beside.cache_ram * MIB, "what --cache-ram allows", "prompt cache"))
     if beside.cache_ram < 0:
         unknown.append("the prompt cache, which --cache-ram -1 does not limit")
     return Extra(tuple(lines), tuple(unknown))
@@ -246,16 +245,17 @@ def _up_to(nbytes: int, how: str, label: str) -> Line:
     return Line("overhead", 0, "derived", how, HOST, label, peak_nbytes=nbytes)
 
 
-def checkpoint_nbytes(facts: ModelFacts, sizes: Sizes) -> int:
-    """Bytes of one sequence's checkpoint: what cannot be rolled back, its states and windows; 0: none is made."""
+def checkpoints_nbytes(facts: ModelFacts, sizes: Sizes) -> int:
+    """Bytes of one checkpoint of every slot: what cannot be rolled back, states and windows; 0: none is made."""
     one = sizes.replace(n_seqs=1, n_streams=1, n_rs_seq=0)
-    total = 0
+    states = 0
     for layer in facts.layers:
         for cache in layer.caches:
             if isinstance(cache, StateCache):
                 columns = cache.conv_channels * max(cache.conv_kernel - 1, 0)
-                total += (columns + cache.state_elems) * F32_BYTES
+                states += (columns + cache.state_elems) * F32_BYTES
     windows = [x for x in cache_blocks(facts, one) if x.cache == "swa"] if not sizes.swa_full else []
-    cells = min(sizes.n_ctx_seq, facts.window or 0)
-    total += sum(block.cell_nbytes for block in windows) * cells
-    return total + (cells * _CELL_META if windows else 0)
+    cell = sum(block.cell_nbytes for block in windows)
+    # slots that share one context have no more tokens in all than it holds
+    cells = min(sizes.n_ctx, sizes.n_seqs * min(sizes.n_ctx_seq, facts.window or 0))
+    return sizes.n_seqs * states + (cells * (cell + _CELL_META) if windows else 0)

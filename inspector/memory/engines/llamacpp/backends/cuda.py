@@ -186,6 +186,7 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "roll": lambda t: kind(t.src[0]) == "f32" and is_contiguous(t.src[0]),
         "rope": lambda t: t.src[0].nb[0] == t.src[0].elem[1] and _dense_from(t.src[0], 2),
         "sum_rows": lambda t: kind(t.src[0]) == "f32" and _dense_rows(t.src[0]),
+        "im2col": lambda t: is_contiguous(t.src[0]) and is_contiguous(t.src[1]),
         "flash_attn": flash_runs,
         "lightning_indexer": _indexer,
     }

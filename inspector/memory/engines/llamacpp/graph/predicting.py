@@ -1,12 +1,14 @@
 """The graph of a model's own prediction layer, which drafts tokens in a context of its own.
 
-Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp (b11434).
+Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp, glm4-moe.cpp, hy-v3.cpp (b11434).
 """
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.memory.engines.llamacpp.graph.archs import KEYED, KEYED_SIGMOID, LATE
+from inspector.memory.engines.llamacpp.graph.decoder import Decoder
 from inspector.memory.engines.llamacpp.graph.hybrids import Qwen3Next, Qwen35
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.options import Options, Row
@@ -18,10 +20,13 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 
-class Predicting(Qwen3Next):
-    """Gated attention over what it has read, and experts, between a hidden state and a token's embedding."""
+class Predicting(Decoder):
+    """A layer like the model's own, over a hidden state and a token's embedding.
 
-    picks_early = True
+    `picks_early`: rows whose logits are wanted are picked after attention, not at the end.
+    """
+
+    picks_early = False
 
     def leave_out_repetitions(self) -> None:
         """There is one layer."""
@@ -50,13 +55,13 @@ class Predicting(Qwen3Next):
         self.predicted(self.drafted(x, il), il)
 
     def drafted(self, x: Tensor, il: int) -> Tensor:
-        """Attention and feed-forward, [n_embd, n_tokens]; with `picks_early` of the wanted rows only."""
-        cur = self.gated_attention(self.normed(x, il, "attn_norm"), il)
+        """Attention and feed-forward: [n_embd, n_tokens] in and out, or the wanted rows."""
+        cur = self.attention(self.normed(x, il, "attn_norm"), il)
         if self.picks_early:
             assert self.out_ids is not None
             cur, x = self.get_rows(cur, self.out_ids), self.get_rows(x, self.out_ids)
         mid = self.add(cur, x)
-        return self.add(self.feed(self.normed(mid, il, "post_attention_norm"), il), mid)
+        return self.add(self.feed(self.normed(mid, il, self.o.norms.ffn), il), mid)
 
     def predicted(self, x: Tensor, il: int) -> None:
         """The norm and the head of its own, where it has them, else the model's."""
@@ -73,14 +78,26 @@ class Predicting(Qwen3Next):
         self.expand(logits)
 
 
-class Predicting35(Predicting, Qwen35):
+class PredictingNext(Predicting, Qwen3Next):
+    """Gated attention."""
+
+    picks_early = True
+
+    def attention(self, x: Tensor, il: int) -> Tensor:
+        """With a gate in the queries."""
+        return self.gated_attention(x, il)
+
+
+class Predicting35(PredictingNext, Qwen35):
     """As above; rows are picked at the end."""
 
     picks_early = False
 
 
 PREDICTING: Final[Mapping[str, Row]] = MappingProxyType({
-    "qwen3next": Row("predicting", "Predicting"),
-    "qwen35": Row("predicting", "Predicting35", Options(positions="four")),
-    "qwen35moe": Row("predicting", "Predicting35", Options(positions="four")),
+    "qwen3next": Row("predicting", "PredictingNext", Options(norms=LATE)),
+    "qwen35": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
+    "qwen35moe": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
+    "glm4moe": Row("predicting", "Predicting", Options(norms=LATE, experts=KEYED_SIGMOID)),
+    "hy_v3": Row("predicting", "Predicting", Options(experts=KEYED, rope_factors="all")),
 })  # fmt: skip

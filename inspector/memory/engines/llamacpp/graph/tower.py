@@ -1,7 +1,8 @@
 """What a vision tower reserves at its warm-up: the graph of one image of the size that llama-server warms up with.
 
 Source (b11434): tools/mtmd/clip.cpp (`clip_model_loader::warmup`, `build_vit`, `build_attn`, `build_ffn`),
-tools/mtmd/models/qwen2vl.cpp, qwen3vl.cpp, siglip.cpp. Other towers, and sound, are not known here.
+tools/mtmd/models/qwen2vl.cpp, qwen3vl.cpp, siglip.cpp, internvl.cpp, pixtral.cpp. Other towers, and
+sound, are not known here.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
 
 _QWEN_SIDE: Final = 46  # tokens a side (set_warmup_n_tokens)
+_PIXTRAL_SIDE: Final = 16
 _MOST_PATCHES: Final = 1 << 16
 _MOST_LAYERS: Final = 512
 
@@ -42,7 +44,7 @@ class Tower(Ops):
         self.d_head = self.n_embd // self.n_head
         self.n_layer = self.whole("block_count")
         self.side = self.image_side() // self.patch  # patches a side
-        self.n_patches = self.side * self.side
+        self.n_patches = self.n_tokens = self.side * self.side
         if not 0 < self.n_patches <= _MOST_PATCHES or self.n_layer > _MOST_LAYERS or not self.d_head:
             raise GraphUnknown("an image of this size")
 
@@ -115,7 +117,7 @@ class Tower(Ops):
 
     def qkv(self, x: Tensor, block: str) -> tuple[Tensor, Tensor, Tensor]:
         """Queries, keys and values, [head, heads, patches] each."""
-        shape = (self.d_head, self.n_head, self.n_patches)
+        shape = (self.d_head, self.n_head, self.n_tokens)
         if self.has(f"{block}.attn_qkv.weight"):
             x = self.lin(x, f"{block}.attn_qkv")
             q, k, v = (self.view(x, shape, (4 * self.d_head, x.nb[1])) for _ in "qkv")
@@ -155,8 +157,31 @@ class Tower(Ops):
     def layer(self, x: Tensor, il: int, mask: Tensor | None = None) -> Tensor:
         """One block: [n_embd, patches] in and out."""
         block = f"v.blk.{il}"
-        mid = self.add(self.attention(self.norm(x, f"{block}.ln1"), block, mask), x)
-        return self.add(mid, self.ffn(self.norm(mid, f"{block}.ln2"), block))
+        attended = self.attention(self.norm(x, f"{block}.ln1"), block, mask)
+        mid = self.add(self.scaled(attended, f"{block}.ls1"), x)
+        return self.add(mid, self.scaled(self.ffn(self.norm(mid, f"{block}.ln2"), block), f"{block}.ls2"))
+
+    def scaled(self, x: Tensor, name: str) -> Tensor:
+        """Times a factor a channel, where the file has them."""
+        return self.mul(x, self.w(f"{name}.weight")) if self.has(f"{name}.weight") else x
+
+    def transformed(self, x: Tensor) -> Tensor:
+        """All layers (build_vit): [n_embd, tokens] in and out."""
+        x = self.outer_norm(self.reshape(x, self.n_embd, self.n_tokens), "v.pre_ln")
+        for il in range(self.n_layer):
+            x = self.layer(x, il)
+        return self.reshape(self.outer_norm(x, "v.post_ln"), self.n_embd, self.n_tokens, 1)
+
+    def shuffled(self, x: Tensor, factor: int) -> Tensor:
+        """Squares of patches made one token each (build_patch_merge_permute)."""
+        e, n = self.n_embd, self.side
+        if n % factor:
+            x = self.pad(self.reshape(x, e, n, n), 0, -n % factor, -n % factor)
+            n += -n % factor
+        part = n // factor
+        x = self.permute(self.reshape(x, e * factor, part, n), 0, 2, 1, 3)
+        x = self.permute(self.cont(x, e * factor * factor, part, part), 0, 2, 1, 3)
+        return self.cont(x, e * factor * factor, part * part)
 
     def outer_norm(self, x: Tensor, name: str) -> Tensor:
         """Before the first layer or after the last, where the file has one."""
@@ -266,11 +291,7 @@ class Gemma3(Tower):
 
     def build(self) -> None:
         """Patches, layers, and averages of neighbours projected."""
-        x = self.reshape(self.add(self.patches(), self.w("v.position_embd.weight")), self.n_embd, self.n_patches)
-        x = self.outer_norm(x, "v.pre_ln")
-        for il in range(self.n_layer):
-            x = self.layer(x, il)
-        x = self.outer_norm(x, "v.post_ln")
+        x = self.transformed(self.add(self.patches(), self.w("v.position_embd.weight")))
         pooled = self.side // self.count("projector.scale_factor", 4)
         x = self.cont(self.transpose(x), self.side, self.side, self.n_embd, 1)
         x = self.custom("pool_2d", F32, (pooled, pooled, self.n_embd, 1), x)
@@ -279,8 +300,75 @@ class Gemma3(Tower):
         self.expand(self.mm(self.cont(self.transpose(self.w("mm.input_projection.weight"))), x))
 
 
+class Idefics3(Tower):
+    """SigLIP, its patches made fewer (tools/mtmd/models/siglip.cpp)."""
+
+    def build(self) -> None:
+        """Patches, layers, and a projection of squares."""
+        x = self.transformed(self.add(self.patches(), self.w("v.position_embd.weight")))
+        x = self.shuffled(x, self.count("projector.scale_factor", 1))
+        self.expand(self.mm(self.w("mm.model.fc.weight"), x))
+
+
+class InternVl(Tower):
+    """A token for the whole picture among the patches (tools/mtmd/models/internvl.cpp)."""
+
+    def build(self) -> None:
+        """Patches and one more, layers, and a projection of squares of patches."""
+        self.rms = (self.n_embd, self.n_layer) == (3200, 45)  # the 6B tower
+        self.n_tokens = self.n_patches + 1
+        picture = self.repeat(self.w("v.class_embd"), self.n_embd, 1, 1)
+        x = self.add(self.concat(self.patches(), picture, 1), self.w("v.position_embd.weight"))
+        x = self.transformed(x)
+        x = self.cont(self.view(x, (self.n_embd, self.n_patches, 1), x.nb[1:3]))
+        x = self.shuffled(x, self.count("projector.scale_factor", 1))
+        self.rms = False
+        self.expand(self.mlp(self.norm(x, "mm.model.mlp.0"), "mm.model.mlp.1", "mm.model.mlp.3"))
+
+
+class Pixtral(Tower):
+    """Rotary positions by row and by column (tools/mtmd/models/pixtral.cpp)."""
+
+    rms = True
+
+    def image_side(self) -> int:
+        """16 × 16 tokens, whatever the images."""
+        return _PIXTRAL_SIDE * self.patch * self.merge()
+
+    def merge(self) -> int:
+        """Patches a side of a token."""
+        return self.count("spatial_merge_size", 1)
+
+    def rotated(self, x: Tensor) -> Tensor:
+        """One half of a head by row, the other by column."""
+        return self.rope(self.rope(x, self.rows), self.columns)
+
+    def build(self) -> None:
+        """Patches, layers, a projection, and breaks between rows."""
+        self.rows, self.columns = (self.input(I32, self.n_patches) for _ in "hw")
+        x = self.transformed(self.patches())
+        if self.has("mm.patch_merger.weight"):
+            x = self.merged(x)
+        x = self.mlp(x, "mm.1", "mm.2")
+        part = self.side // self.merge()
+        x = self.reshape(x, x.ne[0], part, part)
+        ends = self.scale(self.leaf(F32, x.ne[0], 1, part))
+        x = self.concat(x, self.add(ends, self.w("v.token_embd.img_break")), 1)
+        self.expand(self.view(x, (x.ne[0], part * part + part - 1)))
+
+    def merged(self, x: Tensor) -> Tensor:
+        """Squares of patches made one token each."""
+        n, part = self.merge(), self.side // self.merge()
+        x = self.mul(self.rms_norm(x), self.w("mm.input_norm.weight"))
+        x = self.cont(self.permute(self.reshape(x, self.n_embd, self.side, self.side), 2, 0, 1, 3))
+        kernel = self.view(x, (n, n, x.ne[2]), (0, 0))
+        x = self.custom("im2col", F32, (n * n * self.n_embd, part, part, 1), kernel, x)
+        return self.mm(self.w("mm.patch_merger.weight"), self.reshape(x, x.ne[0], part * part))
+
+
 KINDS: Final[Mapping[str, type[Tower]]] = MappingProxyType({
     "qwen2vl_merger": Qwen2Vl, "qwen2.5vl_merger": Qwen25Vl, "qwen3vl_merger": Qwen3Vl, "gemma3": Gemma3,
+    "idefics3": Idefics3, "internvl": InternVl, "pixtral": Pixtral,
 })  # fmt: skip
 
 
