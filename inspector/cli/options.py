@@ -15,6 +15,7 @@ from inspector.cli.values import (
     KEEP,
     LAYERS,
     LOAD_MODES,
+    NUMBER,
     OVERRIDES,
     SEQUENCES,
     SHARES,
@@ -55,8 +56,8 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=SEQUENCES),
-     "Sequences at a time; -1: the engine's default."),
+    (("-np", "--parallel", "--batch", "n_seqs"), dict(type=SEQUENCES),
+     "Sequences at once; -1: the engine's default."),
     (("-b", "--batch-size", "n_batch"), dict(type=BATCH),
      "Tokens of a logical batch (llama.cpp)."),
     (("-ub", "--ubatch-size", "n_ubatch"), dict(type=BATCH),
@@ -132,8 +133,10 @@ def placement_options(function: F) -> F:
 
 # what click makes of an engine option's kind
 _KINDS: Final[dict[str, dict[str, Any]]] = {
-    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "number": dict(type=NUMBER),
+    "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+    "real": dict(type=click.FloatRange(0, 1 << 20)),
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
 
