@@ -106,7 +106,7 @@ def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
     """Where no GPU is named: those of this machine, and the host memory that is free on it; a note that says so."""
     if params["gpus"]:
         return ()
-    from inspector.memory.devices.here import host_available
+    from inspector.memory.devices.machine import host_available
     from inspector.units import format_nbytes
 
     params["gpus"] = ("auto",)

@@ -99,8 +99,7 @@ def test_nvidia_smi_lines_are_read_and_noise_is_not():
 
 
 def test_auto_without_any_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(gpus, "_from_nvml", list)
+    monkeypatch.setenv("INSPECTOR_GPU", "none")
     with pytest.raises(InspectorError) as failure:
         parse_gpu("auto")
     assert "--gpu" in (failure.value.hint or "")

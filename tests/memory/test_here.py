@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
 from inspector.errors import InspectorError
-from inspector.memory.devices import here
-from inspector.memory.devices.gpus import parse_gpu
+from inspector.memory.devices import here, machine
+from inspector.memory.devices.gpus import apple_gpus, parse_gpu
 from inspector.units import GIB
 
 TINY = "gguf/tiny-llama-q8_0.gguf"
@@ -40,9 +42,9 @@ int nvmlDeviceGetName(void *h, char *b, unsigned n) { strncpy(b, "NVIDIA GeForce
 @pytest.fixture
 def driver(tmp_path, monkeypatch):
     """`driver(*names)`: the driver's files as if these cards were there."""
-    monkeypatch.setattr(here, "_PROC", str(tmp_path / "gpus"))
-    monkeypatch.setattr(here, "_DEVICE", str(tmp_path / "nvidiactl"))
-    monkeypatch.setattr(here, "_NVML", ())
+    monkeypatch.setattr(machine, "PROC", str(tmp_path / "gpus"))
+    monkeypatch.setattr(machine, "DEVICE", str(tmp_path / "nvidiactl"))
+    monkeypatch.setattr(machine, "NVML", ())
     monkeypatch.setattr(sys, "platform", "linux")
 
     def install(*names):
@@ -98,21 +100,28 @@ def test_nvml_is_asked_through_its_own_functions(tmp_path):
     library = str(tmp_path / "libnvidia-ml.so.1")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", library, str(tmp_path / "nvml.c")], check=True)
     name = "NVIDIA GeForce RTX 3090"
-    assert here.nvml_devices(library) == [(name, 24 * GIB, 20 * 10**9), (name, 24 * GIB, 21 * 10**9)]
+    assert machine.nvml_devices(library) == [(name, 24 * GIB, 20 * 10**9), (name, 24 * GIB, 21 * 10**9)]
+
+
+def test_apple_silicon_is_what_metal_lets_a_process_wire_down(monkeypatch):
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(machine="arm64"), raising=False)
+    monkeypatch.setattr(machine, "host_total", lambda: 16 * GIB)
+    (gpu,) = apple_gpus()
+    assert gpu.replace(name="M1 16GB", note="") == parse_gpu("M1 16GB")[0].replace(note="")
 
 
 def test_no_library_is_no_card(tmp_path):
     (tmp_path / "libnvidia-ml.so.1").write_bytes(b"not a library")
-    assert here.nvml_devices(str(tmp_path / "libnvidia-ml.so.1")) == []
-    assert here.nvml_devices(str(tmp_path / "nowhere.so")) == []
+    assert machine.nvml_devices(str(tmp_path / "libnvidia-ml.so.1")) == []
+    assert machine.nvml_devices(str(tmp_path / "nowhere.so")) == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="compared with /proc/meminfo")
 def test_the_machines_memory_is_what_the_kernel_says():
     with open("/proc/meminfo", encoding="ascii") as file:
         fields = {name: int(rest.split()[0]) * 1024 for name, rest in (line.split(":") for line in file)}
-    assert here.host_total() == fields["MemTotal"]
-    assert 0 < here.host_available() <= fields["MemTotal"]
+    assert machine.host_total() == fields["MemTotal"]
+    assert 0 < machine.host_available() <= fields["MemTotal"]
 
 
 def test_a_look_at_a_file_says_in_a_line_what_it_would_take_here(sparse_model, run_inspector):

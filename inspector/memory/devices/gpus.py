@@ -234,6 +234,26 @@ def under(gpu: Gpu, backend: str) -> Gpu:
     return gpu.replace(backend=backend, reserve=reserve, context=0)
 
 
+def named_gpus(text: str) -> tuple[Gpu, ...]:
+    """What INSPECTOR_GPU says that this machine has: what `--gpu` takes, but `auto`. Raises InspectorError."""
+    if text.strip().lower() == "auto":
+        raise InspectorError("INSPECTOR_GPU=auto says nothing", hint="name a GPU, or unset it")
+    return parse_gpu(text)
+
+
+def apple_gpus() -> tuple[Gpu, ...]:
+    """The GPU of Apple silicon: what Metal lets one process wire down of the memory that is there; else nothing."""
+    import os
+
+    from inspector.memory.devices.machine import host_total
+
+    if os.uname().machine != "arm64" or not (unified := host_total()):
+        return ()
+    note = f"of {format_nbytes(unified)} that it shares with the CPU"
+    total_mib = apple_working_set(unified) // MIB
+    return (GpuModel("Apple GPU", "Apple", total_mib, note, backend="metal", unified=True).as_gpu(),)
+
+
 def detect_gpus() -> tuple[Gpu, ...]:
     """The GPUs of this machine with the memory that is free now: NVML or `nvidia-smi`, Apple silicon, INSPECTOR_GPU.
 
@@ -242,14 +262,14 @@ def detect_gpus() -> tuple[Gpu, ...]:
     import os
     import sys
 
-    from inspector.memory.devices import here
+    from inspector.memory.devices.machine import nvml_devices
 
-    if os.environ.get(here.VARIABLE):
-        gpus = here.gpus_at_once(os.environ)
+    if named := os.environ.get("INSPECTOR_GPU"):
+        gpus = named_gpus(named)
     elif sys.platform == "darwin":
-        gpus = here.apple_gpus()
+        gpus = apple_gpus()
     else:
-        gpus = _cuda_devices(here.nvml_devices() or _from_smi())
+        gpus = _cuda_devices(nvml_devices() or _from_smi())
     if not gpus:
         raise InspectorError(
             "no GPU was found on this machine",
