@@ -46,6 +46,8 @@ class Vllm(Engine):
                ("--cpu-offload-gb",)),
         Option("kv_cache_memory_bytes", "nbytes", "The cache of each GPU, in place of what a share of it leaves.",
                ("--kv-cache-memory-bytes",)),
+        Option("mtp_tokens", "count", "Tokens predicted ahead by the model's own layers (method mtp).",
+               ("--mtp-tokens",)),
         Option("prefix_caching", "flag"),
         Option("async_scheduling", "flag"),
         Option("mamba_ssm_cache_dtype", "text"),

@@ -15,6 +15,7 @@ from inspector.memory.engines.shared.kv_options import config_value, keep_of, op
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import Rank, Split, of_stage, ranks_of
+from inspector.memory.engines.vllm.prediction import predicts, with_prediction
 from inspector.memory.engines.vllm.profile import Batch, activation_line, activation_nbytes, batch_of, sampler_line
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
@@ -91,6 +92,7 @@ def _setup(facts: ModelFacts, workload: Workload, tokens: int, split: Split) -> 
         tp=split.tensor,
         prefix_caching=bool(extra.get("prefix_caching", _caches_prefixes(facts))),
         hybrid_manager=not extra.get("disable_hybrid_kv_cache_manager", False),
+        spec_tokens=extra.get("mtp_tokens") or 0,
         encoder_tokens=whole_option(workload, "encoder_tokens", _encoder_tokens(facts)),
     )
 
@@ -188,6 +190,8 @@ def _not_known(facts: ModelFacts, p: Plan, lines: list[Line], *, has_peak: bool)
     """The parts that no line counts."""
     layers, _ = _unknown_layers(facts)
     found = [*(layers or p.unknown[:8])]
+    if predicts(facts):
+        found.append("weights of the layers that predict ahead")
     if not any(line.what == "weights" for line in lines):
         found.append("weights: no tensors were read")
     found += uncounted(facts)
@@ -249,6 +253,7 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     placement = placement or Placement()
     workload = with_settings(workload, settings, ENGINE)
     utilization, pool = _utilization(workload), options_of(workload).get("kv_cache_memory_bytes")
+    facts = with_prediction(facts, options_of(workload))
     split, ranks = ranks_of(facts, options_of(workload), placement)
     gpus, batch = placement.gpus[: split.n_gpus], batch_of(workload, placement.gpus, _max_len(facts, workload))
     s = _setup(facts, workload, batch.tokens, split)

@@ -32,7 +32,8 @@ PER_TOKEN_HEAD_SCALES: Final = 8  # two float32 a token and head: one for K, one
 
 
 class Setup(Record):
-    """The settings that pages depend on. Tokens; `in_flight`: scheduled but not yet settled."""
+    """The settings that pages depend on. Tokens; `in_flight`: scheduled but not yet settled;
+    `spec_tokens`: predicted ahead, for which states are kept."""
 
     max_model_len: int
     in_flight: int
@@ -44,6 +45,7 @@ class Setup(Record):
     prefix_caching: bool = True
     hybrid_manager: bool = True
     encoder_tokens: int = 0
+    spec_tokens: int = 0
 
 
 class Spec(Record):
@@ -142,7 +144,7 @@ _FLOAT_STATES: Final = frozenset({"kda"})
 
 def _state_page(cache: StateCache, s: Setup, facts: ModelFacts) -> int:
     """Bytes of one sequence's state on one rank: K−1 columns of the convolution, and the matrix."""
-    columns = max(cache.conv_kernel - 1, 0) * _conv_channels(cache, s, facts) // s.tp
+    columns = (max(cache.conv_kernel - 1, 0) + s.spec_tokens) * _conv_channels(cache, s, facts) // s.tp
     conv = columns * row_nbytes(1, kv_dtype(s.model_dtype))
     return conv + cache.state_elems // s.tp * row_nbytes(1, kv_dtype(_ssm_dtype(cache, s, facts)))
 
@@ -266,7 +268,9 @@ _BLOCKS: Final[Mapping[str, Callable[[Spec, Setup], int]]] = MappingProxyType(
         "full": lambda p, s: _cdiv(s.max_model_len, p.block),
         "sliding": _sliding_blocks,
         "chunked": lambda p, s: _cdiv(min((p.window or 0) + s.in_flight, s.max_model_len), p.block),
-        "mamba": lambda _, s: 2 if s.prefix_caching else 1,  # "align" keeps the last block's state beside this one's
+        "mamba": lambda _, s: (
+            (2 if s.prefix_caching else 1) + s.spec_tokens
+        ),  # "align" keeps the last block's state beside this one's
         "cross": lambda p, s: _cdiv(s.encoder_tokens, p.block),
     }
 )
