@@ -32,7 +32,10 @@ BLOCK = re.compile(
 PROGRAM = re.compile(
     r"^```python\n(?P<code>.*?)^```\n\n```text\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
 )  # what a program prints, below it
-ENVIRONMENT = {"COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
+ENVIRONMENT = {
+    "COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
+    "INSPECTOR_GPU": "none",
+}  # fmt: skip
 
 
 def run(command: str) -> str:

@@ -100,6 +100,14 @@ def _no_network():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu():
+    """What is printed does not depend on the machine that the tests run on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSPECTOR_GPU", "none")
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_inspector(tmp_path_factory: pytest.TempPathFactory):
     """`run_inspector(args, env=…, cwd=…, stdin=…) -> (code, out, err)`: the command in a process of its own.
@@ -116,6 +124,7 @@ def run_inspector(tmp_path_factory: pytest.TempPathFactory):
         "COLUMNS": "80",
         "NO_COLOR": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "INSPECTOR_GPU": "none",
     }
     if os.name == "nt":  # where a home, UTF-8 and the system itself go by other names
         base |= {"USERPROFILE": str(home), "PYTHONUTF8": "1", "SYSTEMROOT": os.environ["SYSTEMROOT"]}

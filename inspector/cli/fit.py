@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from inspector.report.fit import Commands
 
 _OPTIONS: Final = (
-    (("--gpu", "gpus"), dict(multiple=True, required=True, type=GPU),
-     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable. Default: what this machine has."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -49,7 +49,8 @@ _OPTIONS: Final = (
     (("--backend", "backend"), dict(metavar="NAME"),
      "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
-    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64G; without it there is no limit."),
+    (("--host", "host"), dict(type=SIZE),
+     "Host memory there is, like 64G. Default: no limit; without --gpu, what is free here."),
     (("--margin", "margin"), dict(type=SIZE),
       "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
@@ -96,6 +97,21 @@ def _forms(
     if makeable and not engine.quantizer:
         return [*found, *hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])]
     return offered(found, engine, quants=quants, makeable=makeable)
+
+
+def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
+    """Where no GPU is named: those of this machine, and the host memory that is free on it; a note that says so."""
+    if params["gpus"]:
+        return ()
+    from inspector.memory.devices.here import host_available
+    from inspector.units import format_nbytes
+
+    params["gpus"] = ("auto",)
+    free = None if params["host"] else host_available()
+    if not free:
+        return ()
+    params["host"] = free
+    return (f"the host memory that is free on this machine now: {format_nbytes(free)} (--host)",)
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
@@ -151,6 +167,7 @@ def fit(
 
     \b
     Examples:
+      inspector fit model.gguf
       inspector fit model.gguf --gpu rtx3090
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
@@ -168,6 +185,7 @@ def fit(
     code = incomplete(there.checkpoint) if there.checkpoint is not None else outcome.OK
     largest = max(there.candidates, key=lambda c: c.nbytes)
     engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
+    of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
     ask = _read_ask(params, engine.name)
     candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
@@ -175,7 +193,7 @@ def fit(
         candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,
     )
-    found = found.replace(notes=(*found.notes, *there.notes))
+    found = found.replace(notes=(*found.notes, *of_here, *there.notes))
     commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))

@@ -28,6 +28,10 @@ Exit codes: 0 answered, and fine; 1 answered "no" (does not fit, a finding,
 a difference); 2 could not answer (usage, unreadable, unsupported).
 
 \b
+INSPECTOR_GPU: what this machine is taken to have, in place of what is found
+(for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes.
+
+\b
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
 faq.md (why something else shows another number), cli.md, library.md,
 memory.md, accuracy.md, rules.md, attacks.md, architectures.md, glossary.md,

@@ -14,10 +14,12 @@ from inspector.cli.values import (
     GPU,
     KEEP,
     LAYERS,
+    LOAD_MODES,
     OVERRIDES,
     SEQUENCES,
     SHARES,
     SIZE,
+    SPLIT_MODES,
     SWITCH,
     TOKENS,
 )
@@ -37,10 +39,6 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
-
-
-SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
-LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
 
 
 def target_argument(function: F) -> F:

@@ -149,6 +149,11 @@ def remark(message: str) -> None:
         _say(f"note: {message}\n")
 
 
+def remark_shop_size(text: str) -> None:
+    """That a size was read as shops mean it."""
+    remark(f"{text}: G and GB are read as GiB (1024³ bytes), as cards and memory are sold")
+
+
 def _say(text: str) -> None:
     try:
         sys.stderr.write(text)

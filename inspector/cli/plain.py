@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Final
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
     from inspector.memory.estimate import Gpu
     from inspector.quantization.labels import QuantLabel
     from inspector.report.records import ComponentRow
@@ -39,7 +40,30 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
         words = label.words if label else ""
         lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
         outcome.write(lines + _component_lines(checkpoint))
+        if here := _here_lines(checkpoint, facts):  # after the answer, which need not wait for it
+            outcome.write(here)
     return incomplete(checkpoint)
+
+
+def _here_lines(checkpoint: Checkpoint, facts: ModelFacts) -> list[str]:
+    """What it would take on this machine, in a line; none where nothing is found that could run it."""
+    from inspector.errors import InspectorError
+    from inspector.memory.devices.here import gpus_at_once
+
+    try:
+        gpus = gpus_at_once(os.environ)
+        if not gpus or checkpoint.missing or checkpoint.missing_nbytes:
+            return []
+        from inspector.memory.engines import default_engine, engine_of, estimate
+        from inspector.memory.estimate import Placement, Workload
+        from inspector.report.here import here_lines
+
+        engine = default_engine(checkpoint.format)
+        placement = engine_of(engine).placed(Placement(gpus=gpus))
+        result = estimate(facts, Workload(), engine=engine, placement=placement)
+    except InspectorError:  # no engine's rules answer for it: the line would say nothing about the model
+        return []
+    return here_lines(result, width=outcome.width())
 
 
 def _components(checkpoint: Checkpoint) -> list[ComponentRow]:
@@ -113,9 +137,12 @@ def memory_target(target: str, n_ctx: int | None, gpu: str | None) -> int:
 
 
 def _parsed(gpu: str) -> tuple[Gpu, ...]:
-    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.devices.gpus import is_shop_gpu, parse_gpu
 
-    return parse_gpu(gpu)
+    found = parse_gpu(gpu)
+    if is_shop_gpu(gpu):
+        outcome.remark_shop_size(gpu)
+    return found
 
 
 def plain_command(argv: list[str]) -> Callable[[], int] | None:

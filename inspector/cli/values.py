@@ -1,4 +1,4 @@
-"""What option values are read by: sizes, counts, lists, patterns, as people type them; a refusal is a usage error."""
+"""How the values of options are read: sizes, counts and tokens as people type them, lists, patterns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from inspector.units import is_shop_size, parse_count, parse_nbytes, parse_token
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, Final
 
 
 class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
@@ -35,7 +35,7 @@ def shop_size(text: str) -> None:
     meta = click.get_current_context().meta
     if not meta.get("inspector.shop_size"):
         meta["inspector.shop_size"] = True
-        outcome.remark(f"{text}: G and GB are read as GiB (1024³ bytes), as cards and memory are sold")
+        outcome.remark_shop_size(text)
 
 
 def _size(text: str) -> int:
@@ -48,8 +48,11 @@ def _size(text: str) -> int:
 def _gpu(text: str) -> str:
     from inspector.memory.devices.gpus import is_shop_gpu
 
-    if is_shop_gpu(text):
-        shop_size(text)
+    try:
+        if is_shop_gpu(text):
+            shop_size(text)
+    except InspectorError:  # no size at all: said where the GPU is looked up
+        pass
     return text
 
 
@@ -145,7 +148,9 @@ def _devices(text: str) -> tuple[str, ...]:
 SHARES = Parsed("N,N…", _floats)
 LAYERS = Parsed("N|all|auto", _layers)
 OVERRIDES = Parsed("PATTERN=DEVICE,…", _overrides)
+SEQUENCES = Parsed("N", _sequences)
 SWITCH = Parsed("on|off|auto", _switch)
 KEEP = Parsed("FIRST+LAST", _keep)
-SEQUENCES = Parsed("N", _sequences)
 DEVICES = Parsed("DEV,DEV…", _devices)
+SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
+LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")

@@ -9,7 +9,7 @@ from inspector.architectures.gguf_purpose import purpose
 from inspector.architectures.loading import refusal
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
-from inspector.layers import Layer, UnknownCache
+from inspector.layers import Layer, Refused, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
     facts = facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    if any(isinstance(note, Refused) for note in facts.notes):  # said once
+        return facts
     return facts.replace(notes=(*facts.notes, *_loading_note(checkpoint)))
 
 

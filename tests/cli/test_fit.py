@@ -291,7 +291,7 @@ def test_host_memory_that_is_too_small_is_missing_too(sparse_model, ask):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "Missing option '--gpu'"),
+        ([], "no GPU was found on this machine"),
         (["--gpu", "nosuchcard"], "no GPU called 'nosuchcard'"),
         (["--gpu", "24X"], "24X"),
         (["--gpu", "rtx3060", "--prefer", "speed"], "no preference 'speed'"),

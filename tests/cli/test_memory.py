@@ -169,6 +169,13 @@ def test_sizes_and_counts_are_read_as_people_type_them(sparse_model, run_inspect
     assert typed[2] == "note: 24 GB card: G and GB are read as GiB (1024³ bytes), as cards and memory are sold\n"
 
 
+def test_and_so_they_are_by_the_short_way(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    code, out, err = run_inspector(["memory", model, "--gpu", "8gb"])
+    assert (code, err) == (0, "note: 8gb: G and GB are read as GiB (1024³ bytes), as cards and memory are sold\n")
+    assert out == run_inspector(["memory", model, "--gpu", "8GiB"])[1]
+
+
 def test_that_gb_is_gib_is_said_once(sparse_model, run_inspector):
     model = sparse_model("llama-3.2-1b")
     code, _, err = run_inspector(["fit", model, "--gpu", "8G", "--gpu", "12 gb", "--host", "64GB", "--margin", "1G"])

@@ -235,15 +235,30 @@ def under(gpu: Gpu, backend: str) -> Gpu:
 
 
 def detect_gpus() -> tuple[Gpu, ...]:
-    """The GPUs of this machine with the memory that is free now, through NVML or `nvidia-smi`.
+    """The GPUs of this machine with the memory that is free now: NVML or `nvidia-smi`, Apple silicon, INSPECTOR_GPU.
 
-    Raises InspectorError when neither answers.
+    Raises InspectorError when none answers.
     """
-    found = _from_nvml() or _from_smi()
-    if not found:
+    import os
+    import sys
+
+    from inspector.memory.devices import here
+
+    if os.environ.get(here.VARIABLE):
+        gpus = here.gpus_at_once(os.environ)
+    elif sys.platform == "darwin":
+        gpus = here.apple_gpus()
+    else:
+        gpus = _cuda_devices(here.nvml_devices() or _from_smi())
+    if not gpus:
         raise InspectorError(
-            "no GPU was found on this machine", hint="name one (--gpu rtx4090) or give a size (--gpu 24GiB)"
+            "no GPU was found on this machine",
+            hint="name one (--gpu rtx4090), give a size (--gpu 24G) or the CPU alone (--gpu none)",
         )
+    return gpus
+
+
+def _cuda_devices(found: list[tuple[str, int, int]]) -> tuple[Gpu, ...]:
     return tuple(
         Gpu(
             name=f"{name} #{i}" if len(found) > 1 else name,
@@ -253,26 +268,6 @@ def detect_gpus() -> tuple[Gpu, ...]:
         )
         for i, (name, total, free) in enumerate(found)
     )
-
-
-def _from_nvml() -> list[tuple[str, int, int]]:
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-        found = []
-        for i in range(min(pynvml.nvmlDeviceGetCount(), MAX_GPUS)):
-            handle: Any = pynvml.nvmlDeviceGetHandleByIndex(i)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            name = pynvml.nvmlDeviceGetName(handle)
-            text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-            found.append((text, int(memory.total), int(memory.free)))
-        pynvml.nvmlShutdown()
-    except Exception:
-        return []  # no driver, or one without memory figures: nvidia-smi may still know
-    return found
 
 
 def parse_smi(text: str) -> list[tuple[str, int, int]]:
