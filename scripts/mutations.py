@@ -199,6 +199,16 @@ LLAMACPP = _rows(
     ("lc-sched-copies", "a pipeline holds its inputs twice", "MAX_COPIES: Final = 4", "MAX_COPIES: Final = 2"),
 )
 
+ADVICE = _rows(
+    "memory/test_unified.py cli/test_fit.py memory/test_cuda_options.py",
+    ("un-pool", "what lies on the host of one pool is counted nowhere", "device = host if line.device == HOST else line.device", "device = line.device"),
+    ("un-offload", "layers are left on the host of one pool", "offload = ask.offload and not any(gpu.unified for gpu in ask.gpus)", "offload = ask.offload"),
+    ("un-integrated", "an integrated GPU is used beside others", "if not (own and discrete))", "if not own or True)"),
+    ("fi-alone", "a model that one card holds is spread", "if self.ask.tensor_split is not None or not are_unlike(gpus):", "if True:"),
+    ("fi-grows", "a coarser cache is offered though the context is fixed", "grows=self.ask.n_ctx is None", "grows=True"),
+    ("fi-cpu-margin", "nothing is left free on a CPU's host", "return self.ask.host - (0 if self.ask.gpus else self.ask.margin)", "return self.ask.host"),
+)
+
 PLACEMENT = _rows(
     "test_boundaries.py memory/test_placement.py memory/test_gpus.py",
     ("pl-float32", "split points are compared in double precision", 'struct.unpack("<f", struct.pack("<f", value))[0]', 'struct.unpack("<d", struct.pack("<d", value))[0]'),
@@ -393,6 +403,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "caches and totals": CACHES,
     "llama.cpp": LLAMACPP,
     "placement and GPUs": PLACEMENT,
+    "shared memory and advice": ADVICE,
     "vLLM": VLLM,
     "transformers": TRANSFORMERS,
     "textbook": TEXTBOOK,

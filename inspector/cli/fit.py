@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
+from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
     build_workload,
     engine_option,
@@ -17,7 +18,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
-from inspector.cli.values import COUNT, GPU, LAYERS, SHARES, SIZE
+from inspector.cli.values import COUNT, GPU, LAYERS, OVERRIDES, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
@@ -43,6 +44,8 @@ _OPTIONS: Final = (
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
      "Experts of exactly so many layers on the host."),
     (("-cmoe", "--cpu-moe", "cpu_moe"), dict(is_flag=True), "All experts on the host."),
+    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=OVERRIDES),
+     "Tensors that match go to a device; several with commas."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
@@ -63,7 +66,7 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--quant", "quants", multiple=True, metavar="NAME", help=f"{QUANT_HELP} (textbook, llama.cpp)"
     )(engine_options("fit")(function))
-    function = engine_option(function)
+    function = beside_options(engine_option(function))
     for flags, arguments, help_ in reversed(_OPTIONS):
         function = click.option(*flags, help=help_, **arguments)(function)
     return function
@@ -130,13 +133,19 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
         params["n_gpu_layers"] = None
     if params.pop("cpu_moe"):
         params["n_cpu_moe"] = ALL_LAYERS
+    asked = take_beside(params)
     arguments, extra = engine_settings(engine, params)
+    if any(asked.values()):
+        if engine_of(engine).option("beside") is None:
+            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}")
+        arguments["beside"] = read_beside(asked)
+    overrides = tuple(rule for rules in params.pop("overrides") for rule in rules)
     workload = build_workload(params)
     if params["margin"] is None:
         params["margin"] = engine_of(engine).margin
     workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
     return Ask(
-        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload,
+        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload, overrides=overrides,
         kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
         **{k: params[k] for k in ("longest", "n_gpu_layers", "n_cpu_moe", "tensor_split", "tensor_parallel", "host",
                                   "margin", "most")},

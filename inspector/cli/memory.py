@@ -6,10 +6,10 @@ import click
 
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
+from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
     build_placement,
     build_workload,
-    complete_files,
     engine_option,
     engine_options,
     engine_settings,
@@ -27,33 +27,13 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any
 
     from inspector.checkpoint import Checkpoint
     from inspector.cli.verify import Measured
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
-
-_ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    (
-        "--mmproj",
-        dict(metavar="FILE"),
-        "A multimodal projector, loaded beside the model.",
-    ),
-    ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
-    (
-        "--draft",
-        dict(metavar="TARGET"),
-        "A draft model for speculative decoding, with its own cache and compute.",
-    ),
-)
-
-
-def _addon_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for flag, arguments, help_ in reversed(_ADDONS):
-        function = click.option(flag, help=help_, shell_complete=complete_files, **arguments)(function)
-    return function
 
 
 def sweep_contexts(facts: ModelFacts, n_ctx: int | None) -> list[int]:
@@ -151,8 +131,11 @@ def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Quest
 def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[[Workload], Estimate]:
     """The estimate of a workload, with what is loaded beside the model."""
     from inspector.facts import read_facts
-    from inspector.memory.engines import estimate
+    from inspector.memory.engines import engine_of, estimate
 
+    if engine_of(q.engine).option("beside") is not None:  # it has rules of its own for them
+        arguments = {**q.arguments, "beside": read_beside(addons)}
+        return lambda w: estimate(facts, w, engine=q.engine, placement=q.placement, **arguments)
     draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
 
     def run(w: Workload) -> Estimate:
@@ -204,7 +187,7 @@ def _measure(checkpoint: Checkpoint, result: Estimate, q: Question) -> Measured:
 @placement_options
 @engine_option
 @engine_options("memory")
-@_addon_options
+@beside_options
 @click.option("--layers", "by_layer", is_flag=True, help="The cache layer by layer: kind, cells, bytes, deciding key.")
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
@@ -228,7 +211,7 @@ def memory(
     from inspector.facts import read_facts
     from inspector.memory.engines import engine_of
 
-    addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
+    addons = take_beside(params)
     try:
         checkpoint = open_target(target)
     except SeveralModels as several:

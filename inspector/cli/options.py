@@ -15,6 +15,7 @@ from inspector.cli.values import (
     KEEP,
     LAYERS,
     LOAD_MODES,
+    NUMBER,
     OVERRIDES,
     SEQUENCES,
     SHARES,
@@ -64,8 +65,8 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=SEQUENCES),
-     "Sequences at a time; -1: the engine's default."),
+    (("-np", "--parallel", "--batch", "n_seqs"), dict(type=SEQUENCES),
+     "Sequences at once; -1: the engine's default."),
     (("-b", "--batch-size", "n_batch"), dict(type=BATCH),
      "Tokens of a logical batch (llama.cpp)."),
     (("-ub", "--ubatch-size", "n_ubatch"), dict(type=BATCH),
@@ -91,7 +92,7 @@ _WORKLOAD = (
 )  # fmt: skip
 _PLACEMENT = (
     (("--gpu", "gpus"), dict(multiple=True, type=GPU),
-     "rtx4090, 2xrtx3090, 24G or auto; repeatable."),
+     "rtx4090, 2xrtx3090, 24G, auto or none; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
@@ -141,8 +142,10 @@ def placement_options(function: F) -> F:
 
 # what click makes of an engine option's kind
 _KINDS: Final[dict[str, dict[str, Any]]] = {
-    "flag": dict(is_flag=True), "count": dict(type=COUNT), "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
+    "flag": dict(is_flag=True), "count": dict(type=COUNT), "number": dict(type=NUMBER),
+    "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+    "real": dict(type=click.FloatRange(0, 1 << 20)),
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
 

@@ -71,6 +71,7 @@ def counted(low: int, high: int, parse: Callable[[str], int] = parse_count) -> P
 TOKENS = Parsed("tokens", parse_tokens)
 SIZE = Parsed("size", _size)
 COUNT = counted(1, 1 << 31)
+NUMBER = click.IntRange(min=-1, max=(1 << 31) - 1)
 GPU = Parsed("GPU", _gpu)
 BATCH = counted(1, 1 << 31, parse_tokens)
 

@@ -157,10 +157,11 @@ def _placed(p: Placement) -> Iterator[str]:
         yield from ("-sm", p.split_mode, "-mg", str(p.main_gpu))
     if p.tensor_split:
         yield from ("-ts", ",".join(f"{x:g}" for x in p.tensor_split))
-    if p.overrides:
-        yield from ("-ot", ",".join(f"{pattern}={names[device_named(d, known)]}" for pattern, d in p.overrides))
-    if p.n_cpu_moe:
-        yield from (("--cpu-moe",) if p.n_cpu_moe >= ALL_LAYERS else ("-ncmoe", str(p.n_cpu_moe)))
+    rules = ",".join(f"{pattern}={names[device_named(d, known)]}" for pattern, d in p.overrides)
+    experts = ("--cpu-moe",) if p.n_cpu_moe >= ALL_LAYERS else ("-ncmoe", str(p.n_cpu_moe)) if p.n_cpu_moe else ()
+    patterns = (experts, ("-ot", rules) if rules else ())  # of two that match, the first decides
+    for words in patterns if p.experts_first else reversed(patterns):
+        yield from words
     if not p.kv_offload:
         yield "--no-kv-offload"
     if not p.op_offload:

@@ -70,12 +70,11 @@ class _Vllm(_Log):
     def workload(self, settings: Mapping[str, Any]) -> Workload:
         """Context, sequences and the options that sizes depend on."""
         dtype = settings.get("kv_cache_dtype")
-        names = ("max_num_batched_tokens", "dtype", "enforce_eager")
+        names = ("max_num_batched_tokens", "max_num_seqs", "dtype", "enforce_eager")
         options = {name: settings[name] for name in names if settings.get(name)}
         cache = None if dtype in {None, "auto"} else str(dtype)
         return Workload(
-            n_ctx=_int(settings.get("max_seq_len")), n_seqs=_int(settings.get("max_num_seqs")), kv_dtype_k=cache,
-            kv_dtype_v=cache, options=options or None,
+            n_ctx=_int(settings.get("max_seq_len")), kv_dtype_k=cache, kv_dtype_v=cache, options=options or None,
         )  # fmt: skip
 
     def placement(self, log: StartupLog, given: Placement) -> Placement:

@@ -67,7 +67,10 @@ def _line_rows(estimate: Estimate) -> list[tuple[str, ...]]:
     for line in estimate.lines:
         name = WORDS.get(line.what, line.what) + (f" ({escape(line.label)})" if line.label else "")
         device = escape(line.device) if several else ""
-        rows.append((name, device, display_nbytes(line.nbytes, line.grade), line.grade, escape(line.how)))
+        size = display_nbytes(line.nbytes, line.grade)
+        if not line.nbytes and line.peak_nbytes:  # nothing at load
+            size = f"up to {format_nbytes(line.peak_nbytes)}"
+        rows.append((name, device, size, line.grade, escape(line.how)))
     return rows
 
 

@@ -291,6 +291,7 @@ def test_verify_passes_devices_and_what_goes_where(fit_params, sparse_model, run
            "-nkvo", "--no-op-offload", "--verify", env=env)  # fmt: skip
     asked = words.read_text().split()
     expected = {"-dev": "CUDA1,CUDA0", "-ot": "ffn_up=CPU,ffn_down=CUDA1", "-ncmoe": "3"}
+    assert asked.index("-ot") < asked.index("-ncmoe")  # as typed: of two patterns the first decides
     assert pairs_of(asked, expected) == expected
     assert {"--no-kv-offload", "--no-op-offload"} <= set(asked)
 

@@ -112,9 +112,9 @@ def test_the_search_adds_up_what_the_engine_estimates_on_every_device(facts_of, 
         try:
             theirs = estimate(facts, workload, engine="llama.cpp", placement=placement, server=True)
         except WorkloadError:
-            assert space.used(workload, placement) is None
+            assert space.sums.used(workload, placement) is None
             continue
-        assert space.used(workload, placement) == {d.device: d.used for d in theirs.devices}, (ngl, ncmoe, split)
+        assert space.sums.used(workload, placement) == {d.device: d.used for d in theirs.devices}, (ngl, ncmoe, split)
 
 
 # --- answers against trying everything

@@ -30,8 +30,9 @@ QUANT_HELP: Final = "Weights in this format, like Q4_K_M: as llama-quantize woul
 class Option(Record):
     """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
 
-    `kind`: "flag", "count", "tokens", "nbytes", "share", "choice" or "text"; `choices`: words that a "choice" takes;
-    `metavar`: what a "text" stands for in the help;
+    `kind`: "flag", "count" (1 or more), "number" (-1 or more), "real", "tokens", "nbytes", "share", "choice", "text" or
+    "record" (no text says it: in Python only); `choices`: words that a "choice" takes; `metavar`: what a "text" stands
+    for in the help;
     `help`: one sentence, `{default}` in it is the engine's `default`. `argument`: it is an argument of the engine's own
     estimate, else one of the workload's options. `commands`: those of ours that take it.
     """
@@ -149,6 +150,10 @@ class Engine:
         from inspector.memory.fit.spaces import Space
 
         return Space(candidate, ask, estimate=self.estimate, kv_types=self.kv_types)
+
+    def refuses(self, gpu: Gpu) -> str:  # noqa: ARG002
+        """Why it would not run on this card; "" where nothing is known against it."""
+        return ""
 
     def served(self, workload: Workload) -> Workload:
         """The workload as the engine's server runs it: what `fit` looks for."""

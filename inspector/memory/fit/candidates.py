@@ -23,8 +23,10 @@ MAKEABLE: Final = (
 
 
 def weights_nbytes(facts: ModelFacts) -> int:
-    """Bytes of all tensors."""
-    return sum(t.nbytes or 0 for t in facts.tensors)
+    """Bytes of all tensors: of a config alone, as its index states them or as it promises them."""
+    if facts.tensors:
+        return sum(t.nbytes or 0 for t in facts.tensors)
+    return facts.stated_nbytes or facts.promised_nbytes or 0
 
 
 def hypothetical(base: Candidate, have: Iterable[str], *, types: Sequence[str] = MAKEABLE) -> list[Candidate]:

@@ -146,7 +146,7 @@ def _choice(option: Option, ask: Ask, best: Candidate) -> Choice | None:
     space, placement, arguments = option.space, attempt.placement, attempt.arguments
     workload = space.workload(n_ctx, option.kv)
     result = space.estimate(workload, placement, arguments)
-    headroom = space.headroom(result.devices, arguments)
+    headroom = space.room(result, arguments)
     if any(n < 0 for n in headroom.values()):
         return None  # the fast sums were too low: what the engine's own estimate says counts
     largest, capped = _longest(space, option.kv, n_ctx, attempt)
@@ -307,7 +307,7 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
     lack = None if choices else _least(spaces, ask)
     return Fit(
         choices=tuple(choices),
-        order=tuple(CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer)),
+        order=tuple(_order_words(spaces, ask)),
         n_candidates=len(candidates),
         models=tuple(c.stem for c in largest.values()) if len(largest) > 1 else (),
         n_ctx_asked=asked_context(best.facts, ask),
@@ -316,6 +316,7 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         notes=(
             *dict.fromkeys(f"{e}" for e in refusals),
             *_beyond(best.facts, ask),
+            *(f"weights of {part} are not counted: no rule gives their size" for part in best.facts.uncounted),
             *engine_of(ask.engine).remarks(choices, ask.gpus),
         ),
     )
@@ -325,6 +326,14 @@ def model_of(candidate: Candidate) -> tuple[object, ...]:
     """What tells models apart, whatever they are quantised to."""
     facts = candidate.facts
     return facts.arch, facts.n_params, len(facts.layers), facts.vocab_size
+
+
+def _order_words(spaces: Sequence[Space], ask: Ask) -> Iterable[str]:
+    """What comes before what, in words, without what no option of this engine and these candidates differs in."""
+    levels = {level for s in spaces for level in s.levels}
+    moot = set() if levels & {"experts", "layers"} else {"layers", "host", "lean"}
+    moot |= set() if any(s.candidate.above_floor is not None for s in spaces) else {"floor"}
+    return (CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer) if name not in moot)
 
 
 def _spaces(candidates: Iterable[Candidate], ask: Ask) -> tuple[list[Space], list[WorkloadError]]:

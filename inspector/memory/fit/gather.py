@@ -63,7 +63,17 @@ def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
     if os.path.isdir(target):
         gguf = checkpoint.format == "gguf" and checkpoint.files
         return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
-    return target, "" if os.path.exists(target) else target
+    return target, "" if os.path.exists(target) else _revised(target, checkpoint)
+
+
+def _revised(target: str, checkpoint: Checkpoint) -> str:
+    """A repository's name; at a revision also the file's, without which no engine could be told of the revision."""
+    from inspector.sources.target import parse_target
+
+    found = parse_target(target)
+    if not found.revision or found.file or checkpoint.format != "gguf" or not checkpoint.files:
+        return target
+    return f"{found.repo}@{found.revision}/{checkpoint.files[0].name}"
 
 
 def _each_of(target: str, several: SeveralModels, opened: Callable[[str], Checkpoint]) -> Gathered:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import HOST, are_unlike, assign, device_names, visible
+from inspector.memory.devices.placement import HOST, are_unlike, assign, device_names, host_memory, visible
 from inspector.memory.engines.llamacpp import unknown_parts
+from inspector.memory.engines.llamacpp.beside import beside_of, extra
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
 from inspector.memory.estimate import Placement, Workload
 from inspector.memory.fit.llamacpp_sums import DeviceSums
@@ -45,15 +46,22 @@ class LlamaSpace(Space):
         self.n_layers = len(facts.layers) + len(facts.nextn_layers)
         ask = _counted(ask, self.n_layers)
         super().__init__(candidate, ask, estimate=estimate, kv_types=kv_types)
-        self.sums = DeviceSums(facts, self.n_layers, memo, server=bool(self.arguments().get("server", True)))
+        arguments = self.arguments()
+        self.server = bool(arguments.get("server", True))
+        self.beside = beside_of(arguments)
+        self.sums = DeviceSums(facts, self.n_layers, memo, server=self.server, beside=self.beside)
         self.names = device_names(ask.gpus)
         self.levels = self._levels()
+        smallest = effective(facts, self.workload(CONTEXT_PAD, 0), server=self.server)
+        more = extra(facts, smallest, Placement(gpus=ask.gpus), self.beside, server=self.server, memo=memo)
+        if more.unknown:
+            raise WorkloadError(f"not known: {', '.join(more.unknown)}")
         if self.used(self.workload(CONTEXT_PAD, 0), Placement(gpus=ask.gpus)) is None:
             raise WorkloadError(f"{candidate.label}: llama.cpp's compute buffers cannot be known for this model")
 
     def used(self, workload: Workload, placement: Placement, *, compute: bool = True) -> dict[str, int] | None:
         """Bytes on every device in use, as the engine's estimate gives them; None where it refuses."""
-        return self.sums.used(workload, visible(placement), compute=compute)
+        return self.sums.taken(workload, visible(placement), compute=compute)
 
     def arguments(self) -> dict[str, Any]:
         """llama-server's defaults, unless said otherwise."""
@@ -175,6 +183,7 @@ class LlamaSpace(Space):
         ask = self.ask
         return Placement(
             gpus=ask.gpus, n_gpu_layers=ngl, n_cpu_moe=ncmoe, kv_offload=ask.kv_offload, tensor_split=ask.tensor_split,
+            overrides=ask.overrides, experts_first=ask.experts_first,
         )  # fmt: skip
 
     def _place(self, workload: Workload, ngl: int, ncmoe: int) -> tuple[Placement, int]:
@@ -243,6 +252,12 @@ class LlamaSpace(Space):
             if used is not None:
                 found.append(self.missing(used))
         return min(found, key=lambda lack: sum(lack.values()), default={})
+
+    def room(self, result: Estimate, arguments: Mapping[str, Any]) -> dict[str, int]:
+        """What grows on the host after load is taken off what is left there."""
+        left, grows = super().room(result, arguments), sum(x.peak_nbytes or 0 for x in result.lines if not x.nbytes)
+        host = host_memory(self.ask.gpus, self.names)
+        return left | ({host: left[host] - grows} if host in left else {})
 
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002
         """Layers and experts on the host, a split of our own."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import EXPERTS, HOST, assign, host_memory
-from inspector.memory.engines.llamacpp import output_lines, overhead_lines
+from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, host_memory
+from inspector.memory.engines.llamacpp import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
+from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.loading import refused
@@ -21,7 +22,7 @@ from inspector.memory.engines.llamacpp.weights import EVERY, INPUT, OUTPUT, copi
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.compute import ComputeMemory
     from inspector.memory.engines.llamacpp.sizes import Sizes
-    from inspector.memory.estimate import Placement, Workload
+    from inspector.memory.estimate import Line, Placement, Workload
 
 _EXPERT: Final = re.compile(EXPERTS)
 
@@ -77,8 +78,10 @@ class DeviceSums:
     defaults.
     """
 
-    def __init__(self, facts: ModelFacts, n_layers: int, memo: dict[Any, Any], *, server: bool) -> None:
-        self.facts, self.n_layers, self.memo, self.server = facts, n_layers, memo, server
+    def __init__(
+        self, facts: ModelFacts, n_layers: int, memo: dict[Any, Any], *, server: bool, beside: Beside = NOTHING
+    ) -> None:
+        self.facts, self.n_layers, self.memo, self.server, self.beside = facts, n_layers, memo, server, beside
         self.on_host = WeightSums(facts, n_layers)
         self._in_backend: dict[str, WeightSums] = {}
 
@@ -88,7 +91,7 @@ class DeviceSums:
         Without `compute`, all but compute buffers: a lower bound that costs next to nothing.
         """
         try:
-            sizes = effective(self.facts, workload, server=self.server, offload_kqv=placement.kv_offload)
+            sizes = self._sizes(workload, placement)
         except WorkloadError:
             return None
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
@@ -102,14 +105,47 @@ class DeviceSums:
                 used[device] += n
         for line in overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {}):
             used[line.device] += line.nbytes
-        self._add_weights(used, assignment, placement.n_cpu_moe)
+        if placement.overrides or self.beside.speculation.mtp:
+            self._add_each_weight(used, self._assign(placement))
+        else:
+            self._add_weights(used, assignment, placement.n_cpu_moe)
         for layer, n in self._caches(sizes, assignment).items():
             used[assignment.cache_device(layer)] += n
         used[HOST] += self._output(workload, sizes)
+        for line in self._beside(sizes, placement) if compute else ():
+            used[line.device] += line.nbytes
         pool = host_memory(placement.gpus, assignment.devices)
         if pool != HOST:
             used[pool] += used.pop(HOST)
         return used
+
+    def _sizes(self, workload: Workload, placement: Placement) -> Sizes:
+        return effective(
+            self.facts, workload, server=self.server, offload_kqv=placement.kv_offload,
+            speculation=self.beside.speculation,
+        )  # fmt: skip
+
+    def _beside(self, sizes: Sizes, placement: Placement) -> Sequence[Line]:
+        """What is loaded beside the model, and what grows on the host after load."""
+        if self.beside == NOTHING and not self.server:
+            return ()
+        key = ("beside", self.on_host.shape, *sizes.as_effective().values(), placement.replace(n_cpu_moe=0))
+        if key not in self.memo:
+            more = extra(self.facts, sizes, placement, self.beside, server=self.server, memo=self.memo)
+            self.memo[key] = more.lines
+        found: Sequence[Line] = self.memo[key]
+        return found
+
+    def taken(self, workload: Workload, placement: Placement, *, compute: bool = True) -> dict[str, int] | None:
+        """As `used`, once all that may grow after load has grown."""
+        used = self.used(workload, placement, compute=compute)
+        if used is None or not compute:
+            return used
+        grown = sum(
+            x.peak_nbytes or 0 for x in self._beside(self._sizes(workload, placement), placement) if not x.nbytes
+        )
+        pool = host_memory(placement.gpus, device_names(placement.gpus))
+        return used | {pool: used.get(pool, 0) + grown}
 
     def _sums_in(self, name: str) -> WeightSums:
         """The sums in a back end's memory."""
@@ -131,6 +167,11 @@ class DeviceSums:
         for device in assignment.block_devices():
             used[device] += sums[device].every
 
+    def _add_each_weight(self, used: dict[str, int], assignment: Assignment) -> None:
+        """Tensor by tensor, where patterns or prediction layers leave no sums to use."""
+        for device, weight in placed_weights(self.facts, assignment, load_mtp=self.beside.speculation.mtp):
+            used[device] += weight.nbytes
+
     def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> ComputeMemory | None:
         """Compute buffers by device, made once for all quants of a model where no weights are copied into them.
 
@@ -150,6 +191,7 @@ class DeviceSums:
         """What compute buffers depend on besides settings."""
         own = self.on_host
         whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not own.shared
+        whole = whole and not placement.overrides
         return (
             own.shape, own.kernels if whole else own.types,
             plain.blocks, plain.output, plain.backends, plain.op_offload, placement.n_cpu_moe, placement.kv_offload,
@@ -168,8 +210,9 @@ class DeviceSums:
         if not n:
             return assign(placement, self.n_layers)
         layers = "|".join(map(str, range(n)))
-        rule = (rf"blk\.({layers}){EXPERTS}", HOST)
-        return assign(placement.replace(n_cpu_moe=0, overrides=(rule,)), self.n_layers)
+        rules: tuple[tuple[str, str], ...] = ((rf"blk\.({layers}){EXPERTS}", HOST),)
+        rules = (*rules, *placement.overrides) if placement.experts_first else (*placement.overrides, *rules)
+        return assign(placement.replace(n_cpu_moe=0, overrides=rules), self.n_layers)
 
     def _caches(self, sizes: Sizes, assignment: Assignment) -> Mapping[int, int]:
         """Bytes of caches by layer, the same for all quants of a model."""
@@ -188,7 +231,7 @@ class DeviceSums:
 
     def slots(self, workload: Workload, placement: Placement) -> list[int]:
         """Bytes of each offloaded layer with its cache, the output layer last."""
-        sizes = effective(self.facts, workload, server=self.server, offload_kqv=placement.kv_offload)
+        sizes = self._sizes(workload, placement)
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         caches = self._caches(sizes, assignment) if placement.kv_offload else {}
         # devices of several back ends differ by a few bytes of padding only

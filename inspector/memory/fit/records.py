@@ -45,7 +45,9 @@ class Ask(Record):
 
     `n_ctx`: exactly this context; `longest`: as long as the model was trained for, or what fits of it. `offload`:
     whether layers or experts may stay on the host. `host`: bytes of host memory (None: no limit); `margin`: bytes to
-    leave free on every device. `prefer`: criteria that come before all others. `arguments` are the engine's own.
+    leave free on every device.
+    `overrides`, `experts_first`: as a placement's. `prefer`: criteria that come before all others. `arguments` are the
+    engine's own.
     """
 
     gpus: tuple[Gpu, ...]
@@ -57,6 +59,8 @@ class Ask(Record):
     n_cpu_moe: int | None = None
     tensor_split: tuple[float, ...] | None = None
     tensor_parallel: int | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
+    experts_first: bool = False
     kv_offload: bool = True
     offload: bool = True
     host: int | None = None

@@ -130,6 +130,10 @@ class Space:
         found = {name: limit - used[name] for name, limit in limits if name in used}
         return found if self.host is None else found | {"host": self.host - used.get("host", 0)}
 
+    def room(self, result: Estimate, arguments: Mapping[str, Any]) -> dict[str, int]:
+        """Bytes left on each device by an estimate, once all that may grow has grown."""
+        return self.headroom(result.devices, arguments)
+
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002
         """What a placement has less of than all on the devices, in words."""
         return ()

@@ -17,12 +17,13 @@ from inspector.memory.devices.placement import (
 )
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
+from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
 from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import Device, Estimate, Line, Placement, Workload
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.caches import Block
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
-    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.estimate import Gpu
 
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
@@ -56,40 +57,34 @@ def estimate(
     placement: Placement | None = None,
     server: bool = False,
     repack: str | None = None,
+    beside: Beside = NOTHING,
 ) -> Estimate:
     """What llama.cpp allocates for this model, byte for byte where a line is graded exact or derived.
 
     `server`: llama-server's defaults (four sequences that share one cache) instead of llama-cli's. `repack`: count
-    the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp
-    refuses.
+    the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". `beside`: what is loaded beside the
+    model. Raises WorkloadError where llama.cpp refuses.
     """
     placement = _checked(placement or Placement())
-    sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
+    sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload, speculation=beside.speculation)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     # caches are laid out before llama.cpp finds out whether flash attention can stay on
     final = sizes if flash_stays(facts, sizes.as_effective(), assignment) else sizes.replace(flash_attn=False)
-    grade = "modelled" if facts.generic else "derived"
-    lines = [
-        *_weight_lines(facts, assignment, repack),
-        *_cache_lines(facts, sizes, assignment, grade),
-        *output_lines(facts, workload, sizes),
-    ]
-    unknown = unknown_parts(facts)
-    parts = compute_parts(facts, sizes.as_effective(), assignment)
-    if parts is None:
-        unknown += ("compute",)
-    else:
-        lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
-    lines += overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {})
+    lines, unknown = model_lines(
+        facts, sizes, placement, workload=workload, repack=repack, load_mtp=beside.speculation.mtp
+    )
+    more = extra(facts, sizes, placement, beside, server=server)
+    lines, unknown = (*lines, *more.lines), (*unknown, *more.unknown)
     devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
     return Estimate(
         engine="llama.cpp",
         workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
         effective=final.as_effective(),
-        lines=tuple(lines),
+        lines=lines,
         devices=devices,
         notes=(
             *facts.notes,
+            *more.notes,
             *_notes(facts, assignment, placement.gpus),
             *_left_alone(placement),
             *_idle(facts, placement),
@@ -99,6 +94,33 @@ def estimate(
         ),
         unknown=unknown,
     )
+
+
+def model_lines(
+    facts: ModelFacts,
+    sizes: Sizes,
+    placement: Placement,
+    *,
+    workload: Workload | None = None,
+    repack: str | None = None,
+    load_mtp: bool = False,
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    """The lines of one model and its context, and the parts that are not known. `load_mtp`: prediction layers too."""
+    assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
+    grade = "modelled" if facts.generic else "derived"
+    lines = [
+        *_weight_lines(facts, assignment, repack, load_mtp=load_mtp),
+        *cache_lines(facts, sizes, assignment, grade),
+        *output_lines(facts, workload or Workload(), sizes),
+    ]
+    unknown = unknown_parts(facts)
+    parts = compute_parts(facts, sizes.as_effective(), assignment)
+    if parts is None:
+        unknown += ("compute",)
+    else:
+        lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+    lines += overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {})
+    return tuple(lines), unknown
 
 
 def _checked(placement: Placement) -> Placement:
@@ -156,11 +178,11 @@ def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
             yield f"{d.device}: fits, but with less than the {free} that llama.cpp keeps free by itself"
 
 
-def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None) -> Iterator[Line]:
+def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None, *, load_mtp: bool) -> Iterator[Line]:
     if not facts.tensors:
         return
     held: dict[str, list[Weight]] = {}
-    for device, weight in placed_weights(facts, assignment, repack=repack):
+    for device, weight in placed_weights(facts, assignment, repack=repack, load_mtp=load_mtp):
         held.setdefault(device, []).append(weight)
     grade = "derived" if facts.n_layers_nextn or any(w.copy for ws in held.values() for w in ws) else "exact"
     moved = _repacked_nbytes(facts, held, repack) if repack else 0
@@ -178,14 +200,14 @@ def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None)
 
 
 def placed_weights(
-    facts: ModelFacts, assignment: Assignment, *, repack: str | None = None
+    facts: ModelFacts, assignment: Assignment, *, repack: str | None = None, load_mtp: bool = False
 ) -> Iterator[tuple[str, Weight]]:
     """Every tensor with its device; what several devices need is there several times."""
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
     sharing = sharing_layers(facts, len(assignment.blocks))
     device_of = weight_devices(facts, assignment)
-    for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
+    for held in zip(*(weights(facts, load_mtp=load_mtp, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
         if weight.layer == EVERY:
@@ -209,7 +231,7 @@ def _repacked_nbytes(facts: ModelFacts, held: Mapping[str, list[Weight]], repack
     )
 
 
-def _cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
+def cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
     """One line for each device and kind of cache."""
     groups: dict[tuple[str, str], list[Block]] = {}
     for block in cache_blocks(facts, sizes, assignment):
@@ -228,7 +250,8 @@ def _how(cache: str, blocks: list[Block], sizes: Sizes) -> str:
     widths = sorted({b.cell_nbytes for b in blocks})
     each = f"{widths[0]:,} B" if len(widths) == 1 else f"{widths[0]:,} to {widths[-1]:,} B"
     if first.what == "recurrent_state":
-        return f"{layers} × {first.cells:,} sequence{'s' if first.cells > 1 else ''} × {each} (f32)"
+        again = f" × {1 + sizes.n_rs_seq:,} states" if sizes.n_rs_seq else ""
+        return f"{layers} × {first.cells:,} sequence{'s' if first.cells > 1 else ''}{again} × {each} (f32)"
     k, v = sizes.type_k.name.lower(), sizes.type_v.name.lower()
     types = k if k == v or cache in {"lid", "csa", "hca"} else f"K {k}, V {v}"
     streams = f" × {first.streams:,} sequences" if first.streams > 1 else ""

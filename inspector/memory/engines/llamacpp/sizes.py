@@ -12,6 +12,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache, Refused
 from inspector.memory.cache import KV_DTYPES, named_types
+from inspector.memory.engines.llamacpp.speculation import NO_SPECULATION, Speculation
 from inspector.record import Record
 from inspector.units import pad
 
@@ -39,7 +40,10 @@ CACHE_TYPES: Final[Mapping[str, Dtype]] = MappingProxyType({"auto": KV_DTYPES["f
 
 
 class Sizes(Record):
-    """The settings that llama.cpp really runs with. Tokens; `n_ctx` over all sequences, `n_ctx_seq` for one."""
+    """The settings that llama.cpp really runs with. Tokens; `n_ctx` over all sequences, `n_ctx_seq` for one.
+
+    `n_rs_seq`: states that recurrent layers keep of each sequence besides the current one, for drafts to go back to.
+    """
 
     n_ctx: int
     n_ctx_seq: int
@@ -55,19 +59,32 @@ class Sizes(Record):
     type_v: Dtype
     flash_attn_auto: bool = False
     offload_kqv: bool = True
+    n_rs_seq: int = 0
 
     def as_effective(self) -> dict[str, Any]:
         """For reports: plain values only."""
         values = self.as_dict()
+        if not self.n_rs_seq:
+            del values["n_rs_seq"]
         return {k: v.name.lower() if k.startswith("type_") else v for k, v in values.items()}
 
 
-def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, offload_kqv: bool = True) -> Sizes:
+def effective(
+    facts: ModelFacts,
+    workload: Workload,
+    *,
+    server: bool = False,
+    offload_kqv: bool = True,
+    speculation: Speculation = NO_SPECULATION,
+    alone: bool = True,
+) -> Sizes:
     """The sizes llama.cpp runs with. Raises WorkloadError where it would refuse.
 
     `flash_attn_auto`: flash attention is on unless a device turns out not to run it; a quantised V cache insists on it.
+    `alone`: the model is not loaded as another's draft.
     """
-    check_file(facts)
+    if alone:
+        check_file(facts)
     n_seqs, unified = _sequences(workload, server=server)
     asked = _context(facts, workload)
     n_batch, n_ubatch = _batches(workload)
@@ -83,13 +100,19 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
         n_streams=1 if unified else n_seqs,
         n_batch=n_batch,
         n_ubatch=min(n_batch, n_ubatch or n_batch),
-        n_outputs_max=_outputs(facts, _served(workload) if server else workload, n_batch=n_batch, n_seqs=n_seqs),
+        n_outputs_max=_outputs(
+            facts,
+            _served(workload) if server else workload,
+            n_batch=n_batch,
+            n_rows=n_seqs * (1 + speculation.n_max),
+        ),
         kv_unified=unified,
         swa_full=workload.swa_full,
         flash_attn=_flash_attention(facts, workload),
         type_k=cache_type(workload.kv_dtype_k),
         type_v=cache_type(workload.kv_dtype_v),
         offload_kqv=offload_kqv,
+        n_rs_seq=speculation.n_states(facts.arch),
     )
     auto = workload.flash_attn is None and sizes.flash_attn and not sizes.type_v.is_block_quantized
     sizes = sizes.replace(flash_attn_auto=auto)
@@ -161,11 +184,11 @@ def _served(workload: Workload) -> Workload:
     return workload.replace(outputs="all" if options.get("embeddings") else "last")
 
 
-def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_seqs: int) -> int:
-    """Rows of logits a batch may ask for: all of it, or the last of each sequence (server-context.cpp)."""
+def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_rows: int) -> int:
+    """Rows of logits a batch may ask for: all of it, or the last of each sequence and of each token drafted for it."""
     if workload.outputs != "last" or facts.arch in {"t5", "t5encoder", "eagle3", "dflash"}:
         return n_batch
-    return min(n_batch, n_seqs)
+    return min(n_batch, n_rows)
 
 
 def _flash_attention(facts: ModelFacts, workload: Workload) -> bool:

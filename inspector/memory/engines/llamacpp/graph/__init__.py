@@ -112,7 +112,14 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
         raise GraphUnknown(model.arch)
     if not model.n_layer:
         raise GraphUnknown(f"{model.arch} without layers")
-    row = ARCHS.get(model.arch)
+    if run.predicting:
+        from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
+
+        if model.arch not in PREDICTING:
+            raise GraphUnknown(f"prediction layers of {model.arch}")
+        row: Row | None = PREDICTING[model.arch]
+    else:
+        row = ARCHS.get(model.arch)
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
     graph: Decoder = builder(model, run, made_by.options)

@@ -28,6 +28,7 @@ class Recurrent(Decoder):
         self.rows_tail = self.view(self.rows_at, (r.n_seqs - 1,))
         self.states: dict[tuple[int, str], Tensor] = {}
         self.n_seq_tokens = r.n_tokens // r.n_seqs
+        self.n_kept = min(self.n_seq_tokens, r.n_states)  # states written back, for drafts to go back to
         self.d_conv = count("ssm.conv_kernel", 0)
         self.d_inner = count("ssm.inner_size", 0)
         self.d_state = count("ssm.state_size", 0)
@@ -75,7 +76,8 @@ class Recurrent(Decoder):
     def ssm_scan(self, s: Tensor, x: Tensor, *more: Tensor) -> Tensor:
         """The selective scan: outputs of all tokens, then the new states, in one row (ggml_ssm_scan)."""
         ids = more[-1]
-        n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
+        states = self.r.n_states * s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
+        n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + states
         return self.custom("ssm_scan", F32, (n,), s, x, *more)
 
     def store(self, t: Tensor, s: Tensor, *ne: int) -> None:
@@ -179,8 +181,9 @@ class Recurrent(Decoder):
         conv_state = self.state(il, "r")
         conv = self.reshape(self.gathered(conv_state), kept, m.n_embd, seqs)
         bx = self.concat(conv, bx, 0)
-        last = self.view(bx, (kept, bx.ne[1], bx.ne[2]), bx.nb[1:3])
-        self.store(last, conv_state, kept * m.n_embd, seqs)
+        for _ in range(self.n_kept):
+            last = self.view(bx, (kept, bx.ne[1], bx.ne[2]), bx.nb[1:3])
+            self.store(last, conv_state, kept * m.n_embd, seqs)
         y = self.mul(c, self.ssm_conv(bx, self.w(il, "shortconv.conv")))
         y = self.lin(y, il, "shortconv.out_proj")
         return self.reshape(y, y.ne[0], n * seqs)
@@ -196,15 +199,16 @@ class Recurrent(Decoder):
         conv_state, seqs = self.state(il, "r"), self.r.n_seqs
         conv = self.reshape(self.gathered(conv_state), kernel - 1, channels, seqs)
         x = self.concat(conv, self.transpose(x), 0)
-        last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
         size = (kernel - 1) * channels
-        self.store(last, conv_state, *((size * seqs,) if flat else (size, seqs)))
+        for _ in range(self.n_kept):
+            last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
+            self.store(last, conv_state, *((size * seqs,) if flat else (size, seqs)))
         return x
 
     def delta_net(self, il: int, *src: Tensor) -> Tensor:
         """The fused kernel on queries, keys, values, gates, betas and states; writes the new state back."""
         d, heads, n, seqs = src[2].ne
-        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + d * seqs), *src)
+        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + self.r.n_states * d * seqs), *src)
         y = self.view(out, (d, heads, n, seqs), (4 * d, 4 * d * heads, 4 * d * heads * n))
         new = self.view(out, (d, d, heads, seqs), (4 * d, 4 * d * d, 4 * d * d * heads))
         self.store(new, self.state(il, "s"), self.size_s, seqs)

@@ -29,6 +29,8 @@ class Run:
         tokens = min(self.n_ctx, self.n_ubatch)
         self.n_outputs = min(tokens, int(get("n_outputs_max") or get("n_batch") or tokens))
         self.n_tokens = pad(tokens, self.n_seqs)
+        self.n_states = 1 + int(get("n_rs_seq") or 0)  # that recurrent layers keep of each sequence
+        self.predicting = bool(get("predicting"))  # the model's own prediction layer, in its context
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs
         self.flash = bool(get("flash_attn", True))
