@@ -75,7 +75,8 @@ def repositories(root, files):
 def by_shell(line, place, endpoint):
     env = {
         "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "HF_ENDPOINT": endpoint, "HF_HOME": str(place / "hf"),
-        "HOME": str(place), "LC_ALL": "C.UTF-8", "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "NO_COLOR": "1",
+        "HOME": str(place), "INSPECTOR_GPU": "24GiB",
+        "LC_ALL": "C.UTF-8", "PYTHONPATH": os.environ.get("PYTHONPATH", ""), "NO_COLOR": "1",
     }  # fmt: skip
     done = subprocess.run(
         ["/bin/sh", "-c", line], cwd=place, env=env, capture_output=True, encoding="utf-8", check=False, timeout=60
@@ -94,6 +95,7 @@ def test_an_example_is_answered(line, place, repositories, monkeypatch, capsys):
     else:
         monkeypatch.chdir(place)
         monkeypatch.setenv("NO_COLOR", "1")
+        monkeypatch.setenv("INSPECTOR_GPU", "24GiB")
         code, (out, err) = run(shlex.split(line)[1:]), capsys.readouterr()
     assert code in (0, 1), err
     assert "error:" not in err
