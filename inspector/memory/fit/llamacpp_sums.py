@@ -10,12 +10,12 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, host_memory
-from inspector.memory.engines.llamacpp import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.lines import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.loading import refused
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, INPUT, OUTPUT, copies, weights
