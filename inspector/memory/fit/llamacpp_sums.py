@@ -129,7 +129,10 @@ class DeviceSums:
         """What is loaded beside the model, and what grows on the host after load."""
         if self.beside == NOTHING and not self.server:
             return ()
-        key = ("beside", self.on_host.shape, *sizes.as_effective().values(), placement.replace(n_cpu_moe=0))
+        b = self.beside
+        loads = b.projector is not None or b.adapters or b.draft is not None or b.speculation.mtp
+        where = placement.replace(n_cpu_moe=0) if loads else None  # what grows is on the host, wherever the model is
+        key = ("beside", self.on_host.shape, *sizes.as_effective().values(), where)
         if key not in self.memo:
             more = extra(self.facts, sizes, placement, self.beside, server=self.server, memo=self.memo)
             self.memo[key] = more.lines
