@@ -9,6 +9,8 @@ import pytest
 from schemas import check
 
 from inspector.cli.group import run_command_line
+from inspector.memory.engines.rows.llamacpp import model_words
+from inspector.memory.fit.records import Candidate
 from inspector.quantization.mix_targets import QUANT_TARGETS
 from inspector.units import GIB
 
@@ -421,3 +423,33 @@ def test_llama_cpp_says_that_it_prunes_no_tokens(sparse_model, run):
     out = " ".join(run("memory", sparse_model("gemma-3-1b"), "--kv-keep", "4+100", "--window", "512")[1].split())
     assert "--kv-keep is no option of llama.cpp" in out
     assert "--window is no option of llama.cpp" in out
+
+
+def test_what_is_beside_the_model_is_in_both_command_lines_that_fit_prints(run, ask, sparse_model):
+    model, draft = sparse_model("llama-3-8b"), sparse_model("llama-3.2-1b")
+    words = ["--gpu", "rtx3090", "-c", "8192", "--draft", str(draft), "--spec-type", "draft-simple"]
+    words += ["-ctkd", "q8_0", "-ctvd", "q8_0", "-ot", r"blk\.31\.ffn_up=CPU", "--cache-ram", "0"]
+    code, body = ask(model, *words)
+    assert code == 0
+    choice = body["choices"][0]
+    typed = shlex.split(choice["command"])
+    assert typed[typed.index("-md") + 1] == str(draft)
+    assert typed[typed.index("-ot") + 1] == r"blk\.31\.ffn_up=CPU"
+    assert typed[typed.index("-ctkd") + 1] == "q8_0"
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+
+
+@pytest.mark.parametrize(
+    ("hub", "path", "words"),
+    [
+        ("a/b:Q4_K_M", "a/b/x-Q4_K_M.gguf", ["-hf", "a/b:Q4_K_M"]),
+        ("a/b", "a/b", ["-hf", "a/b"]),
+        ("a/b/sub/x.gguf", "a/b/sub/x.gguf", ["-hf", "a/b", "--hf-file", "sub/x.gguf"]),
+        ("a/b@v1/x.gguf", "a/b@v1", ["-mu", "https://huggingface.co/a/b/resolve/v1/x.gguf"]),
+        ("a/b@v1:Q4_0", "a/b@v1/sub/x.gguf", ["-mu", "https://huggingface.co/a/b/resolve/v1/sub/x.gguf"]),
+        ("https://x.org/m.gguf", "https://x.org/m.gguf", ["-mu", "https://x.org/m.gguf"]),
+        ("", "./m.gguf", ["-m", "./m.gguf"]),
+    ],
+)
+def test_a_repository_is_named_in_the_one_form_that_llama_server_takes(hub, path, words):
+    assert model_words(Candidate("Q4_K_M", None, path, 1, hub=hub)) == words

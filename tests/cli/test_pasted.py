@@ -197,3 +197,27 @@ def test_repositories_are_named_as_the_engines_name_them():
     assert target("llama-server -hf ggml-org/gemma-3-4b-it-GGUF:Q8_0 -c 4096") == "ggml-org/gemma-3-4b-it-GGUF:Q8_0"
     assert target("llama-server -hfr a/b --hf-file sub/x.gguf") == "a/b/sub/x.gguf"
     assert target("vllm serve a/b --revision refs/pr/1") == "a/b@refs/pr/1"
+
+
+def test_a_repositorys_own_projector_is_named_as_not_counted_unless_it_is_turned_off():
+    from inspector.cli.pasted import read_command
+
+    words = ["-hf", "a/b"]
+    assert any("projector" in x for x in read_command("llama-server", words, {}).uncounted)
+    assert not read_command("llama-server", [*words, "--no-mmproj"], {}).uncounted
+    assert not read_command("llama-server", [*words, "-mm", "p.gguf"], {}).uncounted
+
+
+def test_drafts_checkpoints_and_prompt_cache_are_taken_by_memory_and_fit():
+    from inspector.cli.fit import fit
+    from inspector.cli.memory import memory
+    from inspector.cli.pasted import read_command
+
+    line = (
+        "-m x.gguf -md d.gguf -mm p.gguf --lora l.gguf -ot a=CPU -ctkd q8_0 --spec-type draft-simple -ctxcp 4 -cram 0"
+    )
+    found = read_command("llama-server", line.split(), {})
+    assert not found.uncounted
+    for command in (memory, fit):
+        options = {name for p in command.params for name in p.opts}
+        assert {w for w in found.words if w.startswith("-")} <= options | {"--server"}

@@ -18,6 +18,7 @@ _LLAMA: Final = ("llama-server", "llama-cli", "llama-mtmd-cli", "llama-completio
 _CONTAINERS: Final = ("docker", "podman")
 _IMAGES: Final = {"llama.cpp": "llama-server", "vllm-openai": "vllm"}
 _WHERE: Final = ("target", "repo", "file", "revision")  # what names the model
+_NO_PROJECTOR: Final = {"--no-mmproj", "--no-mmproj-auto"}
 # a drive or a share at the start of a word, or a program by its full name
 _WINDOWS_PATH: Final = r"""(?:^|[\s"'=])(?:[A-Za-z]:\\|\\\\\w)|\.exe(?:["'\s]|$)"""
 _VLLM_MODULE: Final = "vllm.entrypoints.openai.api_server"
@@ -154,6 +155,11 @@ def read_command(program: str, words: Sequence[str], variables: Mapping[str, str
             said += module.in_our_words(flag, name, value)
         else:
             left[flag.bears][name] = None
+    without = [name for name in left[True] if name in _NO_PROJECTOR]
+    for name in without:
+        left[False][name] = left[True].pop(name)
+    if "repo" in where and "--mmproj" not in said and not without and not is_vllm:
+        left[True]["--mmproj-auto (the repository's projector, if it has one)"] = None
     engine = "vllm" if is_vllm else "llama.cpp"
     return Pasted(engine, _target(where), tuple(said), tuple(left[False]), tuple(left[True]), tuple(unknown))
 

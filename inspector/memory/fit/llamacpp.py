@@ -6,8 +6,8 @@ import itertools
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import HOST, are_unlike, assign, device_names, host_memory, visible
-from inspector.memory.engines.llamacpp import unknown_parts
 from inspector.memory.engines.llamacpp.beside import beside_of, extra
+from inspector.memory.engines.llamacpp.lines import unknown_parts
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
 from inspector.memory.estimate import Placement, Workload
 from inspector.memory.fit.llamacpp_sums import DeviceSums

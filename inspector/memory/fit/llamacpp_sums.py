@@ -10,12 +10,12 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, host_memory
-from inspector.memory.engines.llamacpp import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.lines import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.loading import refused
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.weights import EVERY, INPUT, OUTPUT, copies, weights
@@ -129,7 +129,10 @@ class DeviceSums:
         """What is loaded beside the model, and what grows on the host after load."""
         if self.beside == NOTHING and not self.server:
             return ()
-        key = ("beside", self.on_host.shape, *sizes.as_effective().values(), placement.replace(n_cpu_moe=0))
+        b = self.beside
+        loads = b.projector is not None or b.adapters or b.draft is not None or b.speculation.mtp
+        where = placement.replace(n_cpu_moe=0) if loads else None  # what grows is on the host, wherever the model is
+        key = ("beside", self.on_host.shape, *sizes.as_effective().values(), where)
         if key not in self.memo:
             more = extra(self.facts, sizes, placement, self.beside, server=self.server, memo=self.memo)
             self.memo[key] = more.lines

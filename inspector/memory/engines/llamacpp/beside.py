@@ -12,6 +12,7 @@ from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types
 from inspector.memory.engines.llamacpp.weights import held_nbytes, layer_of
@@ -178,8 +179,6 @@ def _draft(facts: ModelFacts, sizes: Sizes, placement: Placement, beside: Beside
 
 
 def _draft_model(draft: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation) -> Extra:
-    from inspector.memory.engines.llamacpp import model_lines
-
     lines, unknown = model_lines(draft, sizes, placement)
     kept = tuple(x.replace(label=f"draft {x.label}".rstrip()) for x in lines if x.label != "context")
     idle = () if speculation.types else ("the draft model is loaded, and unused without --spec-type draft-simple",)
@@ -188,8 +187,6 @@ def _draft_model(draft: ModelFacts, sizes: Sizes, placement: Placement, speculat
 
 def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation) -> Extra:
     """The context of the model's own prediction layers: their cache, output and compute."""
-    from inspector.memory.engines.llamacpp import cache_lines, output_lines
-
     if facts.arch in _OTHER_MEMORY:
         return Extra((), ("the context of prediction layers",))
     layers = (*facts.layers, *facts.nextn_layers)

@@ -121,7 +121,7 @@ class LlamaCpp(Engine):
         c = choice.candidate
         named = [word for option, name in _named(choice) for word in _beside_word(option, name)]
         alone = ["--no-mmproj"] if c.hub and "--mmproj" not in named else []
-        return ["llama-server", *_model_words(c), *alone, *named, *_settings(choice), *self._spoken(choice)]
+        return ["llama-server", *model_words(c), *alone, *named, *_settings(choice), *self._spoken(choice)]
 
     def _spoken(self, choice: Choice) -> list[str]:
         """Settings of drafts and of what grows, which llama-server and we call by the same names."""
@@ -152,7 +152,7 @@ def _beside_word(option: str, name: str) -> tuple[str, str]:
     return f"--{option}", name
 
 
-def _model_words(candidate: Candidate) -> list[str]:
+def model_words(candidate: Candidate) -> list[str]:
     """Where the model is, in the one form that -hf takes: user/model[:quant] (common_download_split_repo_tag).
 
     A file of a repository is named apart; a revision cannot be, so that its file is loaded by its address.
