@@ -19,11 +19,6 @@ def weakest(grades: Iterable[str]) -> str:
     return GRADES[max(map(GRADES.index, grades), default=0)]
 
 
-# fmt: off
-WHATS: Final = ("weights", "kv_cache", "recurrent_state", "compute", "output", "overhead")
-# fmt: on
-
-
 class Workload(Record):
     """What the user wants to run. None means the engine's own default.
 
