@@ -11,11 +11,12 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Gpu, Workload
-    from inspector.memory.fit.records import Candidate, Fit
+    from inspector.memory.api import Model
+    from inspector.memory.compare import Comparison
+    from inspector.memory.estimate import Gpu, Placement, Workload
+    from inspector.memory.fit.gather import Gathered
+    from inspector.memory.fit.records import Fit
     from inspector.memory.quantize_size import QuantizedSize
-
-    Model = str | Checkpoint | ModelFacts
 
 
 def inspect(target: str, *, strict: bool = True) -> Checkpoint:
@@ -29,55 +30,16 @@ def inspect(target: str, *, strict: bool = True) -> Checkpoint:
     return open_checkpoint(target, strict=strict)
 
 
-def _facts_of(model: Model) -> ModelFacts:
-    from inspector.facts import ModelFacts, read_facts
-
-    if isinstance(model, ModelFacts):
-        return model
-    return read_facts(inspect(model) if isinstance(model, str) else model)
-
-
-def _as_gpus(gpus: str | Gpu | Iterable[str | Gpu]) -> tuple[Gpu, ...]:
-    from inspector.memory.devices.gpus import parse_gpu
-    from inspector.memory.estimate import Gpu
-
-    several = (gpus,) if isinstance(gpus, str | Gpu) else gpus
-    return tuple(g for one in several for g in (parse_gpu(one) if isinstance(one, str) else (one,)))
-
-
-def _candidate(model: Checkpoint | ModelFacts) -> Candidate:
+def _gathered(models: Model | Sequence[Checkpoint | ModelFacts]) -> Gathered:
+    """A target that holds several models is all of them; those that cannot be opened are notes."""
+    from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.records import Candidate
+    from inspector.memory.fit.gather import Gathered, candidate_of, gather
 
-    facts = _facts_of(model)
-    label = facts.quantization or facts.dtype or facts.format
-    path = "" if isinstance(model, ModelFacts) else model.target
-    if facts.format == "gguf":
-        from inspector.quantization.labels import judge, quant_label
-
-        found = judge(facts.tensors) if isinstance(model, ModelFacts) else quant_label(model)
-        label = found.claimed or found.actual.partition(",")[0]
-    return Candidate(label, facts, path, weights_nbytes(facts))
-
-
-def _candidates(models: Model | Sequence[Checkpoint | ModelFacts]) -> list[Candidate]:
-    """A target that holds several models is all of them; those that cannot be opened are left out."""
-    from inspector.checkpoint import Checkpoint, SeveralModels
-    from inspector.facts import ModelFacts
-
-    if isinstance(models, Checkpoint | ModelFacts):
-        return [_candidate(models)]
-    if not isinstance(models, str):
-        return [_candidate(m) for m in models]
-    try:
-        return [_candidate(inspect(models))]
-    except SeveralModels as several:
-        opened = several.open_each() if several.open_each else []
-        found = [_candidate(m) for m in opened if not isinstance(m, InspectorError)]
-        if not found:
-            raise
-        return found
+    if isinstance(models, str):
+        return gather(models, inspect)
+    several = (models,) if isinstance(models, Checkpoint | ModelFacts) else models
+    return Gathered(tuple(candidate_of(m, path="" if isinstance(m, ModelFacts) else m.target) for m in several))
 
 
 def fit(
@@ -108,25 +70,27 @@ def fit(
     `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
     unknown engine or GPU, and what `inspect` raises.
     """
-    from inspector.memory.engines import default_engine, engine_name, engine_of
+    from inspector.memory.devices.asked import gpus_asked
+    from inspector.memory.engines import default_engine, engine_of
     from inspector.memory.estimate import Workload
     from inspector.memory.fit.candidates import judged, offered
     from inspector.memory.fit.choose import fit as search
     from inspector.memory.fit.records import Ask
 
-    found = _candidates(models)
-    if not found:
+    gathered = _gathered(models)
+    if not gathered.candidates:
         raise InspectorError("nothing to choose from")
-    name = engine_name(engine) if engine else default_engine(max(found, key=lambda c: c.nbytes).facts.format)
-    workload = workload or Workload(outputs="last" if name == "llama.cpp" else "all")
+    largest = max(gathered.candidates, key=lambda c: c.nbytes)
+    run_by = engine_of(engine or default_engine(largest.facts.format))
+    workload = workload or run_by.served(Workload())
     ask = Ask(
-        gpus=_as_gpus(gpus), engine=name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
-        workload=workload, offload=offload, host=host,
-        margin=engine_of(name).margin if margin is None else margin, prefer=tuple(prefer), most=most,
-        arguments=arguments,
+        gpus=gpus_asked(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
+        workload=workload, offload=offload, host=host, margin=run_by.margin if margin is None else margin,
+        prefer=tuple(prefer), most=most, arguments=arguments,
     )  # fmt: skip
-    found = offered(found, engine_of(name))
-    return search(judged(found, min_quant), ask.replace(floor=min_quant.upper()) if min_quant else ask)
+    candidates = judged(offered(gathered.candidates, run_by), min_quant)
+    found = search(candidates, ask.replace(floor=min_quant.upper()) if min_quant else ask)
+    return found.replace(notes=(*found.notes, *gathered.notes))
 
 
 def quantize_size(
@@ -146,9 +110,30 @@ def quantize_size(
     its `tensors` (None where `refused` says why). Raises WorkloadError for an unknown type, FactsError where the
     tensors are not known, and what `inspect` raises.
     """
+    from inspector.memory.api import facts_of
     from inspector.memory.quantize_size import quantized_size
 
     return quantized_size(
-        _facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
+        facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, tensor_types=tuple(tensor_types), leave_output=leave_output,
     )  # fmt: skip
+
+
+def compare(log: str, model: Model, *, placement: Placement | None = None) -> tuple[Comparison, ...]:
+    """An engine's own figures beside ours, line by line, for the settings that the log names; as `inspector compare`.
+
+    `log`: the text that llama.cpp (with -lv 4) or vLLM printed at its start. `placement`: what a log leaves out
+    (`tensor_split`, `overrides`, `n_cpu_moe`), and its `gpus` where there are any. Raises InspectorError for text that
+    is no such log, and what `inspect` raises.
+    """
+    from inspector.logs import read_startup_log
+    from inspector.memory.api import facts_of
+    from inspector.memory.compare import compare as beside
+    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.engines import estimate
+
+    said = read_startup_log(log)
+    where = placement_of(said, placement)
+    if placement is not None and placement.gpus:
+        where = where.replace(gpus=placement.gpus)
+    return beside(said, estimate(facts_of(model), workload_of(said), engine=said.engine, placement=where))

@@ -121,14 +121,37 @@ REMOVED_GGML_TYPES: Final[Mapping[int, str]] = MappingProxyType({
     36: "IQ4_NL_4_4", 37: "IQ4_NL_4_8", 38: "IQ4_NL_8_8",
 })
 # fmt: on
+# Types that forks of llama.cpp have and it has not; their sizes are not known here. ik_llama.cpp's ggml.h of 2025
+# (from 202 on: rows interleaved by four, eight or sixteen), and I2_S, BitNet.cpp's. Types without a name lie between.
+_IK_WORDS: Final = """
+    97:Q8_0_X4 98:Q8_1_X4 99:Q8_2_X4 133:Q6_0 134:IQ1_BN 135:IQ2_BN 136:Q8_K64 137:IQ2_K 138:IQ3_K 139:IQ4_K 140:IQ5_K
+    141:IQ6_K 142:IQ2_TN 143:IQ1_TN 144:IQ4_KS 145:IQ2_KS 146:IQ4_KSS 147:Q8_K16 148:Q8_K32 149:Q8_KR8 150:Q8_K128
+    151:Q8_KV 152:IQ5_KS 153:IQ2_KT 154:IQ3_KT 155:IQ4_KT 156:IQ3_KS 157:IQ2_KL 158:IQ1_KT 202:Q4_0_R8 206:Q5_0_R4
+    208:Q8_0_R8 210:Q2_K_R4 211:Q3_K_R4 212:Q4_K_R4 213:Q5_K_R4 214:Q6_K_R4 216:IQ2_XXS_R4 217:IQ2_XS_R4
+    218:IQ3_XXS_R4 219:IQ1_S_R4 220:IQ4_NL_R4 221:IQ3_S_R4 222:IQ2_S_R4 223:IQ4_XS_R8 229:IQ1_M_R4 230:BF16_R16
+    233:Q6_0_R4 335:IQ2_BN_R4 337:IQ2_K_R4 338:IQ3_K_R4 339:IQ4_K_R4 340:IQ5_K_R4 344:IQ4_KS_R4 352:IQ5_KS_R4
+    398:Q8_KV_R8 399:Q8_K_R8
+    """
+FORK_GGML_TYPES: Final[Mapping[int, str]] = MappingProxyType(
+    {int(n): name for n, _, name in (word.partition(":") for word in _IK_WORDS.split())}
+)
+# Numbers that no release of llama.cpp is near, and that forks count in.
+_FORKS_FIRST, _FORKS_LAST = 97, 399
 
 DTYPES: Final[Mapping[str, Dtype]] = MappingProxyType({d.name: d for d in _ROWS})
 GGML_DTYPES: Final[Mapping[int, Dtype]] = MappingProxyType({d.ggml_id: d for d in _ROWS if d.ggml_id is not None})
 SAFETENSORS_DTYPES: Final[Mapping[str, Dtype]] = MappingProxyType({d.name: d for d in _ROWS if d.safetensors})
 
 
+def is_fork_type(ggml_id: int) -> bool:
+    """Whether a type number is one that forks of llama.cpp use, named or not."""
+    return _FORKS_FIRST <= ggml_id <= _FORKS_LAST
+
+
 def unknown_ggml_type(ggml_id: int) -> str:
-    """Words for a type number that has no row: a removed type by its name, anything else by its number."""
+    """Words for a type number that has no row: a removed or a fork's type by its name, anything else by its number."""
     if ggml_id in REMOVED_GGML_TYPES:
         return f"{REMOVED_GGML_TYPES[ggml_id]} (type {ggml_id}), which was removed from the format"
+    if is_fork_type(ggml_id):
+        return FORK_GGML_TYPES.get(ggml_id, f"a fork's type {ggml_id}")
     return f"unknown type {ggml_id}"

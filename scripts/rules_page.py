@@ -10,6 +10,7 @@ FAMILIES = {
     "FL": "What a file really is",
     "GG": "GGUF structure",
     "GM": "GGUF meaning",
+    "GL": "Loading by llama.cpp",
     "ST": "safetensors structure",
     "TX": "Text that attacks",
     "FD": "Folders, indexes, configs",

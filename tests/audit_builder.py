@@ -169,8 +169,13 @@ def gguf_tensors(n_blocks: int = 2, *, kind: int = 0, rows: int = 32, first: int
     tensors = [Tensor("token_embd.weight", (32, rows), kind)] if first == 0 else []
     for i in range(first, n_blocks):
         tensors += [
+            Tensor(f"blk.{i}.attn_norm.weight", (32,)),
             Tensor(f"blk.{i}.attn_q.weight", (32, 32), kind),
             Tensor(f"blk.{i}.attn_k.weight", (32, 16), kind),
+            Tensor(f"blk.{i}.attn_v.weight", (32, 16), kind),
+            Tensor(f"blk.{i}.attn_output.weight", (32, 32), kind),
+            Tensor(f"blk.{i}.ffn_norm.weight", (32,)),
+            Tensor(f"blk.{i}.ffn_gate.weight", (32, 64), kind),
             Tensor(f"blk.{i}.ffn_up.weight", (32, 64), kind),
             Tensor(f"blk.{i}.ffn_down.weight", (64, 32), kind),
         ]
@@ -183,6 +188,11 @@ def gguf_bytes(
     """A sound small llama; `changes` replaces keys, None removes one."""
     keys = {k: v for k, v in {**KEYS, **(changes or {})}.items() if v is not None}
     return build([(k, *v) for k, v in keys.items()], gguf_tensors() if tensors is None else tensors, **options)
+
+
+def projector_bytes(tensors: list[Tensor], **options: Any) -> bytes:
+    """A sound GGUF that no loader of language models is asked about: its tensors may be anything."""
+    return build([("general.architecture", STR, "clip")], tensors, **options)
 
 
 def split_gguf(

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from inspector.checkpoint import Checkpoint
 from inspector.facts import ModelFacts
@@ -16,6 +17,9 @@ from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.estimate import Estimate, Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
 from inspector.units import MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
@@ -41,8 +45,8 @@ def rows_by_model(file: str) -> dict[str, list[dict]]:
     return rows
 
 
-def run(row: dict, facts: ModelFacts) -> Estimate:
-    """Our estimate for a row's options, read as llama.cpp reads them; devices are CUDA0, CUDA1 …"""
+def run(row: dict, facts: ModelFacts, *, gpus: Sequence[Gpu] = ()) -> Estimate:
+    """Our estimate for a row's options, read as llama.cpp reads them; without `gpus` on CUDA0, CUDA1 … of its sizes."""
     options, rest = {}, list(row["args"])
     while rest:
         name = rest.pop(0)
@@ -58,7 +62,8 @@ def run(row: dict, facts: ModelFacts) -> Estimate:
         flash_attn={"on": True, "off": False}.get(options.get("-fa")),
     )
     placement = Placement(
-        gpus=tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
+        gpus=tuple(gpus)
+        or tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
         n_gpu_layers=number["-ngl"],
         tensor_split=tuple(map(float, options["-ts"].split(","))) if "-ts" in options else None,
         n_cpu_moe=number.get("-ncmoe", 0),

@@ -86,6 +86,42 @@ def test_every_constant_of_a_module_is_used_somewhere_in_the_package(root):
     assert {name: where for name, where in made.items() if name not in used and not name.startswith("__")} == {}
 
 
+def test_every_function_of_the_package_is_called_somewhere(root):
+    used = {"get_command"}  # click calls it
+    for tables in (root / "inspector").rglob("*.txt"):  # loaders as tables, whose words are functions
+        used |= set(re.findall(r"\w+", tables.read_text("utf-8")))
+    for folder in ("inspector", "tests", "scripts"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    used.add(node.id if isinstance(node, ast.Name) else node.attr)
+    # the loaders' tables call what loading.py lends them
+    used |= set(re.findall(r"\w+", (root / "inspector" / "architectures" / "loaders.txt").read_text("utf-8")))
+    unused = [
+        f"{path.name}: {node.name}"
+        for path, tree in trees(root).items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef) and node.name not in used and not node.decorator_list
+        if not node.name.startswith("__")
+    ]
+    assert unused == []
+
+
+def test_graph_builders_say_what_they_make_in_shapes_and_whose_rule_it_is(root):
+    folder = root / "inspector" / "memory" / "engines" / "llamacpp" / "graph"
+    silent, n = [], 0
+    for path in sorted(folder.glob("*.py")):
+        tree = ast.parse(path.read_text("utf-8"))
+        sources = ast.get_docstring(tree) or ""
+        assert "b11434" in sources or path.name == "periods.py", path.name  # leaving layers out is our own idea
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                n += 1
+                silent += [f"{path.name}: {node.name}"] if not ast.get_docstring(node) else []
+    assert n > 350
+    assert silent == []
+
+
 def records():
     for module in pkgutil.walk_packages(inspector.__path__, "inspector."):
         if not module.name.endswith("__main__"):
@@ -96,6 +132,20 @@ def records():
     return [
         cls for cls in found[1:] if cls.__module__.startswith("inspector.") and ".architectures" not in cls.__module__
     ]
+
+
+# Read as a whole: `Merits` by `_fields`, `Sizes` as JSON; `load_mode` changes no size; `about` says what a row is.
+READ_AS_A_WHOLE = {"gpu_experts", "n_outputs_max", "load_mode", "about", "rule"}
+
+
+def test_every_field_of_a_record_is_read_somewhere(root):
+    read = set(READ_AS_A_WHOLE)
+    for folder in ("inspector", "tests", "scripts"):
+        for path in (root / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
+                    read.add(node.attr)
+    assert {f"{cls.__module__}.{cls.__name__}: {f}" for cls in records() for f in cls._fields if f not in read} == set()
 
 
 def words_of(root):

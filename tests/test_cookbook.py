@@ -23,7 +23,7 @@ EXPECTED = {
     "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 5GiB --hypothetical": (0, "llama-quantize --allow-requantize"),
     "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 3GiB --gpu 4GiB": (0, "-ts "),
     "memory demo/Llama-3-8B-Q4_K_M.gguf --server --outputs last --sweep kv": (0, "q8_0"),
-    "fit fixtures/files/gguf/tiny-moe-q8_0.gguf": (0, "-ncmoe 1"),
+    "fit fixtures/files/gguf/tiny-moe-q8_0.gguf": (0, "-ncmoe 2"),
     "quantize-size fixtures/configs/gemma-2-9b.json": (0, "5,755,000,832"),
     "diff fixtures/files/gguf/tiny-llama-q8_0.gguf": (1, "Q8_0 → Q4_0"),
     "audit fixtures/files/broken/half-a-download": (1, "1,000 of"),

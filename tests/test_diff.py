@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from schemas import check
@@ -39,7 +40,9 @@ def test_a_file_does_not_differ_from_itself(files):
 
 
 def test_byte_order_and_version_are_no_difference(files):
-    assert diff(str(files / Q8), str(files / "gguf/tiny-llama-q8_0-be.gguf")).is_empty
+    found = diff(str(files / Q8), str(files / "gguf/tiny-llama-q8_0-be.gguf"), values="values")
+    assert (found.is_empty, found.values_equal) == (True, None)
+    assert any("byte orders" in note for note in found.notes)
     assert diff(str(files / Q8), str(files / "gguf/tiny-llama-q8_0-v2.gguf")).is_empty
 
 
@@ -197,3 +200,145 @@ def test_what_cannot_be_read_is_exit_code_two(files, run, tmp_path):
     code, out, err = run("diff", files / Q8, tmp_path / "no.gguf")
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+def pair(tmp_path, change, *, name="m.safetensors"):
+    """Two files of one layout; `change` bytes of the second one's data are others."""
+    made = []
+    for n in ("a", "b"):
+        (tmp_path / n).mkdir(exist_ok=True)
+        path = write_safetensors(tmp_path / n / name, {"x.weight": ("F32", [64], 4), "y.weight": ("F32", [64], 4)})
+        made.append(path)
+    raw = bytearray(Path(made[1]).read_bytes())
+    for at in change:
+        raw[at] ^= 0xFF
+    Path(made[1]).write_bytes(raw)
+    return made
+
+
+def test_bytes_that_differ_are_never_called_no_difference(tmp_path, run):
+    a, b = pair(tmp_path, [-1])
+    code, out, _ = run("diff", a, b)
+    assert (code, "no difference in what headers and configs say" in out, "not compared" in out) == (0, True, True)
+    assert check(json.loads(run("diff", a, b, "--json")[1]))["equal"] is None
+    code, out, _ = run("diff", a, b, "--hash")
+    assert (code, "differ, by the sha256 of whole files" in out) == (1, True)
+    code, out, _ = run("diff", a, b, "--values")
+    assert (code, "y.weight" in out, "x.weight" in out, "byte 255" in out) == (1, True, False, True)
+    answer = check(json.loads(run("diff", a, b, "--values", "--json")[1]))
+    assert (answer["equal"], answer["values"]) == (False, {"equal": False, "by": "values"})
+
+
+@pytest.mark.parametrize("how", ["--hash", "--values"])
+def test_equal_bytes_are_found_equal(tmp_path, run, how):
+    a, b = pair(tmp_path, [])
+    code, out, _ = run("diff", a, b, how)
+    assert (code, "no difference" in out, "values   equal" in out) == (0, True, True)
+    assert check(json.loads(run("diff", a, b, how, "--json")[1]))["equal"] is True
+
+
+def test_one_file_under_two_names_is_equal_for_nothing(tmp_path, run):
+    a, _ = pair(tmp_path, [])
+    (tmp_path / "link.safetensors").symlink_to(a)
+    code, out, _ = run("diff", a, tmp_path / "link.safetensors")
+    assert (code, "values   equal" in out) == (0, True)
+
+
+def snapshots(tmp_path, *change):
+    """The same model in two Hub caches, under the names that their blobs' sha256 give."""
+    import hashlib
+
+    found = []
+    for path in pair(tmp_path, change):
+        raw = Path(path).read_bytes()
+        repo = tmp_path / f"hub{len(found)}" / "models--o--m"
+        blob = repo / "blobs" / hashlib.sha256(raw).hexdigest()
+        snapshot = repo / "snapshots" / ("0" * 40)
+        for folder in (blob.parent, snapshot, repo / "refs"):
+            folder.mkdir(parents=True)
+        blob.write_bytes(raw)
+        (repo / "refs" / "main").write_text("0" * 40)
+        (snapshot / "model.safetensors").symlink_to(blob)
+        found.append(str(snapshot))
+    return found
+
+
+def test_the_hubs_cache_knows_hashes_for_nothing(tmp_path, run):
+    code, out, _ = run("diff", *snapshots(tmp_path))
+    assert (code, "equal, by the sha256 that the Hub or its cache gives" in out) == (0, True)
+
+
+def test_hashes_of_the_cache_that_differ_are_a_difference(tmp_path, run):
+    code, out, _ = run("diff", *snapshots(tmp_path, -1))
+    assert (code, "differ, by the sha256" in out, "no difference" in out) == (1, True, False)
+
+
+def test_tokens_that_were_only_counted_are_compared_with_the_values(tmp_path, run):
+    from audit_builder import gguf_bytes
+    from gguf_builder import STR, Arr
+
+    words = [f"token{i:04d}" for i in range(300)]
+    for name, tokens in (("a", words), ("b", [*words[:200], "TOKEN0200", *words[201:]])):
+        (tmp_path / f"{name}.gguf").write_bytes(gguf_bytes({"tokenizer.ggml.tokens": (9, Arr(STR, tokens))}))
+    a, b = tmp_path / "a.gguf", tmp_path / "b.gguf"
+    assert run("diff", a, b)[0] == 0
+    code, out, _ = run("diff", a, b, "--values")
+    assert (code, "tokenizer.ggml.tokens" in out) == (1, True)
+    assert run("diff", a, b, "--hash")[0] == 1
+
+
+def test_values_on_the_hub_are_not_read(tmp_path):
+    from inspector.errors import InspectorError
+
+    a, b = (open_checkpoint(p) for p in pair(tmp_path, []))
+    b = b.replace(files=tuple(f.replace(path="") for f in b.files))
+    with pytest.raises(InspectorError, match="read whole files"):
+        diff(a, b, values="hash")
+
+
+def test_bf16_against_an_f16_gguf_is_a_requantisation(files, tmp_path):
+    import shutil
+
+    folder = tmp_path / "bf16"
+    shutil.copytree(files / "safetensors/llama-untied", folder)
+    for path in folder.glob("*.safetensors"):
+        raw = path.read_bytes()
+        n = 8 + int.from_bytes(raw[:8], "little")
+        head = raw[8:n].replace(b'"F16"', b'"BF16"')
+        path.write_bytes(len(head).to_bytes(8, "little") + head + raw[n:])
+    found = diff(str(folder), str(files / Q8))
+    assert {(c.before["dtype"], c.after["dtype"]) for c in found.of("tensor") if c.kind == "requantised"} == {
+        ("BF16", "Q8_0")
+    }
+
+
+# --- what people read -------------------------------------------------------------------------------------------------
+
+TEMPLATE = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] }}" * 3
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_values_that_begin_alike_are_shown_where_they_differ(tmp_path, run_inspector, width):
+    changed = TEMPLATE.replace("im_start", "im_begin", 1) + "{% endfor %}"
+    paths = [
+        write_safetensors(tmp_path / f"{n}.safetensors", {"w.weight": F32}, {"chat_template": t, "short": n})
+        for n, t in (("a", TEMPLATE + "{% endfor %}"), ("b", TEMPLATE + "{% endif %}"), ("c", changed))
+    ]
+    for other, word in ((paths[1], "endif"), (paths[2], "im_begin")):
+        _, out, _ = run_inspector(["diff", paths[0], other], env={"COLUMNS": str(width)})
+        assert max(map(len, out.splitlines())) <= width
+        before, after = (line for line in out.splitlines() if line.lstrip().startswith(("- ", "+ ")))
+        assert word in after
+        assert word not in before
+
+
+def test_every_line_of_a_diff_fits_the_terminal(files, run_inspector):
+    pairs = [("safetensors/llama-untied", Q8), (Q8, Q4), ("safetensors/llama-tied", "safetensors/mixtral")]
+    for width in (80, 100):
+        for a, b in pairs:
+            _, out, err = run_inspector(["diff", files / a, files / b, "--all"], env={"COLUMNS": str(width)})
+            assert err == ""
+            assert max(map(len, out.splitlines()[2:])) <= width

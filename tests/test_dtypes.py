@@ -64,4 +64,4 @@ def test_sizes_are_exact_and_blocks_lie_within_rows():
 
 def test_removed_types_are_named():
     assert "Q4_0_4_4" in unknown_ggml_type(31)
-    assert unknown_ggml_type(99) == "unknown type 99"
+    assert unknown_ggml_type(77) == "unknown type 77"

@@ -23,7 +23,7 @@ def _hf_layers(row: ModelType) -> str:
 def architecture_rows() -> Iterator[dict[str, str]]:
     """Every architecture with a row: its name, the format that uses it, what its layers keep, and the rule's source."""
     from inspector.architectures.gguf import GGUF_ARCHS
-    from inspector.architectures.hf import every_record
+    from inspector.architectures.hf_lookup import every_record
 
     for name, arch in sorted(GGUF_ARCHS.items()):
         yield {"name": name, "format": "GGUF", "layers": arch.plan, "ref": f"llama.cpp b11434 {arch.ref}"}

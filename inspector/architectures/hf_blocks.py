@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor, Layout
 from inspector.architectures.hf_experts import experts
+from inspector.architectures.hf_lookup import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.architectures.hf import FAMILIES, family_of
 from inspector.errors import LimitExceeded, MissingKey
 
 TYPE_CHECKING = False
@@ -120,7 +121,6 @@ def _bare(name: str) -> str:
 
 def known_type(model_type: str, classes: Iterable[str]) -> str:
     """The type itself where it has a record; else one that the name of the first class means, where that has one."""
-    from inspector.architectures.hf import FAMILIES, family_of
 
     if family_of(model_type):
         return model_type

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
+from inspector.architectures.hf_lookup import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

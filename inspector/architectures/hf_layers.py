@@ -6,10 +6,10 @@ from types import MappingProxyType
 
 from inspector.architectures import hf_caches as caches
 from inspector.architectures import hf_types as types
-from inspector.architectures.hf import find
 from inspector.architectures.hf.record import ModelType
 from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import moe_layers
+from inspector.architectures.hf_lookup import find
 from inspector.architectures.hf_unread import unread_cache_keys
 from inspector.layers import Cache, CrossCache, KVCache, LatentCache, Layer, StateCache, UnknownCache
 

@@ -6,7 +6,6 @@ published files keep them, although transformers 5 fuses them once loaded. What 
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf.record import FIRST_EXPERT, ExpectedTensor
 from inspector.architectures.hf_blocks import (
     attention,
@@ -21,6 +20,7 @@ from inspector.architectures.hf_blocks import (
 from inspector.architectures.hf_caches import indexer_types
 from inspector.architectures.hf_config import MAX_INT
 from inspector.architectures.hf_experts import moe_layers
+from inspector.architectures.hf_lookup import find
 from inspector.architectures.hf_types import CONV, HYBRID, LINEAR, layer_types
 from inspector.errors import FactsError
 

@@ -7,8 +7,8 @@ Rules that several families share stand here, those of one family beside its rec
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf_config import LEGACY_LAYER_TYPES, HfConfig
+from inspector.architectures.hf_lookup import find
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import click
 
 from inspector import __version__
 from inspector.cli import outcome
-from inspector.cli.options import json_option
+from inspector.cli.options import complete_files, json_option
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False
@@ -70,13 +70,14 @@ def _check_codes(words: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("targets", metavar="PATH...", nargs=-1, required=True)
+@click.argument("targets", metavar="PATH...", nargs=-1, required=True, shell_complete=complete_files)
 @click.option("--deep", is_flag=True, help="Read tensor values too: NaN, Inf, all-zero tensors, broken block scales.")
 @click.option("--hash", "hashes", is_flag=True, help="Hash whole files against what the cache, LFS or SHA256SUMS says.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "info"]), default="error", show_default=True,
               help="Exit code 1 at findings of this severity or worse.")  # fmt: skip
 @click.option("--ignore", multiple=True, metavar="CODE", help="Leave a rule out; repeatable.")
 @click.option("--sarif", "as_sarif", is_flag=True, help="SARIF 2.1.0 on stdout, for code hosts.")
+@click.option("--root", metavar="FOLDER", help="What SARIF names files relative to. By default the current folder.")
 @json_option
 def audit(
     targets: tuple[str, ...],
@@ -86,6 +87,7 @@ def audit(
     fail_on: str,
     ignore: tuple[str, ...],
     as_sarif: bool,
+    root: str | None,
     as_json: bool,
 ) -> int:
     """Whether a model file or folder may be loaded: every defect of every file, worst first.
@@ -115,16 +117,16 @@ def audit(
         except InspectorError as error:
             failed = True
             outcome.complain(str(error), hint=error.hint)
-    _write(reports, as_sarif=as_sarif, as_json=as_json)
+    _write(reports, as_sarif=as_sarif, as_json=as_json, root=os.path.abspath(root or "."))
     return _code(reports, fail_on, failed=failed)
 
 
-def _write(reports: list[AuditReport], *, as_sarif: bool, as_json: bool) -> None:
+def _write(reports: list[AuditReport], *, as_sarif: bool, as_json: bool, root: str) -> None:
     from inspector.audit.registry import rules
     from inspector.report import audit as report
 
     if as_sarif:
-        outcome.write_json(report.sarif(reports, rules(), version=__version__))
+        outcome.write_json(report.sarif(reports, rules(), version=__version__, root=root))
     elif as_json and len(reports) == 1:
         outcome.write_json(report.audit_json(reports[0]))
     elif as_json:

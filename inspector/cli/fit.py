@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from inspector.cli import outcome
+from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
-    COUNT,
-    LAYERS,
-    SHARES,
-    SIZE,
     build_workload,
-    driven_by,
     engine_option,
     engine_options,
     engine_settings,
@@ -24,23 +18,23 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.values import COUNT, GPU, LAYERS, OVERRIDES, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from typing import Any, Final
 
-    from inspector.checkpoint import Checkpoint, SeveralModels
+    from inspector.memory.engines.protocol import Engine
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.report.fit import Commands
 
-_MOST_CANDIDATES: Final = 200
 _OPTIONS: Final = (
-    (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable. Default: what this machine has."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -50,13 +44,16 @@ _OPTIONS: Final = (
     (("-ncmoe", "--n-cpu-moe", "n_cpu_moe"), dict(type=click.IntRange(min=0)),
      "Experts of exactly so many layers on the host."),
     (("-cmoe", "--cpu-moe", "cpu_moe"), dict(is_flag=True), "All experts on the host."),
+    (("-ot", "--override-tensor", "overrides"), dict(multiple=True, type=OVERRIDES),
+     "Tensors that match go to a device; several with commas."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES), "Shares of the layers a GPU."),
     (("-tp", "--tensor-parallel-size", "tensor_parallel"), dict(type=COUNT), "Exactly so many ranks (vLLM)."),
     (("--no-kv-offload", "-nkvo", "no_kv_offload"), dict(is_flag=True), "The cache stays in host memory."),
     (("--backend", "backend"), dict(metavar="NAME"),
-     "llama.cpp's back end: cuda, rocm, vulkan, metal, sycl, rpc. Default: the GPU's own."),
+     "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
-    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
+    (("--host", "host"), dict(type=SIZE),
+     "Host memory there is, like 64G. Default: no limit; without --gpu, what is free here."),
     (("--margin", "margin"), dict(type=SIZE),
       "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
@@ -69,72 +66,10 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     function = click.option(
         "--quant", "quants", multiple=True, metavar="NAME", help=f"{QUANT_HELP} (textbook, llama.cpp)"
     )(engine_options("fit")(function))
-    function = engine_option(function)
+    function = beside_options(engine_option(function))
     for flags, arguments, help_ in reversed(_OPTIONS):
         function = click.option(*flags, help=help_, **arguments)(function)
     return function
-
-
-def _label(checkpoint: Checkpoint, dtype: str | None) -> str:
-    if checkpoint.format != "gguf":
-        return dtype or checkpoint.format
-    from inspector.quantization.labels import quant_label
-
-    label = quant_label(checkpoint)
-    return label.claimed or label.actual.partition(",")[0]
-
-
-def _candidate(checkpoint: Checkpoint, path: str, hub: str) -> Candidate:
-    from inspector.facts import read_facts
-    from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.records import Candidate
-
-    facts = read_facts(checkpoint)
-    label = _label(checkpoint, facts.quantization or facts.dtype)
-    return Candidate(label, facts, path, weights_nbytes(facts), hub=hub)
-
-
-def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
-    """The path of a local checkpoint's first file (its folder, for safetensors), and its name on the Hub."""
-    if os.path.isdir(target):
-        gguf = checkpoint.format == "gguf" and checkpoint.files
-        return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
-    return target, "" if os.path.exists(target) else target
-
-
-def _each_of(target: str, error: SeveralModels) -> tuple[list[Candidate], list[str]]:
-    """All models of a folder or repository, each opened by its name; notes on those that cannot be."""
-    from inspector.sources.parallel import in_order
-
-    local = os.path.isdir(target)
-    models = error.models[:_MOST_CANDIDATES]
-    notes = [f"only the first {len(models)} of {len(error.models)} models were looked at"][: len(error.models) > 200]
-
-    def read(model: tuple[str, int, str]) -> Candidate | str:
-        name, _, label = model
-        where = os.path.join(target, name) if local else f"{target.rstrip('/')}/{name}"
-        try:
-            return _candidate(open_target(where), where, "" if local else f"{target}:{label}" if label else where)
-        except InspectorError as problem:
-            return f"{name} is left out: {problem}"
-
-    found = [read(m) for m in models] if local else list(in_order(read, models))
-    notes += [x for x in found if isinstance(x, str)]
-    candidates = [x for x in found if not isinstance(x, str)]
-    if not candidates:
-        raise error
-    return candidates, notes
-
-
-def _gather(target: str) -> tuple[list[Candidate], list[str], int]:
-    """Candidates, notes, and the exit code that an incomplete file asks for (0: none)."""
-    from inspector.checkpoint import SeveralModels
-
-    try:
-        checkpoint = open_target(target)
-    except SeveralModels as error:
-        return (*_each_of(target, error), outcome.OK)
-    return [_candidate(checkpoint, *_place(target, checkpoint))], [], incomplete(checkpoint)
 
 
 def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]:
@@ -152,39 +87,65 @@ def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]
     ]
 
 
-def _forms(found: list[Candidate], engine: str, quants: tuple[str, ...], *, makeable: bool) -> list[Candidate]:
+def _forms(
+    found: Sequence[Candidate], engine: Engine, quants: tuple[str, ...], *, makeable: bool
+) -> Sequence[Candidate]:
     """The forms of the model that the engine could run: those that are there, asked for, or could be made."""
-    from inspector.memory.engines import engine_of
     from inspector.memory.fit.candidates import hypothetical, offered
 
     if quants:
-        engine_settings(engine, {"quant": quants})
-        if engine == "textbook":
+        engine_settings(engine.name, {"quant": quants})
+        if engine.quants_by_bits:
             return _of_quants(max(found, key=lambda c: c.nbytes), quants)
-    if makeable and engine != "llama.cpp":
-        return found + hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])
-    return offered(found, engine_of(engine), quants=quants, makeable=makeable)
+    if makeable and not engine.quantizer:
+        return [*found, *hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])]
+    return offered(found, engine, quants=quants, makeable=makeable)
+
+
+def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
+    """Where no GPU is named: those of this machine, and the host memory that is free on it; a note that says so."""
+    if params["gpus"]:
+        return ()
+    from inspector.memory.devices.machine import host_available
+    from inspector.units import format_nbytes
+
+    params["gpus"] = ("auto",)
+    free = None if params["host"] else host_available()
+    if not free:
+        return ()
+    params["host"] = free
+    return (f"the host memory that is free on this machine now: {format_nbytes(free)} (--host)",)
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import engine_of
+    from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    gpus = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    named = gpus_asked(params.pop("gpus"), params.pop("backend"))
+    gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
+    if not gpus and not engine_of(engine).on_cpu:
+        raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for
         params["n_gpu_layers"] = None
     if params.pop("cpu_moe"):
         params["n_cpu_moe"] = ALL_LAYERS
+    asked = take_beside(params)
     arguments, extra = engine_settings(engine, params)
+    if any(asked.values()):
+        if engine_of(engine).option("beside") is None:
+            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}")
+        arguments["beside"] = read_beside(asked)
+    overrides = tuple(rule for rules in params.pop("overrides") for rule in rules)
     workload = build_workload(params)
     if params["margin"] is None:
         params["margin"] = engine_of(engine).margin
     workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
     return Ask(
-        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload,
+        gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload, overrides=overrides,
         kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
         **{k: params[k] for k in ("longest", "n_gpu_layers", "n_cpu_moe", "tensor_split", "tensor_parallel", "host",
                                   "margin", "most")},
@@ -215,6 +176,7 @@ def fit(
 
     \b
     Examples:
+      inspector fit model.gguf
       inspector fit model.gguf --gpu rtx3090
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
@@ -222,22 +184,25 @@ def fit(
       inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
       inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import default_engine, engine_of
     from inspector.memory.fit.candidates import judged
     from inspector.memory.fit.choose import fit as search
+    from inspector.memory.fit.gather import gather
     from inspector.report import fit as report
 
-    candidates, notes, code = _gather(target)
-    named = params.pop("engine")
-    engine = engine_name(named) if named else default_engine(max(candidates, key=lambda c: c.nbytes).facts.format)
+    there = gather(target, open_target)
+    code = incomplete(there.checkpoint) if there.checkpoint is not None else outcome.OK
+    largest = max(there.candidates, key=lambda c: c.nbytes)
+    engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
+    of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
-    ask = _read_ask(params, engine)
-    candidates = _forms(candidates, engine, quants, makeable=hypothetical)
+    ask = _read_ask(params, engine.name)
+    candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
     found = search(
-        candidates if engine == "textbook" and quants else judged(candidates, min_quant),
+        candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,
     )
-    found = found.replace(notes=(*found.notes, *notes))
+    found = found.replace(notes=(*found.notes, *of_here, *there.notes))
     commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))

@@ -6,6 +6,7 @@ import click
 
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
+from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
     build_placement,
     build_workload,
@@ -21,30 +22,18 @@ from inspector.cli.options import (
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
 from inspector.errors import AccessDenied
-from inspector.memory.devices.placement import visible
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, Final
+    from typing import Any
 
     from inspector.checkpoint import Checkpoint
+    from inspector.cli.verify import Measured
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
-
-_ADDONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
-    ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
-    ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
-    ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),
-)
-
-
-def _addon_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    for flag, arguments, help_ in reversed(_ADDONS):
-        function = click.option(flag, help=help_, **arguments)(function)
-    return function
 
 
 def sweep_contexts(facts: ModelFacts, n_ctx: int | None) -> list[int]:
@@ -67,14 +56,14 @@ def _sweep(
 
 def _report(
     target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
-    measured: dict[str, dict[str, int | None]] | None, as_json: bool,
+    measured: Measured | None, as_json: bool,
 ) -> None:  # fmt: skip
     from inspector.report import memory as report
 
     if as_json:
         body = report.memory_json(target, facts, result)
         body |= {"layers": rows} if rows is not None else {}
-        outcome.write_json(body | ({"verify": measured} if measured is not None else {}))
+        outcome.write_json(body | ({"verify": measured.as_json()} if measured is not None else {}))
         return
     lines = report.memory_lines(target, facts, result, width=outcome.width())
     lines += report.layer_lines(rows) if rows is not None else []
@@ -114,33 +103,39 @@ def _with_addons(
 
 
 class Question(Record):
-    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments."""
+    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments.
+
+    `asked`: the placement as it was typed, of which the engine may leave devices out.
+    """
 
     engine: str
     workload: Workload
     placement: Placement
     arguments: dict[str, Any]
+    asked: Placement
 
 
 def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
     """Takes the options of workload, placement and engine out of `params`."""
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import default_engine, engine_name, engine_of
 
     name = engine_name(engine) if engine else default_engine(format_)
     workload, placement = build_workload(params), build_placement(params)
-    if name == "llama.cpp":
-        placement = visible(placement)
+    asked, placement = placement, engine_of(name).placed(placement)
     arguments, extra = engine_settings(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})
-    return Question(name, workload, placement, arguments)
+    return Question(name, workload, placement, arguments, asked)
 
 
 def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[[Workload], Estimate]:
     """The estimate of a workload, with what is loaded beside the model."""
     from inspector.facts import read_facts
-    from inspector.memory.engines import estimate
+    from inspector.memory.engines import engine_of, estimate
 
+    if engine_of(q.engine).option("beside") is not None:  # it has rules of its own for them
+        arguments = {**q.arguments, "beside": read_beside(addons)}
+        return lambda w: estimate(facts, w, engine=q.engine, placement=q.placement, **arguments)
     draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
 
     def run(w: Workload) -> Estimate:
@@ -167,10 +162,9 @@ def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any
     """A usage error where llama-fit-params cannot be asked the same question."""
     from inspector.cli.verify import refusal
 
-    asked = {"--gpu": q.placement.gpus, "--outputs last": q.workload.outputs == "last"}
-    asked |= {f"--{name}": value for name, value in addons.items()}
+    asked = {f"--{name}": value for name, value in addons.items()}
     asked |= {f"--{name}": q.arguments.get(name) for name in ("server", "repack")}
-    why = refusal(q.engine, checkpoint, asked)
+    why = refusal(q.engine, checkpoint, q.workload, q.asked, asked)
     if why is not None:
         raise click.UsageError(f"--verify {why}")
 
@@ -178,13 +172,13 @@ def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any
 def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
     from inspector.memory.engines import engine_of
 
-    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments)
+    return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments, q.placement)
 
 
-def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:
+def _measure(checkpoint: Checkpoint, result: Estimate, q: Question) -> Measured:
     from inspector.cli.verify import measure
 
-    return measure(checkpoint, result)
+    return measure(checkpoint, result, q.asked, q.arguments)
 
 
 @click.command(cls=PastingCommand)
@@ -193,12 +187,12 @@ def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, in
 @placement_options
 @engine_option
 @engine_options("memory")
-@_addon_options
+@beside_options
 @click.option("--layers", "by_layer", is_flag=True, help="The cache layer by layer: kind, cells, bytes, deciding key.")
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
 )
-@click.option("--verify", is_flag=True, help="Run llama-fit-params, when it is on PATH, and show the difference.")
+@click.option("--verify", is_flag=True, help="Ask llama.cpp's own programs on PATH too: the difference.")
 @json_option
 def memory(
     target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verify: bool, as_json: bool, **params: Any
@@ -217,7 +211,7 @@ def memory(
     from inspector.facts import read_facts
     from inspector.memory.engines import engine_of
 
-    addons = {name: params.pop(name) for name in ("mmproj", "lora", "draft")}
+    addons = take_beside(params)
     try:
         checkpoint = open_target(target)
     except SeveralModels as several:
@@ -238,6 +232,6 @@ def memory(
         _check_verifiable(checkpoint, question, addons)
     result = run(question.workload)
     rows = _layers(facts, question) if by_layer else None
-    measured = _measure(checkpoint, result) if verify else None
+    measured = _measure(checkpoint, result, question) if verify else None
     _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

@@ -5,71 +5,107 @@ from __future__ import annotations
 from inspector.architectures.gguf import gguf_arch
 from inspector.architectures.gguf_keys import Keys, array_length
 from inspector.architectures.gguf_layers import GENERIC, read_stack
+from inspector.architectures.gguf_purpose import purpose
+from inspector.architectures.loading import refusal
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
-from inspector.layers import CrossCache, KVCache, Layer, UnknownCache
+from inspector.layers import Layer, Refused, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from inspector.architectures.gguf import Arch
     from inspector.architectures.gguf_layers import Stack
+    from inspector.architectures.gguf_purpose import Purpose
+    from inspector.architectures.gguf_record import Arch
     from inspector.checkpoint import Checkpoint
     from inspector.formats.modelfile import TensorInfo
 
 
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
-    return facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    facts = facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    if any(isinstance(note, Refused) for note in facts.notes):  # said once
+        return facts
+    return facts.replace(notes=(*facts.notes, *_loading_note(checkpoint)))
+
+
+def _loading_note(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """One line where llama.cpp would refuse the file; none where its loader is not asked (see audit's rules GL)."""
+    tensors = {t.name: t for t in checkpoint.tensors}
+    first = checkpoint.files[0]
+    if not tensors or checkpoint.missing or any(t.dtype is None for t in tensors.values()):
+        return ()
+    if purpose(first.metadata, first.tensors) is not None:
+        return ()
+    arch = first.metadata.get("general.architecture")
+    refused = refusal(first.metadata, first.metadata_types, tensors, arch=arch if isinstance(arch, str) else "")
+    if refused is None:
+        return ()
+    return (f"llama.cpp b11434 would not load this: {refused.words}",)
 
 
 def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
     """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
-    name = metadata.get("general.architecture")
-    if not isinstance(name, str):
-        raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
-    arch = gguf_arch(name)
-    keys = Keys(name, metadata)
+    what = purpose(metadata, tensors)
+    name = _arch_name(metadata, what)
+    arch, keys, by_name = gguf_arch(name), Keys(name, metadata), {t.name: t for t in tensors}
     keys.origin["arch"] = "general.architecture"
-    by_name = {t.name: t for t in tensors}
     stack = read_stack(arch or GENERIC, keys, by_name)
     n_params, n_active = _params(tensors, keys, stack)
     keys.origin["n_params"] = "tensor shapes"
-    if stack is not None and arch is not None and arch.extra == "cross":
-        stack = stack.replace(layers=_with_cross(stack.layers))
     if stack is not None and arch is None:
         stack = stack.replace(layers=_unsure(stack.layers, keys))
-    numbers = stack.numbers if stack is not None else None
     return ModelFacts(
         arch=name,
         format="gguf",
         n_params=n_params,
         n_params_active=n_active,
-        n_layers=numbers.n_main if numbers is not None else None,
-        d_model=numbers.d_model if numbers is not None else keys.integer("embedding_length", "d_model"),
-        d_ff=_largest(numbers.d_ff) if numbers is not None else None,
-        n_heads=_largest(numbers.heads) if numbers is not None else None,
-        n_kv_heads=_largest(numbers.kv_heads) if numbers is not None else None,
-        head_dim_k=(numbers.k_full or None) if numbers is not None else None,
-        head_dim_v=(numbers.v_full or None) if numbers is not None else None,
+        **_of_layers(stack, keys),
         vocab_size=_vocab_size(metadata, keys, by_name),
         n_ctx_train=keys.integer("context_length", "n_ctx_train"),
-        layers=stack.layers if stack is not None else (),
         origin=keys.origin,
-        n_layers_nextn=len(stack.nextn_layers) if stack is not None else 0,
         n_experts=keys.integer("expert_count", "n_experts") or None,
         n_experts_used=_experts_used(keys, stack),
         d_ff_expert=_expert_width(keys, stack),
-        window=stack.window if stack is not None else None,
         tied_embeddings=_tied(arch, by_name, keys),
         causal=_causal(arch, keys),
         generic=arch is None,
-        notes=_notes(name, arch, stack),
+        notes=_fork_notes(tensors) + ((what.words,) if what is not None else _notes(name, arch, stack)),
         tensors=tensors,
         keys=metadata,
-        nextn_layers=stack.nextn_layers if stack is not None else (),
+    )
+
+
+def _arch_name(metadata: Mapping[str, Any], what: Purpose | None) -> str:
+    """`general.architecture`, or what a file that is no model is for. Raises FactsError."""
+    name = metadata.get("general.architecture")
+    if name is None and what is not None:
+        name = what.word
+    if not isinstance(name, str):
+        raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
+    return name
+
+
+def _of_layers(stack: Stack | None, keys: Keys) -> dict[str, Any]:
+    """The layers, and numbers that sum them up: the largest where layers differ."""
+    if stack is None:
+        unknown = dict.fromkeys(("n_layers", "d_ff", "n_heads", "n_kv_heads", "head_dim_k", "head_dim_v"))
+        return {**unknown, "layers": (), "d_model": keys.integer("embedding_length", "d_model")}
+    n = stack.numbers
+    return dict(
+        n_layers=n.n_main,
+        d_model=n.d_model,
+        d_ff=_largest(n.d_ff),
+        n_heads=_largest(n.heads),
+        n_kv_heads=_largest(n.kv_heads),
+        head_dim_k=n.k_full or None,
+        head_dim_v=n.v_full or None,
+        layers=stack.layers,
+        n_layers_nextn=len(stack.nextn_layers),
+        window=stack.window,
+        nextn_layers=stack.nextn_layers,
     )
 
 
@@ -136,15 +172,6 @@ def _causal(arch: Arch | None, keys: Keys) -> bool:
     return True if stated is None else stated
 
 
-def _with_cross(layers: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Decoder layers also keep keys and values of the encoder's output."""
-    return tuple(
-        layer.replace(caches=(*layer.caches, *(CrossCache(c.n_kv_heads, c.head_dim_k, c.head_dim_v) for c in own)))
-        for layer in layers
-        for own in [[c for c in layer.caches if isinstance(c, KVCache)]]
-    )
-
-
 # Keys that make a plain reading of an unknown architecture wrong: its layers are not all alike.
 _SPECIAL = (
     "attention.sliding_window",
@@ -174,12 +201,19 @@ def _unsure(layers: tuple[Layer, ...], keys: Keys) -> tuple[Layer, ...]:
     )
 
 
+def _fork_notes(tensors: tuple[TensorInfo, ...]) -> tuple[str, ...]:
+    names = sorted({t.dtype_name for t in tensors if t.dtype is None and t.dtype_name})
+    if not names:
+        return ()
+    return (f"{', '.join(names[:4])}: types of a fork of llama.cpp, sound in its own engine; sizes are from offsets",)
+
+
 def _notes(name: str, arch: Arch | None, stack: Stack | None) -> tuple[str, ...]:
     notes = stack.notes if stack is not None else (f"{name}.block_count is missing: the layers are not known",)
     if arch is None:
         return (f"{name} is not an architecture known here: a plain reading of the usual keys", *notes)
-    if arch.extra == "unloadable":
+    if not arch.loads:
         return (f"llama.cpp has a name but no code for {name}", *notes)
-    if arch.needs_parent:
+    if arch.draft is not None:
         return (f"{name} is a draft model: it runs only beside the model it drafts for", *notes)
     return notes

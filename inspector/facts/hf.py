@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import experts
 from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
+from inspector.architectures.hf_lookup import find
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
 from inspector.layers import KVCache, LatentCache, Layer

@@ -56,6 +56,7 @@ _ROWS: Final = (
     ("too-many-bytes",       "GGUF-BYTES",      E, FormatError,   "a size that wraps around 64 bits, alone or summed"),
     ("unknown-dtype",        "GGUF-DTYPE",      E, FormatError,   "a tensor type that does not exist"),
     ("removed-dtype",        "GGUF-DTYPE",      E, FormatError,   "a tensor type that was taken out of the format"),
+    ("fork-dtype",           "GGUF-FORK",       I, None,          "a tensor type that only a fork of llama.cpp has"),
     ("partial-block",        "GGUF-BLOCK",      E, FormatError,   "rows that do not fill whole blocks"),
     ("misaligned-tensor",    "GGUF-OFFSET",     E, FormatError,   "a tensor off the multiples of the alignment"),
     ("tensor-overlap",       "GGUF-OFFSET",     E, FormatError,   "two tensors that share bytes"),

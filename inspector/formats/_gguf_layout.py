@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
-from inspector.dtypes import REMOVED_GGML_TYPES, unknown_ggml_type
+from inspector.dtypes import REMOVED_GGML_TYPES, is_fork_type, unknown_ggml_type
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,8 +34,8 @@ def check_shape(values: Values, raw: RawTensor) -> bool:
         values.report("too-many-elements", f"the shape {_words(shape)} has 2^63 elements or more", at, where=name)
         ok = False
     if dtype is None:
-        code = "removed-dtype" if raw.type_id in REMOVED_GGML_TYPES else "unknown-dtype"
-        values.report(code, f"{unknown_ggml_type(raw.type_id)}", at, where=name)
+        code, what = _type_fault(raw.type_id)
+        values.report(code, what, at, where=name)
         return False
     innermost = shape[-1] if shape else 1
     if innermost % dtype.block_elems:
@@ -45,6 +43,13 @@ def check_shape(values: Values, raw: RawTensor) -> bool:
         values.report("partial-block", what, at, where=name)
         return False
     return ok
+
+
+def _type_fault(type_id: int) -> tuple[str, str]:
+    words = unknown_ggml_type(type_id)
+    if is_fork_type(type_id):
+        return "fork-dtype", f"{words} (type {type_id})" if f"type {type_id}" not in words else words
+    return "removed-dtype" if type_id in REMOVED_GGML_TYPES else "unknown-dtype", words
 
 
 def _words(shape: tuple[int, ...]) -> str:
@@ -56,7 +61,7 @@ def check_layout(
 ) -> tuple[TensorInfo, ...]:
     """Note what is wrong with the places of tensors, and give unknown types the bytes up to the next tensor."""
     ordered = sorted(range(len(raws)), key=lambda i: (raws[i].offset, raws[i].nbytes or 0))
-    tensors = _sizes_from_offsets(raws, tensors, ordered)
+    tensors = _sizes_from_offsets(raws, tensors, ordered, room=values.cursor.size - start)
     _check_padded(values, raws, alignment)
     _check_offsets(values, raws, ordered, alignment)
     _check_end(values, tensors, start=start, alignment=alignment)
@@ -64,14 +69,15 @@ def check_layout(
 
 
 def _sizes_from_offsets(
-    raws: list[RawTensor], tensors: tuple[TensorInfo, ...], ordered: list[int]
+    raws: list[RawTensor], tensors: tuple[TensorInfo, ...], ordered: list[int], *, room: int
 ) -> tuple[TensorInfo, ...]:
-    """A type that is not known still has a size where another tensor follows: the bytes between, padding included."""
+    """A type that is not known still has a size: the bytes up to the next tensor, or to the end, padding included."""
     if all(raw.nbytes is not None for raw in raws):
         return tensors
     sized = list(tensors)
-    for i, following in pairwise(ordered):
-        gap = raws[following].offset - raws[i].offset
+    ends = [*(raws[i].offset for i in ordered[1:]), room]
+    for i, end in zip(ordered, ends, strict=True):
+        gap = end - raws[i].offset
         if raws[i].dtype is None and gap > 0:
             sized[i] = tensors[i].replace(nbytes=gap)
     return tuple(sized)

@@ -33,7 +33,7 @@ MAX_NAME = 63  # ggml.h, GGML_MAX_NAME less its final NUL
 # The smallest records: an empty key with a one-byte value; a scalar tensor without a name.
 MIN_KV, MIN_TENSOR = 13, 24
 # What is refused: hundreds of times what the largest files have.
-MAX_KEYS, MAX_TENSORS = 1 << 16, 1 << 17
+MAX_KEYS, MAX_TENSORS = 1 << 18, 1 << 17
 I64_MAX, U64_MAX = (1 << 63) - 1, (1 << 64) - 1
 # Guesses for remote sources: bytes of a tensor record, and of the keys (a chat template) behind the vocabulary.
 TENSOR_NBYTES, LAST_KEYS_NBYTES = 80, 16 << 10
@@ -265,6 +265,7 @@ def read_gguf(source: Source, *, strict: bool = True, head: bytes = b"") -> Mode
         defects=header.values.all_defects(),
         byte_order="little" if cursor.order == "<" else "big",
         alignment=header.alignment,
+        path=source.path,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -29,10 +31,7 @@ class TensorInfo(Record):
     @property
     def n_elements(self) -> int:
         """Product of the shape; 1 for a scalar."""
-        n = 1
-        for dim in self.shape:
-            n *= dim
-        return n
+        return prod(self.shape)
 
 
 class LongArray(Record):
@@ -64,7 +63,8 @@ class Defect(Record):
 class ModelFile(Record):
     """One file's header. `format` is "gguf" or "safetensors"; `header_bytes`: where tensor data starts.
 
-    `metadata_types` gives the stored type of each key ("u32", "arr[str]"); `byte_order` is "little" or "big".
+    `metadata_types` gives the stored type of each key ("u32", "arr[str]"); `byte_order` is "little" or "big"; `path`:
+    where it lies on this machine, "" for one that does not.
     """
 
     name: str
@@ -78,6 +78,7 @@ class ModelFile(Record):
     defects: tuple[Defect, ...] = ()
     byte_order: str = "little"
     alignment: int = 1
+    path: str = ""
 
     @property
     def tensors_nbytes(self) -> int:

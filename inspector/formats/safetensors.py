@@ -63,6 +63,7 @@ def read_safetensors(source: Source, *, strict: bool = True) -> ModelFile:
         tensors=tuple(contents.tensors),
         metadata_types=MappingProxyType(dict.fromkeys(contents.metadata, "str")),
         defects=defects.done(),
+        path=source.path,
     )
 
 

@@ -7,7 +7,7 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any, Final
+    from typing import Annotated, Any, Final
 
 # Weakest last. exact: read from the file. derived: the engine's own rule, verified byte for byte.
 # modelled: an approximation whose measured error is published.
@@ -17,6 +17,20 @@ GRADES: Final = ("exact", "derived", "modelled")
 def weakest(grades: Iterable[str]) -> str:
     """The weakest of these grades; "exact" of none."""
     return GRADES[max(map(GRADES.index, grades), default=0)]
+
+
+WHATS: Final = ("weights", "kv_cache", "recurrent_state", "compute", "output", "overhead")
+OUTPUTS: Final = ("all", "last")
+
+if TYPE_CHECKING:
+    Grade = Annotated[
+        str,
+        ("enum", GRADES),
+        "exact: read from the file; derived: the engine's own rule, checked byte for byte; modelled: an approximation",
+    ]
+    What = Annotated[str, ("enum", WHATS)]
+    Outputs = Annotated[str, ("enum", OUTPUTS)]
+    Peak = Annotated[int, "What storage holds for a moment, where that differs"]
 
 
 class Workload(Record):
@@ -36,7 +50,7 @@ class Workload(Record):
     flash_attn: bool | None = None
     kv_unified: bool | None = None
     swa_full: bool = False
-    outputs: str = "all"
+    outputs: Outputs = "all"
     options: Mapping[str, Any] | None = None
     backend: str | None = None
 
@@ -47,19 +61,20 @@ class Line(Record):
     `peak_nbytes`: what storage holds for a moment, where that differs; `label` tells lines of one kind apart.
     """
 
-    what: str
+    what: What
     nbytes: int
-    grade: str
+    grade: Grade
     how: str
     device: str = "host"
     label: str = ""
-    peak_nbytes: int | None = None
+    peak_nbytes: Peak | None = None
 
 
 class Device(Record):
     """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
 
-    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free.
+    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free. `backend`: what
+    drives it; `unified`: the host's memory is the same, and what lies there is counted here.
     """
 
     device: str
@@ -67,6 +82,8 @@ class Device(Record):
     used: int
     fits: bool | None
     reserve: int = 0
+    backend: str | None = None
+    unified: bool = False
 
 
 class Estimate(Record):
@@ -124,10 +141,11 @@ class Placement(Record):
     """What goes where. Empty `gpus`: everything on the host.
 
     `n_gpu_layers` counts as llama.cpp does (the output layer is the last; negative: all of them); `overrides`:
-    (tensor-name regex, device); `tensor_parallel`: ranks that split every layer (vLLM). `op_offload`: devices may take
-    large batches over weights that lie on the host (off: --no-op-offload). llama.cpp's `split_mode` is "none" (only
-    the GPU of number `main_gpu`), "layer", "row" or "tensor"; `devices`: those of `gpus` that it uses, in this order,
-    by name or number ("CUDA1"); empty: none, None: all. `load_mode` changes no size.
+    (tensor-name regex, device), after those of `n_cpu_moe` where `experts_first`; `tensor_parallel`: ranks that
+    split every layer (vLLM). `op_offload`: devices may take large batches over weights that lie on the host (off:
+    --no-op-offload). llama.cpp's `split_mode` is "none" (only the GPU of number `main_gpu`), "layer", "row" or
+    "tensor"; `devices`: those of `gpus` that it uses, in this order, by name or number ("CUDA1"); empty: none,
+    None: all. `idle`: devices that it leaves alone by itself. `load_mode` changes no size.
     """
 
     gpus: tuple[Gpu, ...] = ()
@@ -135,6 +153,7 @@ class Placement(Record):
     tensor_split: tuple[float, ...] | None = None
     n_cpu_moe: int = 0
     overrides: tuple[tuple[str, str], ...] = ()
+    experts_first: bool = False
     kv_offload: bool = True
     op_offload: bool = True
     tensor_parallel: int = 1
@@ -142,3 +161,4 @@ class Placement(Record):
     main_gpu: int = 0
     devices: tuple[str, ...] | None = None
     load_mode: str = "auto"
+    idle: tuple[str, ...] = ()

@@ -186,10 +186,6 @@ def _not_falcon_or_more(m: Model) -> bool:
     return not _falcon(m) or _more(m)
 
 
-def _not_falcon(m: Model) -> bool:
-    return not _falcon(m)
-
-
 def _not_falcon_eighth(m: Model) -> bool:
     return not _falcon(m) and _eighth(m)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.jsonable import jsonable
 from inspector.report.escape import escape
 from inspector.report.text import wrap
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.audit.registry import Finding, Rule
     from inspector.audit.runner import AuditReport
+    from inspector.report import documents
 
 _VERDICTS: Final = {"pass": "PASS", "warn": "WARN", "fail": "FAIL"}
 _SARIF_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
@@ -21,18 +24,18 @@ _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _MAX_MESSAGE: Final = 2000
 
 
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding as JSON carries it, every text escaped."""
-    return {f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields}
+def _escaped(finding: Finding) -> Finding:
+    """A finding with every text escaped and none without end."""
+    return finding.replace(**{f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields})
 
 
-def audit_json(report: AuditReport) -> dict[str, Any]:
+def audit_json(report: AuditReport) -> documents.Audit:
     """The schema `inspector.audit/1` for one target."""
     return {
         "schema": "inspector.audit/1",
         "target": escape(report.target),
         "verdict": report.verdict,
-        "findings": [finding_json(f) for f in report.findings],
+        "findings": [_escaped(f) for f in report.findings],
         "n_files": report.n_files,
         "nbytes": report.nbytes,
     }
@@ -60,15 +63,28 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     return lines
 
 
-def _uri(where: str, target: str) -> str:
+def file_uri(absolute: str) -> str:
+    """An absolute path as a file: address: `/x`, `C:\\x` or `\\\\server\\share\\x` (RFC 8089, E.2 and E.3)."""
+    path = absolute.replace("\\", "/")
+    return "file:" + (path if path.startswith("//") else f"//{path}" if path.startswith("/") else f"///{path}")
+
+
+def _uri(finding: Finding, report: AuditReport, root: str) -> str:
+    """Where a finding's file lies, seen from `root`; as file:// where it lies outside, so that no host mistakes it."""
     from urllib.parse import quote
 
-    path = where.partition(":")[0] or target
-    return quote(escape(path).replace("\\", "/"), safe="/._-~")[:1024] or "."
+    where = finding.where.partition(": ")[0] or report.target
+    if report.folder:
+        path = report.target if where == report.target else os.path.join(report.folder, where)
+        absolute = os.path.abspath(path)
+        folded, above = os.path.normcase(absolute), os.path.normcase(root)  # Windows: C:\\x and c:\\X are one file
+        inside = folded == above or folded.startswith(above.rstrip(os.sep) + os.sep)
+        where = os.path.relpath(absolute, root) if inside else file_uri(absolute)
+    return quote(escape(where).replace("\\", "/"), safe="/._-~:")[:1024] or "."
 
 
-def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version: str) -> dict[str, Any]:
-    """All findings as one SARIF 2.1.0 run."""
+def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version: str, root: str) -> dict[str, Any]:
+    """All findings as one SARIF 2.1.0 run; files are named as seen from `root`, a folder's absolute path."""
     codes = list(rules)
     return {
         "$schema": _SARIF_SCHEMA,
@@ -82,7 +98,7 @@ def sarif(reports: Sequence[AuditReport], rules: Mapping[str, Rule], *, version:
                         "rules": [_sarif_rule(r) for r in rules.values()],
                     }
                 },
-                "results": [_sarif_result(f, r.target, codes) for r in reports for f in r.findings],
+                "results": [_sarif_result(f, r, codes, root) for r in reports for f in r.findings],
             }
         ],
     }
@@ -98,7 +114,7 @@ def _sarif_rule(rule: Rule) -> dict[str, Any]:
     }
 
 
-def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, Any]:
+def _sarif_result(finding: Finding, report: AuditReport, codes: list[str], root: str) -> dict[str, Any]:
     message = escape(finding.message)[:_MAX_MESSAGE] + (f" ({escape(finding.hint)})" if finding.hint else "")
     where = escape(finding.where)
     return {
@@ -106,7 +122,7 @@ def _sarif_result(finding: Finding, target: str, codes: list[str]) -> dict[str, 
         "ruleIndex": codes.index(finding.code),
         "level": _SARIF_LEVELS[finding.severity],
         "message": {"text": str(jsonable(f"{where}: {message}" if where else message))},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding.where, target)}}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": _uri(finding, report, root)}}}],
     }
 
 

@@ -12,6 +12,7 @@ class Source:
 
     name: str
     size: int
+    path = ""  # of a file on this machine
     remote = False  # whether hints are of use
 
     def read_at(self, offset: int, length: int) -> bytes:

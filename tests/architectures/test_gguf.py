@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 
 import pytest
 
+from inspector.architectures import gguf_caches, gguf_states, gguf_windows
 from inspector.architectures.gguf import GGUF_ARCHS
 from inspector.architectures.gguf_keys import Keys
 from inspector.architectures.gguf_layers import read_stack
@@ -28,7 +30,45 @@ def slides(arch, **values):
 
 def test_every_architecture_of_llama_cpp_has_a_row():
     assert len(GGUF_ARCHS) == N_ARCHS
-    assert all(name == row.name and row.ref.startswith("src/models/") for name, row in GGUF_ARCHS.items())
+    assert all(name == row.name and row.ref.startswith("src/") for name, row in GGUF_ARCHS.items())
+    assert [name for name, row in GGUF_ARCHS.items() if not row.ref.startswith("src/models/")] == ["gptj"]
+
+
+def test_no_name_stands_in_two_rows(root):
+    tree = ast.parse((root / "inspector" / "architectures" / "gguf.py").read_text("utf-8"))
+    text = {t.id: node.value.value for node in tree.body if isinstance(node, ast.AnnAssign)
+            for t in [node.target] if isinstance(node.value, ast.Constant)}  # fmt: skip
+    keys = [
+        text[key.id] if isinstance(key, ast.Name) else key.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+    ]
+    names = " ".join(keys).split()
+    assert sorted(names) == sorted(GGUF_ARCHS)
+
+
+def test_no_option_stands_that_no_row_sets():
+    rows = list(GGUF_ARCHS.values())
+    for records in (rows, *([r for row in rows if (r := getattr(row, field)) is not None] for field in
+                            ("sliding", "recurrent", "latent", "index", "draft"))):  # fmt: skip
+        record = type(records[0])
+        for field, default in record._defaults.items():
+            assert any(getattr(r, field) != default for r in records), f"{record.__name__}.{field}"
+
+
+@pytest.mark.parametrize("module", [gguf_caches, gguf_states, gguf_windows])
+def test_no_rule_stands_that_no_row_follows(root, module):
+    registry = {w.id for w in ast.walk(ast.parse((root / "inspector/architectures/gguf.py").read_text("utf-8")))
+                if isinstance(w, ast.Name)}  # fmt: skip
+    own = {"keys_and_values", "latent_vectors", "is_latent", "latent_refusals", "refusals"}  # what rules are chosen by
+    rules = {
+        name
+        for name, value in vars(module).items()
+        if getattr(value, "__module__", "") == module.__name__ and not name.startswith(("_", "read_"))
+    }
+    assert len(rules) > 5
+    assert rules - registry - own == set()
 
 
 def test_plans_name_what_their_rows_hold():

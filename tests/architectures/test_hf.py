@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from inspector.architectures.hf import every_record, find
 from inspector.architectures.hf_config import MAX_LAYERS, HfConfig
 from inspector.architectures.hf_layers import read_layers
+from inspector.architectures.hf_lookup import every_record, find
 from inspector.architectures.hf_tensors import expected_tensors
 from inspector.errors import LimitExceeded, MissingKey
 from inspector.layers import (

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from inspector.architectures import hf
-from inspector.architectures.hf import every_record, family_of, find, records_of
+from inspector.architectures.hf import family_of
 from inspector.architectures.hf.record import Activations, Layout, ModelType
 from inspector.architectures.hf_config import class_defaults
+from inspector.architectures.hf_lookup import every_record, find, records_of
 
 PACKAGE = Path(hf.__file__).resolve().parents[3]
 # Types of published files that transformers' own registry does not name: remote code, older names, and parts that
@@ -64,7 +65,7 @@ def test_a_name_without_a_record_has_none() -> None:
 
 def test_one_model_type_loads_one_family() -> None:
     code = (
-        "import sys; from inspector.architectures.hf import find; find('qwen3');"
+        "import sys; from inspector.architectures.hf_lookup import find; find('qwen3');"
         "print(*sorted(m for m in sys.modules if m.startswith('inspector.architectures.hf.')))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_env(PACKAGE))

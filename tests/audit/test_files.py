@@ -108,6 +108,7 @@ def test_a_pipe_named_by_itself_is_refused(tmp_path):
     assert codes(tmp_path / "model.gguf") == {"FL008"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only: devices in the file system")
 def test_a_device_is_refused():
     assert codes("/dev/zero") == {"FL008"}
 
@@ -149,7 +150,7 @@ def test_a_folder_that_contains_itself_by_a_link_ends(tmp_path):
     assert audit(tmp_path).verdict == "pass"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(getattr(os, "geteuid", lambda: 0)() == 0, reason="root may read everything")
 def test_a_file_that_may_not_be_read_is_found(tmp_path):
     write(tmp_path, {"model.safetensors": ST})
     (tmp_path / "model.safetensors").chmod(0)
@@ -198,3 +199,64 @@ def test_weights_in_other_formats_are_weights(tmp_path, name):
         archive.writestr("a.txt", "x")
     write(tmp_path, {name: raw.getvalue() if name.endswith("npz") else b"\1\2\3" * 100})
     assert codes(tmp_path) <= {"FL015"}
+
+
+# --- space that was set aside and never filled -----------------------------------------------------------------------
+
+MIB = 1 << 20
+
+
+def with_holes(path, written, *, names=("a.weight", "b.weight", "c.weight"), nbytes=MIB):
+    """A safetensors file of full size: only the byte ranges `written` of its data were."""
+    import json
+
+    entries = {n: {"dtype": "F32", "shape": [nbytes // 1024, 256], "data_offsets": [i * nbytes, (i + 1) * nbytes]}
+               for i, n in enumerate(names)}  # fmt: skip
+    head = json.dumps(entries).encode()
+    head += b" " * (-len(head) % 4096 - 8)
+    with open(path, "wb") as file:
+        file.write(len(head).to_bytes(8, "little") + head)
+        start = file.tell()
+        for begin, end in written:
+            file.seek(start + begin)
+            file.write(b"\x3f" * (end - begin))
+        file.truncate(start + len(names) * nbytes)
+        os.fsync(file.fileno())
+    return path
+
+
+@pytest.fixture
+def holes(tmp_path):
+    """Skips where the file system does not tell holes."""
+
+    path = with_holes(tmp_path / "probe", [])
+    with open(path, "rb") as file:
+        if os.lseek(file.fileno(), 0, os.SEEK_HOLE) >= os.path.getsize(path):
+            pytest.skip("this file system has no holes")
+    path.unlink()
+    return tmp_path
+
+
+@pytest.mark.parametrize("written", [[(0, MIB)], [(0, 2 * MIB + 4096)], [(0, 100 * 4096), (2 * MIB, 3 * MIB)]])
+def test_an_unfinished_download_of_full_size_is_a_warning_and_with_deep_an_error(holes, written):
+    path = with_holes(holes / "m.safetensors", written)
+    assert [(f.code, f.severity) for f in audit(path).findings] == [("FL016", "warning")]
+    assert ("VA005", "error") in {(f.code, f.severity) for f in audit(path, deep=True).findings}
+
+
+@pytest.mark.parametrize(
+    ("written", "names"),
+    [
+        ([(0, 3 * MIB)], ("a.weight", "b.weight", "c.weight")),  # all of it
+        ([(0, MIB), (MIB + 128 * 1024, 3 * MIB)], ("a.weight", "b.weight", "c.weight")),  # padding of zeros, an eighth
+        ([(0, MIB)], ("a.weight", "q.lora_B.weight", "out.bias")),  # zero by design
+    ],
+)
+def test_honest_zeros_that_are_stored_as_holes_are_not_accused(holes, written, names):
+    path = with_holes(holes / "m.safetensors", written, names=names)
+    assert not {f.code for f in audit(path, deep=True).findings} & {"FL016", "VA005"}
+
+
+def test_a_header_without_any_data_is_an_info(holes):
+    path = with_holes(holes / "m.safetensors", [])
+    assert [(f.code, f.severity) for f in audit(path).findings] == [("FL016", "info")]

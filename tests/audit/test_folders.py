@@ -297,6 +297,8 @@ def test_a_head_that_is_neither_there_nor_tied_is_a_warning(tmp_path):
     folder = llama_folder(tmp_path, llama_tensors(head=False))
     assert found(folder) == {("FD015", "warning")}
     assert found(llama_folder(tmp_path, llama_tensors(head=False), {"tie_word_embeddings": True})) == set()
+    other = {"tie_word_embeddings": None, "tie_embedding": True}
+    assert found(llama_folder(tmp_path, llama_tensors(head=False), other)) == set()
     base = {"architectures": ["LlamaModel"]}
     assert found(llama_folder(tmp_path, llama_tensors(head=False), base)) == set()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from audit_builder import KEYS, audit, codes, gguf_bytes, gguf_tensors, write
+from audit_builder import KEYS, audit, codes, gguf_bytes, gguf_tensors, projector_bytes, write
 from gguf_builder import BOOL, STR, U8, U32, U64, Arr, Str, Tensor, build
 
 from inspector.audit.registry import rules
@@ -92,7 +92,7 @@ BAD = {
     "hole": ("GG018", gguf_bytes(tensors=[T("a"), T("b", offset=256)], data=bytes(512))),
     "disorder": ("GG018", gguf_bytes(tensors=[T("a", offset=128), T("b", offset=0)])),
     "offset 2^63": ("GG018", gguf_bytes(tensors=[T("a"), T("b", offset=2**63)])),
-    "cut in the header": ("GG019", gguf_bytes()[:300]),
+    "cut in the header": ("GG019", gguf_bytes()[:2000]),
     "cut in the data": ("GG019", gguf_bytes()[:-200]),
     "no data at all": ("GG019", gguf_bytes(data=b"")),
     "a zip behind it": ("GG020", gguf_bytes(tail=b"PK\x03\x04" + bytes(60))),
@@ -100,7 +100,13 @@ BAD = {
     "text that is not UTF-8": ("GG022", key("general.name", STR, b"\xff\xfe")),
     "truth value 2": ("GG023", key("general.flag", BOOL, 2)),
 }  # fmt: skip
-INFO = {"last tensor not padded": ("GG021", gguf_bytes(tensors=[*gguf_tensors(), T("y", (4,))])[:-16])}
+INFO = {
+    "last tensor not padded": ("GG021", projector_bytes([T("x"), T("y", (4,))])[:-16]),
+    "a type of ik_llama.cpp": (
+        "GG024",
+        gguf_bytes(tensors=[*gguf_tensors(), T("y", (256,), type=137)], tail=bytes(96)),
+    ),
+}
 
 
 @pytest.mark.parametrize("case", BAD | INFO)
@@ -134,9 +140,9 @@ def test_every_defect_that_the_reader_names_has_a_rule_of_its_severity():
 @pytest.mark.parametrize("content", [
     gguf_bytes(), gguf_bytes(version=2), gguf_bytes({"general.alignment": (U32, 64)}, alignment=64),
     gguf_bytes({"general.alignment": (U32, 8)}, alignment=8),
-    gguf_bytes(tensors=[*gguf_tensors(), T("n" * 63)]),
-    gguf_bytes(tensors=[*gguf_tensors(), T("scalar", ())]),
-    gguf_bytes(tensors=[*gguf_tensors(), T("k", (256, 2), 12)]),
+    projector_bytes([T("x"), T("n" * 63)]),
+    projector_bytes([T("x"), T("scalar", ())]),
+    projector_bytes([T("x"), T("k", (256, 2), 12)]),
     raw_key("x", 9, Arr(U32, [])), raw_key("x", 9, Arr(STR, [])), raw_key("x", STR, ""),
 ])  # fmt: skip
 def test_what_is_sound_has_no_finding(tmp_path, content):

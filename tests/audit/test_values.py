@@ -7,7 +7,7 @@ import hashlib
 import gguf
 import numpy as np
 import pytest
-from audit_builder import audit, codes, gguf_bytes, gguf_tensors, hub_snapshot, st_bytes, write
+from audit_builder import audit, codes, hub_snapshot, projector_bytes, st_bytes, write
 from gguf_builder import Tensor
 
 from inspector.dtypes import DTYPES
@@ -91,11 +91,8 @@ def quantised(name, n_rows=3):
 def quant_file(tmp_path, name, raw):
     dtype = DTYPES[name]
     tensor = Tensor("blk.0.ffn_gate.weight", (dtype.block_elems * 2, 3), dtype.ggml_id)
-    sound = b"".join(np.ones(t.nbytes // 4, "<f4").tobytes() for t in gguf_tensors())
-    write(
-        tmp_path,
-        {"model.gguf": gguf_bytes(tensors=[*gguf_tensors(), tensor], data=sound + raw + bytes(-len(raw) % 32))},
-    )
+    norm, sound = Tensor("v.norm.weight", (32,)), np.ones(32, "<f4").tobytes()
+    write(tmp_path, {"model.gguf": projector_bytes([norm, tensor], data=sound + raw + bytes(-len(raw) % 32))})
     return tmp_path / "model.gguf"
 
 

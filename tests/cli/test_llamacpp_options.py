@@ -149,3 +149,28 @@ def test_fit_takes_all_layers_and_all_experts_by_their_names(ask):
     by_number = ask(*words, "-ncmoe", "32", "-ngl", "33", command="fit")[1]
     assert answer["choices"] == by_number["choices"]
     assert ask(*words, "-ngl", "auto", command="fit")[1]["choices"] == ask(*words, command="fit")[1]["choices"]
+
+
+@pytest.mark.parametrize("gpu", [[], ["--gpu", "24GiB"], ["--gpu", "24GiB", "-ngl", "9"], ["--gpu", "24GiB", "-nkvo"]])
+def test_layers_add_up_to_the_cache_where_it_lies(ask, gpu):
+    """Rows of 256 quantised elements are filled up to 512 in CUDA's memory (ggml-cuda.cu, get_alloc_size)."""
+    words = ["-c", "4096", "-ctk", "q8_0", "-ctv", "q8_0", "--layers", *gpu]
+    code, answer, _ = ask("gemma-3-1b", *words)
+    assert code == 0
+    cache = sum(x["nbytes"] for x in answer["lines"] if x["what"] == "kv_cache")
+    assert sum(row["nbytes"] for row in answer["layers"]) == cache
+
+
+@pytest.mark.parametrize(
+    ("gpus", "unlike"),
+    [(["rtx3060", "rtx3060ti"], True), (["a5000", "rtx3090ti"], True), (["24GiB", "12GiB"], True),
+     (["2xrtx3060"], False), (["rtx3060", "rtx3060"], False), (["2x12GiB"], False), (["m1 16GB", "m1 8gb"], False)],
+)  # fmt: skip
+def test_the_order_of_unlike_cards_is_said(ask, gpus, unlike):
+    """CUDA numbers the fastest first, so that a share of -ts could land on another card than is meant."""
+    words = [x for gpu in gpus for x in ("--gpu", gpu)]
+    for command in ("memory", "fit"):
+        _, answer, _ = ask("llama-3-8b", "-c", "32768", *words, command=command)
+        said = [note for note in answer["notes"] if "numbers the fastest first" in note]
+        split = command == "memory" or any(c["tensor_split"] or c["main_gpu"] is not None for c in answer["choices"])
+        assert bool(said) == (unlike and split)

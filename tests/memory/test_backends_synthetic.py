@@ -21,17 +21,10 @@ from inspector.units import GIB, MIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
-# What is still off, by architecture and part, and by how much at most (MiB): weights whose operation CUDA does not run
-# lie in pinned host memory there and on the device here (plamo2); the rest is not explained yet.
+# What is still off, by architecture and part, and by how much at most (MiB).
 OFF = {
-    ("plamo2", "model"): 0.01,
-    ("granitehybrid", "model"): 0.01,
     ("glm5-next", "model"): 0.01,
     ("nanbeige", "model"): 0.01,
-    ("mamba", "compute"): 0.01,
-    ("mamba2", "compute"): 2,
-    ("qwen35", "compute"): 2,
-    ("mistral4", "compute"): 8,
 }
 
 

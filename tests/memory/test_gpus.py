@@ -4,7 +4,7 @@ import pytest
 
 from inspector.errors import InspectorError
 from inspector.memory.devices import gpus
-from inspector.memory.devices.gpus import GPUS, find_gpu, normalise, parse_gpu, parse_smi
+from inspector.memory.devices.gpus import GPUS, find_gpu, is_shop_gpu, normalise, parse_gpu, parse_smi
 from inspector.units import GIB, MIB
 
 
@@ -63,12 +63,18 @@ def test_a_count_gives_that_many_devices_with_names_of_their_own(text: str):
 
 def test_a_size_is_a_device_of_so_many_bytes():
     assert parse_gpu("24GiB")[0].capacity == 24 * GIB
-    assert parse_gpu("24GB")[0].capacity == 24 * 10**9
+    for text in ("24GB", "24G", "24 gb", "24 GB card", "24GB of VRAM", "24g gpu"):
+        assert parse_gpu(text)[0] == parse_gpu("24GiB")[0]
+        assert is_shop_gpu(text)
+    assert not any(map(is_shop_gpu, ("24GiB", "rtx4090", "A100-80GB", "M4 Max 36GB", "2x24GiB", "auto", "25769803776")))
+    assert len(parse_gpu("2x 24 GB cards")) == 2
     assert parse_gpu("25769803776")[0].capacity == 24 * GIB
     assert len(parse_gpu("4x80GiB")) == 4
 
 
-@pytest.mark.parametrize("text", ["24G", "0GiB", "", "0xrtx3090", "99999xrtx3090", "gpu\n", "24 bananas", "²GiB"])
+@pytest.mark.parametrize(
+    "text", ["24X", "card", "0GiB", "", "0xrtx3090", "99999xrtx3090", "gpu\n", "24 bananas", "²GiB"]
+)
 def test_what_is_not_a_gpu_is_one_line_of_error(text: str):
     with pytest.raises(InspectorError) as failure:
         parse_gpu(text)
@@ -93,8 +99,7 @@ def test_nvidia_smi_lines_are_read_and_noise_is_not():
 
 
 def test_auto_without_any_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(gpus, "_from_nvml", list)
+    monkeypatch.setenv("INSPECTOR_GPU", "none")
     with pytest.raises(InspectorError) as failure:
         parse_gpu("auto")
     assert "--gpu" in (failure.value.hint or "")
@@ -208,3 +213,22 @@ def test_the_registry_can_be_browsed():
     assert rows["RTX 4090"]["nbytes"] == 24_564 * MIB
     assert rows["RTX 4090"]["reported"] is True
     assert rows["RX 7900 XTX"]["reported"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "mib", "count"),
+    [("GB10", 124_610, 1), ("B300", 275_040, 1), ("MI250", 65_536, 2), ("M5 Max 128GB", None, 1),
+     ("M5 Pro 24GB", None, 1)],
+)  # fmt: skip
+def test_sizes_that_vendors_state_otherwise(text: str, mib: int | None, count: int):
+    found = parse_gpu(text)
+    assert len(found) == count
+    assert mib is None or found[0].capacity == mib * MIB
+    assert mib != 124_610 or round(found[0].capacity / GIB, 2) == 121.69  # as CUDA prints it
+
+
+def test_memory_that_is_the_hosts_is_said_to_be_so():
+    shared = {name for name, row in GPUS.items() if row.unified}
+    assert {row.name for row in GPUS.values() if row.vendor == "Apple"} <= shared
+    assert {"GB10", "Jetson AGX Orin 64GB", "Ryzen AI Max+ 395 96GB"} <= shared
+    assert not any(name.startswith(("RTX", "H100", "RX")) for name in shared)

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from inspector.checkpoint import Checkpoint
+from inspector.dtypes import DTYPES
 from inspector.errors import InspectorError, WorkloadError
 from inspector.facts import ModelFacts
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
+from inspector.formats.modelfile import TensorInfo
 from inspector.layers import KVCache, Layer, UnknownCache
 from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.engines.llamacpp.sizes import effective
@@ -215,6 +217,26 @@ def test_the_line_says_how_it_came_about():
 def test_what_llama_cpp_refuses(changes, workload, says):
     with pytest.raises(WorkloadError, match=says):
         effective(plain(**changes), workload)
+
+
+@pytest.mark.parametrize(
+    ("arch", "names", "alone"),
+    [
+        ("eagle3", ("token_embd.weight", "output.weight"), True),
+        ("eagle3", ("token_embd.weight",), False),  # its output is the parent's
+        ("eagle3", ("output.weight",), False),
+        ("dflash", ("token_embd.weight",), True),  # the embedding is its output too
+        ("dflash", ("output.weight",), False),
+        ("gemma4-assistant", ("token_embd.weight", "output.weight"), False),
+    ],
+)
+def test_a_draft_model_runs_alone_with_an_embedding_and_an_output_of_its_own(arch, names, alone):
+    facts = plain(arch=arch, tensors=tuple(TensorInfo(n, (64, 64), DTYPES["F16"], 0, 8192) for n in names))
+    if alone:
+        assert effective(facts, Workload()).n_ctx > 0
+    else:
+        with pytest.raises(WorkloadError, match="beside the one it drafts for"):
+            effective(facts, Workload())
 
 
 def test_blocks_that_do_not_divide_a_head_are_refused():

@@ -15,8 +15,8 @@ from inspector.memory.estimate import Placement, Workload
 from inspector.units import GIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
-# Model Runner V1 (0.11) sorted all logits: a float32 copy, sorted values and int64 indices, the sort's own second pair of
-# both, and its 8-byte segment marks (v1/sample/ops/topk_topp_sampler.py, torch's segmented sort).
+# Model Runner V1 (0.11) sorted all logits: a float32 copy, sorted values and int64 indices, the sort's second pair
+# of both, and its 8-byte segment marks (v1/sample/ops/topk_topp_sampler.py, torch's segmented sort).
 SAMPLER_V1 = 4 + (4 + 8) + (4 + 8) + 8
 ROWS = [json.loads(line) for line in (FIXTURES / "vllm_logs.jsonl").read_text().splitlines()]
 PEAKS = [json.loads(line) for line in (FIXTURES / "vllm_activation.jsonl").read_text().splitlines()]

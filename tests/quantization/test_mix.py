@@ -8,11 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from inspector.checkpoint import open_checkpoint
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
+from inspector.facts import read_facts
 from inspector.formats.modelfile import LongArray, TensorInfo
+from inspector.memory.quantize_size import quantized_size
 from inspector.quantization.convert import Converted
 from inspector.quantization.mix import QUANT_TARGETS, predict_mix, quant_target
+from inspector.units import GIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 
@@ -193,6 +197,18 @@ def test_published_perplexity_is_what_the_table_prints():
     assert QUANT_TARGETS["Q4_K_M"].ppl_delta == 0.1754
     assert QUANT_TARGETS["Q4_K_M"].ppl_model == "Llama-3-8B"
     assert QUANT_TARGETS["IQ4_XS"].ppl_delta is None
+
+
+def test_sizes_that_llama_quantize_prints_for_its_types_are_ours(root):
+    """QUANT_OPTIONS of tools/quantize/quantize.cpp: files of Llama-3-8B in GiB, to a few hundredths."""
+    facts = read_facts(open_checkpoint(str(root / "fixtures" / "configs" / "llama-3-8b.json")))
+    off = {}
+    for row in QUANT_TARGETS.values():
+        if row.published_size and row.ppl_model == "Llama-3-8B":
+            nbytes = quantized_size(facts, row.name).nbytes
+            off[row.name] = abs(nbytes / GIB - float(row.published_size.removesuffix("G")))
+    assert len(off) > 15
+    assert {name for name, n in off.items() if n > 0.015} == {"Q2_K_S"}  # printed with Q2_K's size
 
 
 def test_targets_that_need_an_importance_matrix_are_flagged_as_the_engine_warns():

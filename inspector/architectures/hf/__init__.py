@@ -10,10 +10,8 @@ from types import MappingProxyType
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from typing import Final
-
-    from inspector.architectures.hf.record import ModelType
 
 # fmt: off
 FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
@@ -63,23 +61,3 @@ def family_of(model_type: str) -> str:
     if not _BY_TYPE:
         _BY_TYPE.update({name: family for family, names in FAMILIES.items() for name in names.split()})
     return _BY_TYPE.get(model_type, "")
-
-
-def records_of(family: str) -> Mapping[str, ModelType]:
-    """The records of one family, which is loaded for it."""
-    from importlib import import_module
-
-    found: Mapping[str, ModelType] = import_module(f"inspector.architectures.hf.{family}").MODEL_TYPES
-    return found
-
-
-def find(model_type: str) -> ModelType | None:
-    """What is known of a model type, or None where nothing is."""
-    family = family_of(model_type)
-    return records_of(family)[model_type] if family else None
-
-
-def every_record() -> Iterator[tuple[str, ModelType]]:
-    """All model types and their records; this loads every family."""
-    for family in FAMILIES:
-        yield from records_of(family).items()

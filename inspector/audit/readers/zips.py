@@ -49,7 +49,6 @@ class Archive(Record):
     members: tuple[Member, ...]
     problem: str = ""
     doubts: tuple[str, ...] = ()
-    unread: str = ""
 
 
 class _Directory(Record):

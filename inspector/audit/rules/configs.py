@@ -242,14 +242,6 @@ def config_heads(subject: Subject) -> Iterator[Hit]:
 # --- the head -----------------------------------------------------------------------------------------------------
 
 
-def _says_untied(k: HfConfig) -> bool:
-    for mapping in (k.inner, k.outer):
-        value = mapping.get("tie_word_embeddings")
-        if isinstance(value, bool):
-            return not value
-    return k.defaults.get("tie_word_embeddings") is False
-
-
 def _has_head(tensors: Mapping[str, TensorInfo]) -> bool:
     return any(name == "output.weight" or not _HEADS.isdisjoint(name.split(".")) for name in tensors)
 
@@ -269,7 +261,7 @@ def missing_head(subject: Subject) -> Iterator[Hit]:
     Why it matters: the head stays at random values: the model answers noise. Tied embeddings need none.
     """
     for d in described(subject):
-        if not d.group.is_whole or _has_head(d.outer) or not _says_untied(d.config) or not _wants_head(d.config):
+        if not d.group.is_whole or _has_head(d.outer) or d.config.tied is not False or not _wants_head(d.config):
             continue
         if _embedding(d) is not None and f"{d.group.prefix}modules.json" not in subject.documents:
             yield Hit(d.name, "tie_word_embeddings is false, and there is no lm_head")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from inspector.audit.readers.code_scan import examine
+from inspector.audit.readers.holes import unwritten
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.records import PARTIAL_SUFFIXES, is_weight_name
+from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -117,7 +119,8 @@ def special_file(subject: Subject) -> Iterator[Hit]:
     """
     for e in subject.entries:
         if e.kind == "special" or (e.kind in {"folder", "folder-link"} and is_weight_name(e.name)):
-            yield Hit(e.name, f"{e.note or 'a folder'}, not a file")
+            hint = "" if subject.is_folder else "save it to a file first: its size and its end cannot be known"
+            yield Hit(e.name, f"{e.note or 'a folder'}, not a file", hint if e.kind == "special" else "")
 
 
 @rule("FL009", "broken-link", severity="error", hint="download the file that the link stands for")
@@ -233,3 +236,22 @@ def not_audited(subject: Subject) -> Iterator[Hit]:
     for found in examine(subject):
         if found.kind == "other":
             yield Hit(found.where, f"not audited: {found.problem}")
+
+
+@rule("FL016", "never-written", severity="warning", hint=AGAIN)
+def never_written(subject: Subject) -> Iterator[Hit]:
+    """
+    A file of its full size with holes where tensors should be: space set aside and not filled.
+
+    Why it matters: an unfinished download of a tool that sets the space aside first looks finished; what was never
+    written reads as zeros. Holes of less than a quarter of a tensor are not spoken of: some file systems store honest
+    runs of zeros like that. A header and nothing else was written on purpose (an info). With --deep both are an error.
+    """
+    for f in subject.files:
+        if f.sniffed is None or not f.sniffed.is_model or (found := unwritten(f)) is None:
+            continue
+        words = f"{format_nbytes(found.nbytes)} were never written (holes), the first in {found.names[0]}"
+        if found.all_of_it:
+            yield Hit(f.name, f"a header without data: {words}", "do not expect answers of it", severity="info")
+        else:
+            yield Hit(f.name, f"{len(found.names):,} tensors lack data: {words}")

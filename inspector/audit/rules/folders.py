@@ -237,7 +237,8 @@ def document_not_json(subject: Subject) -> Iterator[Hit]:
         if name.endswith(INDEX_SUFFIX) or document.unreadable:
             continue
         if document.unexamined:
-            yield Hit(name, f"not examined: {document.error.removeprefix('not examined: ')}")
+            words = document.error.removeprefix("not examined: ")
+            yield Hit(name, f"not examined: {words}", "look at it yourself: no loader needs documents of this size")
         elif not name.endswith(".json"):
             continue
         elif document.error:

@@ -250,3 +250,19 @@ def bad_bool(subject: Subject) -> Iterator[Hit]:
     Why it matters: Readers disagree about whether it is true.
     """
     yield from _defects(subject, "bad-bool")
+
+
+@rule("GG024", "gguf-fork-type", severity="info", hint="run it with the fork that made it (ik_llama.cpp, for most)")
+def fork_type(subject: Subject) -> Iterator[Hit]:
+    """
+    Tensors of types that a fork of llama.cpp has, and llama.cpp has not.
+
+    Why it matters: the file is sound in its own engine; llama.cpp b11434 refuses it. Sizes are taken from the places
+    of the tensors.
+    """
+    for file in subject.of_format("gguf"):
+        assert file.model is not None
+        words = sorted({d.what for d in file.model.defects if d.code == "fork-dtype" and d.where})
+        if words:
+            more = f" and {len(words) - 4} more" if len(words) > 4 else ""
+            yield Hit(file.name, f"{', '.join(words[:4])}{more}: types of a fork, which llama.cpp b11434 has not")

@@ -4,31 +4,26 @@ from __future__ import annotations
 
 from inspector.architectures.gguf import GGUF_ARCHS
 from inspector.architectures.roles import layer_of
+from inspector.audit.readers.loading import refused_models
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.models import (
     GgufModel,
     as_count,
-    first_absent,
     gguf_models,
     length_of,
-    parts_by_name,
-    split_count,
     was_read,
     whole_models,
 )
-from inspector.checkpoint import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
-    from inspector.audit.subject.records import AuditedFile, Subject
+    from inspector.audit.subject.records import Subject
     from inspector.formats.modelfile import TensorInfo
 
 CONVERT: Final = "convert the model again with a current convert_hf_to_gguf.py"
-FETCH: Final = "download it again: hf download REPO FILE"
-SHOWN_PARTS: Final = 8
 # llama_model_base::load_hparams: these must rotate whole heads.
 _WHOLE_ROPE: Final = frozenset({"llama", "deci", "falcon", "llama-embed"})
 # Sound decoders and draft models: their embedding is not the model's width.
@@ -36,7 +31,10 @@ _OTHER_WIDTH: Final = frozenset({"wavtokenizer-dec", "qwen3tts", "pockettts", "e
 
 
 def _arch_models(subject: Subject) -> Iterator[GgufModel]:
-    return (m for m in whole_models(subject) if m.arch in GGUF_ARCHS)
+    """Models of known architectures that llama.cpp would load: what it refuses, and why, is GL's to say."""
+    refused = refused_models(subject)
+    known = (m for m in whole_models(subject) if m.arch in GGUF_ARCHS and m.name not in refused)
+    return (m for m in known if next(m.tensors(), None) is not None)  # without tensors: a vocabulary alone
 
 
 def _shape(model: GgufModel, name: str) -> tuple[int, ...]:
@@ -61,9 +59,12 @@ def unknown_architecture(subject: Subject) -> Iterator[Hit]:
     """
     An architecture that llama.cpp b11434 does not have.
 
-    Why it matters: the file may be newer than that, made for another program, or spelt wrongly.
+    Why it matters: the file may be newer than that, made for another program, or spelt wrongly. A diffusion model is
+    named as one (an info).
     """
     for m in gguf_models(subject):
+        if (what := m.purpose) is not None and what.elsewhere:
+            yield Hit(m.first.name, what.words, "run it with the program that it was made for", severity="info")
         if m.is_language_model and m.arch and m.arch not in GGUF_ARCHS:
             yield Hit(m.first.name, f"general.architecture is {m.arch[:80]!r}, which llama.cpp b11434 does not know")
 
@@ -81,12 +82,21 @@ def _blocks(tensors: Iterable[TensorInfo], prefix: str) -> set[int]:
     return found
 
 
-def _block_fault(stated: int, nextn: int, present: set[int]) -> str:
+def _empty_blocks(m: GgufModel, stated: int) -> set[int]:
+    """Blocks whose keys say that they have neither attention nor a feed-forward part (pruned Nemotron layouts)."""
+    heads, width = m.key("attention.head_count"), m.key("feed_forward_length")
+    if not (isinstance(heads, tuple) and isinstance(width, tuple)) or stated > len(heads):
+        return set()
+    return {i for i, (h, w) in enumerate(zip(heads, width, strict=False)) if h == 0 and w == 0}
+
+
+def _block_fault(stated: int, nextn: int, present: set[int], empty: set[int]) -> str:
     """What is wrong with the blocks that are there; the last `nextn` may be left out or counted on top."""
-    missing = stated - sum(i < stated for i in present)
+    absent = empty - present
+    missing = stated - sum(i < stated for i in present) - len(absent)
     optional = sum(i not in present for i in range(max(stated - nextn, 0), stated)) if nextn < 100 else 0
     if missing > optional:
-        first = next(i for i in range(len(present) + 1) if i not in present)
+        first = next(i for i in range(len(present) + len(absent) + 1) if i not in present and i not in absent)
         return f"block_count is {stated:,}, and {missing:,} of these blocks have no tensors, the first blk.{first}"
     if beyond := sorted(i for i in present if i >= stated + nextn):
         return f"block_count is {stated:,}, and there are {len(beyond):,} blocks beyond it, the first blk.{beyond[0]}"
@@ -114,7 +124,7 @@ def blocks(subject: Subject) -> Iterator[Hit]:
         if m.arch == "t5":
             stacks["dec.blk."] = as_count(m.key("decoder_block_count")) or stated
         for prefix, n in stacks.items():
-            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix)):
+            if fault := _block_fault(n, nextn, _blocks(m.tensors(), prefix), _empty_blocks(m, n)):
                 yield Hit(m.first.name, f"{m.arch}.{fault}")
 
 
@@ -247,9 +257,12 @@ def token_ids(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp leaves it out with a warning: a model without its end token never stops talking.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
         for key, value in m.metadata.items() if n else ():
+            if m.name in refused and refused[m.name].where == key:
+                continue
             if not key.startswith("tokenizer.ggml.") or not key.endswith("_token_id"):
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
@@ -265,9 +278,11 @@ def token_arrays(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: llama.cpp reads one of each per token, without asking how many there are.
     """
+    refused = refused_models(subject)
     for m in gguf_models(subject):
         n = length_of(m.metadata.get("tokenizer.ggml.tokens"))
-        for name in ("scores", "token_type") if n is not None else ():
+        said = m.name in refused and refused[m.name].kind == "vocabulary"
+        for name in ("scores", "token_type") if n is not None and not said else ():
             value = m.metadata.get(f"tokenizer.ggml.{name}")
             have = length_of(value)
             if value is not None and have != n:
@@ -276,96 +291,6 @@ def token_arrays(subject: Subject) -> Iterator[Hit]:
 
 
 # --- splits -------------------------------------------------------------------------------------------------------
-
-
-@rule("GM011", "gguf-missing-part", severity="error", hint=FETCH)
-def missing_part(subject: Subject) -> Iterator[Hit]:
-    """
-    Parts of a split GGUF are not here.
-
-    Why it matters: llama.cpp loads all parts or none. When a single part was named for the audit, and its siblings
-    are not beside it, this is a warning.
-    """
-    own = {
-        split[:1] + split[2:]
-        for f in subject.files
-        if (split := split_name(f.name)) and f.name.lower().endswith(".gguf")
-    }
-    for (prefix, count), present in parts_by_name(subject.names(), ".gguf").items():
-        n = count - len(present)
-        if n and (prefix, count) in own:
-            shown = [f"{prefix}-{i:05d}-of-{count:05d}.gguf" for i in first_absent(count, present, SHOWN_PARTS)]
-            words = ", ".join(shown) + (", …" if n > SHOWN_PARTS else "")
-            here = f"{prefix}-{min(present):05d}-of-{count:05d}.gguf"
-            severity = "error" if subject.is_folder else "warning"
-            yield Hit(here, f"{n:,} of {count:,} parts are missing: {words}", severity=severity)
-
-
-def _number_faults(file: AuditedFile, count: int, number: int | None) -> Iterator[str]:
-    """One part's own numbers against its name; `number` counts from 0, None where the name has none."""
-    assert file.model is not None
-    metadata, stated = file.model.metadata, split_count(file)
-    if number is None:
-        if stated > 1:
-            yield f"it says that it is one of {stated:,} parts (split.count), and its name gives no part's number"
-        return
-    if "split.count" not in metadata and count > 1:
-        yield f"its name says one of {count:,} parts, and it has no split.count"
-    elif stated != count:
-        yield f"split.count is {stated:,}, its name says {count:,}"
-    at = metadata.get("split.no")
-    if at is None and stated > 1:
-        yield "no split.no"
-    elif at is not None and at != number:
-        words = f"{at:,}" if as_count(at) is not None else "no number"
-        yield f"split.no is {words} (from 0), its name says part {number + 1:,} (from 1)"
-
-
-@rule("GM012", "gguf-part-number", severity="error", hint="give the parts their own names back, or " + FETCH)
-def part_number(subject: Subject) -> Iterator[Hit]:
-    """
-    A part's split.no or split.count is not what its name says, or its name gives no number at all.
-
-    Why it matters: llama.cpp finds parts by name and refuses one that says it is another.
-    """
-    for file in subject.of_format("gguf"):
-        if was_read(file):
-            split = split_name(file.name)
-            for fault in _number_faults(file, split[2] if split else 1, split[1] - 1 if split else None):
-                yield Hit(file.name, fault)
-
-
-@rule("GM013", "gguf-part-totals", severity="error", hint=FETCH)
-def part_totals(subject: Subject) -> Iterator[Hit]:
-    """
-    The parts of a split hold more or fewer tensors together than split.tensors.count says.
-
-    Why it matters: parts of two different splits, or of two conversions, were put together.
-    """
-    for m in gguf_models(subject):
-        stated = m.metadata.get("split.tensors.count")
-        if m.count < 2 or not m.is_whole or stated is None:
-            continue
-        n = sum(len(f.model.tensors) for f in m.parts.values() if f.model is not None)
-        if stated != n:
-            words = f"{stated:,}" if as_count(stated) is not None else "no count"
-            yield Hit(m.first.name, f"split.tensors.count is {words}, the {m.count:,} parts hold {n:,} tensors")
-
-
-@rule("GM014", "gguf-tensor-in-two-parts", severity="error", hint=FETCH)
-def tensor_in_two_parts(subject: Subject) -> Iterator[Hit]:
-    """
-    A tensor stands in two parts of a split GGUF.
-
-    Why it matters: llama.cpp refuses the model: which one would count?
-    """
-    for m in gguf_models(subject):
-        owner: dict[str, str] = {}
-        for i in sorted(m.parts) if m.count > 1 else ():
-            file = m.parts[i]
-            for t in file.model.tensors if file.model is not None else ():
-                if owner.setdefault(t.name, file.name) != file.name:
-                    yield Hit(f"{file.name}: {t.name}", f"also in {owner[t.name]}")
 
 
 @rule("GM015", "gguf-file-type", severity="info")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.audit.readers.holes import may_be_zero, unwritten
 from inspector.audit.registry import Hit, rule
 from inspector.errors import InspectorError
 from inspector.record import Record
@@ -42,8 +43,6 @@ _SCALES: Final[Mapping[str, tuple[tuple[int, str], ...]]] = {
     "TQ1_0": ((52, "F16"),), "TQ2_0": ((64, "F16"),), "MXFP4": ((0, "F8_E8M0"),),
 }  # fmt: skip
 _WIDTHS: Final = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2}
-# Zero by design: the second half of a fresh adapter, and tables that are not weights.
-_MAY_BE_ZERO: Final = ("lora_b", "lora_embedding_b", "bias", "norm", "inv_freq", "mask", "zero_conv", "position_ids")
 
 
 class Values(Record):
@@ -203,8 +202,7 @@ def all_zero_tensor(subject: Subject) -> Iterator[Hit]:
     and the fresh half of an adapter may be zero and are left out. Only looked at with --deep.
     """
     for v in values(subject):
-        lower = v.name.lower()
-        if v.all_zero and _is_matrix(subject, v) and not any(word in lower for word in _MAY_BE_ZERO):
+        if v.all_zero and _is_matrix(subject, v) and not may_be_zero(v.name):
             yield Hit(f"{v.file}: {v.name}", "all elements are 0")
 
 
@@ -219,3 +217,18 @@ def broken_scales(subject: Subject) -> Iterator[Hit]:
     for v in values(subject):
         if v.of_blocks and (v.n_nan or v.n_inf):
             yield Hit(f"{v.file}: {v.name}", f"{v.n_nan + v.n_inf:,} block scales are NaN or infinite")
+
+
+@rule(
+    "VA005", "never-written-values", severity="error", needs="values", hint="download it again: hf download REPO FILE"
+)
+def never_written_values(subject: Subject) -> Iterator[Hit]:
+    """
+    Weights that were never written: the file has its full size, and holes where they should be.
+
+    Why it matters: a download tool set the space aside and did not fill all of it. The model loads and answers
+    nonsense. The same as FL016, which is a warning until the values are asked about. Only looked at with --deep.
+    """
+    for file in subject.files:
+        if (found := unwritten(file)) is not None:
+            yield Hit(f"{file.name}: {found.names[0]}", f"{len(found.names):,} tensors were never written")

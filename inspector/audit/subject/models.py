@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.architectures.gguf_purpose import purpose
 from inspector.checkpoint import split_name
 from inspector.record import Record
 
@@ -10,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any, Final
 
+    from inspector.architectures.gguf_purpose import Purpose
     from inspector.audit.subject.records import AuditedFile, Subject
     from inspector.formats.modelfile import TensorInfo
 
@@ -19,8 +21,6 @@ _STOPPED_WORDS: Final = """
     nesting-too-deep unsupported-version key-too-long too-many-dims
     """
 STOPPED: Final = frozenset(_STOPPED_WORDS.split())
-# Not a language model of its own: a projector, a steering vector; general.type names the rest.
-_OTHER_ARCHS: Final = frozenset({"clip", "controlvector"})
 
 
 class GgufModel(Record):
@@ -61,8 +61,12 @@ class GgufModel(Record):
     @property
     def is_language_model(self) -> bool:
         """Whether llama.cpp would load it as a model: no projector, adapter, importance matrix or steering vector."""
-        kind = self.metadata.get("general.type", "model")
-        return kind == "model" and self.arch not in _OTHER_ARCHS and "adapter.type" not in self.metadata
+        return self.purpose is None and self.metadata.get("general.type", "model") == "model"
+
+    @property
+    def purpose(self) -> Purpose | None:
+        """What it is, where it is known to be no language model."""
+        return purpose(self.metadata, self.tensors())
 
     def key(self, name: str) -> Any:
         """The value of an architecture's own key."""

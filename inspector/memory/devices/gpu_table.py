@@ -163,7 +163,7 @@ _DEVICES = {"MI250": 2}
 # One pool for device and host: what stays "on the host" takes from the same memory.
 _UNIFIED = ("GB10", "Jetson", "MI300A", "Ryzen AI")
 _SOURCES = {
-    "GB10": "CUDA's own total, 121.69 GiB of the 128 GB that the vendor states",
+    "GB10": "CUDA's own total, 121.69 GiB of the vendor's 128 GB: llama.cpp's start-up log; vLLM's memory check",
     "MI250": "vendor specification, nominal size: one card is two devices of 64 GiB each",
     "Ryzen AI Max+ 395 96GB": "the most that firmware sets aside for graphics of 128 GB, nominal size",
 }

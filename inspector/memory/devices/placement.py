@@ -26,6 +26,8 @@ FIT_TARGET: Final = GIB  # what llama.cpp leaves free on each device (fit_params
 # LLM_FFN_EXPS_REGEX of common/common.h: the routed experts of one block
 EXPERTS: Final = r"\.ffn_(up|down|gate|gate_up)_(ch|)exps"
 ALL_LAYERS: Final = 1 << 16  # more than any model has: what --cpu-moe means to --n-cpu-moe
+# back ends that call no GPU integrated, whatever memory it has (their get_type in ggml/src/)
+_NEVER_INTEGRATED: Final = frozenset(("metal", "rpc"))
 
 
 class Assignment(Record):
@@ -96,7 +98,8 @@ def visible(placement: Placement) -> Placement:
     Overrides keep the devices that they name. Raises WorkloadError for a device that there is not.
     """
     names, gpus = device_names(placement.gpus), placement.gpus
-    used = tuple(range(len(gpus)))
+    used = _without_integrated(gpus)
+    idle = tuple(name for i, name in enumerate(names) if i not in used) if placement.devices is None else ()
     if placement.devices is not None:
         used = tuple(_number(name, names) for name in placement.devices)
         if len(set(used)) < len(used):
@@ -107,16 +110,36 @@ def visible(placement: Placement) -> Placement:
         used = (used[placement.main_gpu],) if placement.main_gpu >= 0 else ()
     if used == tuple(range(len(gpus))):
         return placement
+    return _over(placement, used, names).replace(idle=(*placement.idle, *idle))
+
+
+def _without_integrated(gpus: tuple[Gpu, ...]) -> tuple[int, ...]:
+    """Numbers of the devices that are used by themselves: integrated ones where there is no other GPU.
+
+    `llama_prepare_model_devices` (src/llama.cpp): RPC servers do not count as others.
+    """
+    integrated = [gpu.unified and gpu.backend not in _NEVER_INTEGRATED for gpu in gpus]
+    discrete = any(gpu.backend != "rpc" and not own for gpu, own in zip(gpus, integrated, strict=True))
+    return tuple(i for i, own in enumerate(integrated) if not (own and discrete))
+
+
+def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -> Placement:
+    """The placement over these devices alone, under the names that they have among all."""
+    gpus = placement.gpus
     kept = tuple(gpus[i].replace(name=names[i]) for i in used)
-    rules = tuple((pattern, _device_named(device, names)) for pattern, device in placement.overrides)
+    rules = tuple((pattern, device_named(device, names)) for pattern, device in placement.overrides)
     for _, device in rules:
         if device != HOST and device not in {gpu.name for gpu in kept}:
             raise WorkloadError(f"-ot names {device}, which is not in use")
-    return placement.replace(gpus=kept, overrides=rules, devices=None, split_mode="layer", main_gpu=0)
+    split = placement.tensor_split  # one device alone shares with nobody
+    split = None if placement.split_mode == "none" else split
+    return placement.replace(
+        gpus=kept, overrides=rules, devices=None, split_mode="layer", main_gpu=0, tensor_split=split
+    )
 
 
 def _number(device: str, names: tuple[str, ...]) -> int:
-    found = _device_named(device, names)
+    found = device_named(device, names)
     if found == HOST:
         raise WorkloadError(f"{device!r} is no device to offload to", hint="-dev none is the CPU alone")
     return names.index(found)
@@ -131,6 +154,16 @@ def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:
         seen[name] = seen.get(name, -1) + 1
         out.append(f"{name}#{seen[name]}" if names.count(name) > 1 else name)
     return tuple(out)
+
+
+def numbered_by_speed(gpus: Iterable[Gpu]) -> bool:
+    """Whether CUDA would number these devices by their speed, which is not known here: they are not of one kind."""
+    return are_unlike(gpu for gpu in gpus if gpu.backend in {"cuda", "rocm"})
+
+
+def are_unlike(gpus: Iterable[Gpu]) -> bool:
+    """Whether these devices are of several kinds, by their names without a number."""
+    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus}) > 1
 
 
 def _device(i: int, start: int, n_active: int, names: tuple[str, ...], shares: tuple[float, ...]) -> str:
@@ -171,19 +204,20 @@ def _free(gpu: Gpu) -> float:
 
 
 def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> tuple[tuple[re.Pattern[str], str], ...]:
-    """--override-tensor in the order given, then --n-cpu-moe."""
+    """--override-tensor in the order given, before or after --n-cpu-moe."""
     rules = [*placement.overrides]
-    rules += [(rf"blk\.{i}{EXPERTS}", HOST) for i in range(min(placement.n_cpu_moe, n_layers))]
+    experts = [(rf"blk\.{i}{EXPERTS}", HOST) for i in range(min(placement.n_cpu_moe, n_layers))]
+    rules = [*experts, *rules] if placement.experts_first else [*rules, *experts]
     compiled = []
     for pattern, device in rules:
         try:
-            compiled.append((re.compile(pattern), _device_named(device, names)))
+            compiled.append((re.compile(pattern), device_named(device, names)))
         except re.error as error:
             raise WorkloadError(f"not a pattern: {pattern!r} ({error})") from None
     return tuple(compiled)
 
 
-def _device_named(device: str, names: tuple[str, ...]) -> str:
+def device_named(device: str, names: tuple[str, ...]) -> str:
     """A device by its name here, by llama.cpp's (CPU, CUDA1, …) or by its number."""
     if device in names:
         return device
@@ -195,12 +229,23 @@ def _device_named(device: str, names: tuple[str, ...]) -> str:
     raise WorkloadError(f"no device {device!r}", hint="one of " + ", ".join((HOST, *names)))
 
 
+def host_memory(gpus: Iterable[Gpu], names: Iterable[str]) -> str:
+    """The device whose memory is the host's as well, by name; else the host."""
+    return next((name for gpu, name in zip(gpus, names, strict=True) if gpu.unified), HOST)
+
+
 def device_totals(lines: Iterable[Line], gpus: tuple[Gpu, ...], *, unknown: bool = False) -> tuple[Device, ...]:
-    """What each device holds, and whether that leaves its reserve free; with unknown parts only a "no" is certain."""
-    used: dict[str, int] = dict.fromkeys((HOST, *device_names(gpus)), 0)
+    """What each device holds, and whether that leaves its reserve free; with unknown parts only a "no" is certain.
+
+    What lies on the host counts on the device that shares the host's memory, where there is one.
+    """
+    names = device_names(gpus)
+    host = host_memory(gpus, names)
+    used: dict[str, int] = dict.fromkeys(names if host != HOST else (HOST, *names), 0)
     for line in lines:
-        used[line.device] = used.get(line.device, 0) + line.nbytes
-    limits: Mapping[str, Gpu] = dict(zip(device_names(gpus), gpus, strict=True))
+        device = host if line.device == HOST else line.device
+        used[device] = used.get(device, 0) + line.nbytes
+    limits: Mapping[str, Gpu] = dict(zip(names, gpus, strict=True))
     return tuple(_total(name, nbytes, limits.get(name), unknown=unknown) for name, nbytes in used.items())
 
 
@@ -208,4 +253,6 @@ def _total(name: str, used: int, gpu: Gpu | None, *, unknown: bool) -> Device:
     if gpu is None:
         return Device(name, None, used, None)
     fits = used <= gpu.capacity - gpu.reserve
-    return Device(name, gpu.capacity, used, None if fits and unknown else fits, gpu.reserve)
+    return Device(
+        name, gpu.capacity, used, None if fits and unknown else fits, gpu.reserve, gpu.backend, unified=gpu.unified
+    )

@@ -35,7 +35,7 @@ DEFAULT_OVERHEAD: Final = parse_nbytes(OVERHEAD)
 
 
 class Precision(Record):
-    """A weight format by name: the document's nominal bits and the tensor type's real bits, each × 1/10000."""
+    """A weight format by name: the document's nominal bits and the real (a block's or a mix's mean), each × 1/10000."""
 
     name: str
     nominal: int
@@ -75,8 +75,19 @@ _NOMINAL: Final = (
 # fmt: on
 
 
+# Mixes hold some tensors in larger types than their name says, how many depends on the model: the means of Llama 2 70B,
+# by llama-quantize's rules (b11434), in ten-thousandths of a bit.
+_MIXED: Final = MappingProxyType({
+    "Q2_K": 29531, "Q3_K_S": 34700, "Q3_K_M": 38592, "Q3_K_L": 41924, "Q4_K_S": 45521, "Q4_K_M": 48042,
+    "Q5_K_S": 55045, "Q5_K_M": 56544,
+})  # fmt: skip
+_MIXED_IN: Final = "as mixed in Llama 2 70B"
+
+
 def _real(name: str, nominal: int) -> int:
-    """A block's own bits; a mix (…_S, _M, _L) holds some tensors in larger types, so its file is larger than either."""
+    """A block's own bits, or a mix's mean."""
+    if name in _MIXED:
+        return _MIXED[name]
     if name not in BASE_TYPES:
         return nominal
     dtype = DTYPES[BASE_TYPES[name]]
@@ -169,8 +180,9 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
         return None
     row = precision(quant or facts.dtype or "BF16")
     bits = row.nominal if nominal else row.real
+    why = ", nominal" if nominal else f", {_MIXED_IN}" if row.name in _MIXED else ""
     part = " of the text part" if facts.uncounted else ""
-    how = f"{n_params:,} params{part} × {bits / 10000:g} bits ({row.name}{', nominal' if nominal else ''})"
+    how = f"{n_params:,} params{part} × {bits / 10000:g} bits ({row.name}{why})"
     return Line("weights", weights_nbytes(n_params, row, nominal=nominal), "modelled", how)
 
 
@@ -277,10 +289,12 @@ def device_names(placement: Placement) -> tuple[str, ...]:
 
 def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
     devices = []
+    host = sum(line.nbytes for line in lines if line.device == "host")
     for name, gpu in zip(device_names(placement), placement.gpus, strict=True):
         used = sum(line.nbytes for line in lines if line.device == name)
-        devices.append(Device(name, gpu.capacity, used, used <= gpu.capacity))
-    host = sum(line.nbytes for line in lines if line.device == "host")
+        if gpu.unified:  # one memory: what lies on the host is there too
+            used, host = used + host, 0
+        devices.append(Device(name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified))
     if host:
         devices.append(Device("host", None, host, None))
     return tuple(devices)

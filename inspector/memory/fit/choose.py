@@ -146,7 +146,7 @@ def _choice(option: Option, ask: Ask, best: Candidate) -> Choice | None:
     space, placement, arguments = option.space, attempt.placement, attempt.arguments
     workload = space.workload(n_ctx, option.kv)
     result = space.estimate(workload, placement, arguments)
-    headroom = space.headroom(result.devices, arguments)
+    headroom = space.room(result, arguments)
     if any(n < 0 for n in headroom.values()):
         return None  # the fast sums were too low: what the engine's own estimate says counts
     largest, capped = _longest(space, option.kv, n_ctx, attempt)
@@ -188,9 +188,13 @@ class Merits(Record):
     gpu_experts: int  # fewer layers whose experts are on the host
     largest_ctx: int
 
-    def covers(self, other: Merits) -> bool:
-        """At least as good in everything. A faster one need not be able to grow as far as what has more on the host."""
+    def covers(self, other: Merits, *, grows: bool = True) -> bool:
+        """At least as good in everything. A faster one need not be able to grow as far as what has more on the host.
+
+        `grows`: it matters how far the context can be raised, since nobody fixed it.
+        """
         names = ("speed", "cache", "n_ctx") if self.speed > other.speed else self._fields
+        names = names if grows else tuple(name for name in names if name != "largest_ctx")
         return all(getattr(self, name) >= getattr(other, name) for name in names)
 
 
@@ -203,10 +207,10 @@ def merits(choice: Choice) -> Merits:
     )  # fmt: skip
 
 
-def is_beaten(choice: Choice, others: Iterable[Choice]) -> bool:
+def is_beaten(choice: Choice, others: Iterable[Choice], *, grows: bool = True) -> bool:
     """Whether another choice of the same candidate is at least as good in everything."""
     mine = merits(choice)
-    return any(other.candidate is choice.candidate and merits(other).covers(mine) for other in others)
+    return any(other.candidate is choice.candidate and merits(other).covers(mine, grows=grows) for other in others)
 
 
 def _is_idle(option: Option, chosen: Iterable[Choice], ask: Ask) -> bool:
@@ -250,7 +254,7 @@ class Selection:
             if i not in self._settled:
                 self._settled[i] = self._settle(option)
             choice = self._settled[i]
-            if choice is not None and not is_beaten(choice, self._chosen.values()):
+            if choice is not None and not is_beaten(choice, self._chosen.values(), grows=self.ask.n_ctx is None):
                 self._chosen[i] = choice
                 return True
         return False
@@ -294,14 +298,18 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         raise InspectorError("nothing to choose from")
     ask = ask.replace(gpus=tuple(g.replace(name=n) for g, n in zip(ask.gpus, device_names(ask.gpus), strict=True)))
     spaces, refusals = _spaces(candidates, ask)
-    best = max((s.candidate for s in spaces), key=lambda c: c.nbytes)
-    found = Selection(options_in_order(spaces, ask), ask, lambda option: _choice(option, ask, best))
+    largest = {model_of(c): c for c in sorted((s.candidate for s in spaces), key=lambda c: c.nbytes)}
+    best = max(largest.values(), key=lambda c: c.nbytes)
+    found = Selection(
+        options_in_order(spaces, ask), ask, lambda o: _choice(o, ask, largest[model_of(o.space.candidate)])
+    )
     choices = select(found, one_each=len(spaces) > 1)
     lack = None if choices else _least(spaces, ask)
     return Fit(
         choices=tuple(choices),
         order=tuple(_order_words(spaces, ask)),
         n_candidates=len(candidates),
+        models=tuple(c.stem for c in largest.values()) if len(largest) > 1 else (),
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
         smallest_gpu=smallest_gpu(choices[0] if choices else lack, ask),
@@ -312,6 +320,12 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
             *engine_of(ask.engine).remarks(choices, ask.gpus),
         ),
     )
+
+
+def model_of(candidate: Candidate) -> tuple[object, ...]:
+    """What tells models apart, whatever they are quantised to."""
+    facts = candidate.facts
+    return facts.arch, facts.n_params, len(facts.layers), facts.vocab_size
 
 
 def _order_words(spaces: Sequence[Space], ask: Ask) -> Iterable[str]:

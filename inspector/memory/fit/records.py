@@ -34,13 +34,20 @@ class Candidate(Record):
     base: Candidate | None = None
     source: str = ""
 
+    @property
+    def stem(self) -> str:
+        """The name of its file or folder, or what it is called on the Hub."""
+        return (self.path.rstrip("/").rpartition("/")[2] or self.hub or self.label).removesuffix(".gguf")
+
 
 class Ask(Record):
     """What is wanted; None leaves the choice to the search.
 
     `n_ctx`: exactly this context; `longest`: as long as the model was trained for, or what fits of it. `offload`:
     whether layers or experts may stay on the host. `host`: bytes of host memory (None: no limit); `margin`: bytes to
-    leave free on every device. `prefer`: criteria that come before all others. `arguments` are the engine's own.
+    leave free on every device.
+    `overrides`, `experts_first`: as a placement's. `prefer`: criteria that come before all others. `arguments` are the
+    engine's own.
     """
 
     gpus: tuple[Gpu, ...]
@@ -52,6 +59,8 @@ class Ask(Record):
     n_cpu_moe: int | None = None
     tensor_split: tuple[float, ...] | None = None
     tensor_parallel: int | None = None
+    overrides: tuple[tuple[str, str], ...] = ()
+    experts_first: bool = False
     kv_offload: bool = True
     offload: bool = True
     host: int | None = None
@@ -98,6 +107,7 @@ class Fit(Record):
     """The answer: the best choices in order, or what is missing. `order`: what came before what, in words.
 
     `smallest_gpu`: the smallest device of the registry that runs the first choice (or the least attempt) by itself.
+    `models`: names of a file of each, where the candidates are of several models.
     """
 
     choices: tuple[Choice, ...]
@@ -106,6 +116,7 @@ class Fit(Record):
     n_ctx_asked: int | None
     lack: Lack | None = None
     smallest_gpu: Gpu | None = None
+    models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

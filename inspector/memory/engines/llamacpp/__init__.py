@@ -6,14 +6,24 @@ import re
 
 from inspector.errors import WorkloadError
 from inspector.layers import UnknownCache
-from inspector.memory.devices.placement import EXPERTS, FIT_TARGET, HOST, assign, device_totals, visible
+from inspector.memory.devices.placement import (
+    EXPERTS,
+    FIT_TARGET,
+    HOST,
+    assign,
+    device_totals,
+    numbered_by_speed,
+    visible,
+)
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import workspace
+from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, weights
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
+from inspector.memory.estimate import Device, Estimate, Line, Placement, Workload
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -26,10 +36,8 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.caches import Block
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
-    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.estimate import Gpu
 
-# ggml_backend_split_buffer_type is found in SYCL's registry, not in these (make_gpu_buft_list, src/llama-model.cpp)
-NO_ROW_SPLIT: Final = frozenset(("cuda", "rocm", "vulkan", "metal", "rpc"))
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
 _LABELS: Final = {
     "kv": "all tokens",
@@ -49,23 +57,61 @@ def estimate(
     placement: Placement | None = None,
     server: bool = False,
     repack: str | None = None,
+    beside: Beside = NOTHING,
 ) -> Estimate:
     """What llama.cpp allocates for this model, byte for byte where a line is graded exact or derived.
 
     `server`: llama-server's defaults (four sequences that share one cache) instead of llama-cli's. `repack`: count
-    the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". Raises WorkloadError where llama.cpp
-    refuses.
+    the copies that the CPU back end rearranges for "avx2", "avx512" or "neon". `beside`: what is loaded beside the
+    model. Raises WorkloadError where llama.cpp refuses.
     """
     placement = _checked(placement or Placement())
-    sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload)
+    sizes = effective(facts, workload, server=server, offload_kqv=placement.kv_offload, speculation=beside.speculation)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     # caches are laid out before llama.cpp finds out whether flash attention can stay on
     final = sizes if flash_stays(facts, sizes.as_effective(), assignment) else sizes.replace(flash_attn=False)
+    lines, unknown = model_lines(
+        facts, sizes, placement, workload=workload, repack=repack, load_mtp=beside.speculation.mtp
+    )
+    more = extra(facts, sizes, placement, beside, server=server)
+    lines, unknown = (*lines, *more.lines), (*unknown, *more.unknown)
+    devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
+    return Estimate(
+        engine="llama.cpp",
+        workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
+        effective=final.as_effective(),
+        lines=lines,
+        devices=devices,
+        notes=(
+            *facts.notes,
+            *more.notes,
+            *_notes(facts, assignment, placement.gpus),
+            *_left_alone(placement),
+            *_idle(facts, placement),
+            *_not_taken(workload),
+            *_shared(sizes),
+            *_tight(devices),
+        ),
+        unknown=unknown,
+    )
+
+
+def model_lines(
+    facts: ModelFacts,
+    sizes: Sizes,
+    placement: Placement,
+    *,
+    workload: Workload | None = None,
+    repack: str | None = None,
+    load_mtp: bool = False,
+) -> tuple[tuple[Line, ...], tuple[str, ...]]:
+    """The lines of one model and its context, and the parts that are not known. `load_mtp`: prediction layers too."""
+    assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     grade = "modelled" if facts.generic else "derived"
     lines = [
-        *_weight_lines(facts, assignment, repack),
-        *_cache_lines(facts, sizes, assignment, grade),
-        *output_lines(facts, workload, sizes),
+        *_weight_lines(facts, assignment, repack, load_mtp=load_mtp),
+        *cache_lines(facts, sizes, assignment, grade),
+        *output_lines(facts, workload or Workload(), sizes),
     ]
     unknown = unknown_parts(facts)
     parts = compute_parts(facts, sizes.as_effective(), assignment)
@@ -74,31 +120,35 @@ def estimate(
     else:
         lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
     lines += overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {})
-    devices = device_totals(lines, placement.gpus, unknown=bool(unknown))
-    return Estimate(
-        engine="llama.cpp",
-        workload=workload.replace(backend=",".join(dict.fromkeys(assignment.backends)) or None),
-        effective=final.as_effective(),
-        lines=tuple(lines),
-        devices=devices,
-        notes=(*facts.notes, *_notes(facts, assignment), *_idle(facts, placement), *_tight(devices)),
-        unknown=unknown,
-    )
+    return tuple(lines), unknown
 
 
 def _checked(placement: Placement) -> Placement:
     """The placement over the devices in use. Raises WorkloadError for a split that is refused, or not known here."""
     placement = visible(placement)
     mode = placement.split_mode
-    if mode == "row" and any(gpu.backend in NO_ROW_SPLIT for gpu in placement.gpus):
+    if mode == "row" and not all(backend(gpu.backend).splits_rows for gpu in placement.gpus):
         raise WorkloadError("-sm row: llama.cpp b11434 has no buffers split by rows on these devices", hint=_BY_LAYER)
     if mode not in {"none", "layer"} and placement.gpus:
         raise WorkloadError(f"-sm {mode}: what each device would hold is not known here", hint=_BY_LAYER)
     return placement
 
 
+def _without_gpu(placement: Placement) -> Iterator[str]:
+    if placement.n_gpu_layers and not placement.gpus:
+        layers = {-1: "auto", -2: "all"}.get(placement.n_gpu_layers, placement.n_gpu_layers)
+        yield f"-ngl {layers} is without effect: no GPU is named (--gpu), and all layers are on the host"
+
+
+def _shared(sizes: Sizes) -> Iterator[str]:
+    """What -c leaves for each of several sequences."""
+    if sizes.n_streams > 1:
+        yield f"{sizes.n_ctx:,} tokens of context for {sizes.n_seqs} sequences: {sizes.n_ctx_seq:,} each"
+
+
 def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
-    """Patterns that match no tensor: llama.cpp passes over them without a word."""
+    """Options without effect, such as patterns that match no tensor: llama.cpp passes over them without a word."""
+    yield from _without_gpu(placement)
     names = [t.name for t in facts.tensors]
     if not names:
         return
@@ -109,6 +159,18 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
         yield "experts on the host: this model has none"
 
 
+def _left_alone(placement: Placement) -> Iterator[str]:
+    for name in placement.idle:
+        yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
+
+
+def _not_taken(workload: Workload) -> Iterator[str]:
+    """What may be asked of a cache elsewhere and has no option here."""
+    for name in ("kv_keep", "window"):
+        if (workload.options or {}).get(name) is not None:
+            yield f"--{name.replace('_', '-')} is no option of llama.cpp: it keeps what the model's layers keep"
+
+
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
     for d in devices:
         if d.fits and d.capacity is not None and d.capacity - d.reserve - d.used < FIT_TARGET:
@@ -116,11 +178,11 @@ def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
             yield f"{d.device}: fits, but with less than the {free} that llama.cpp keeps free by itself"
 
 
-def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None) -> Iterator[Line]:
+def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None, *, load_mtp: bool) -> Iterator[Line]:
     if not facts.tensors:
         return
     held: dict[str, list[Weight]] = {}
-    for device, weight in placed_weights(facts, assignment, repack=repack):
+    for device, weight in placed_weights(facts, assignment, repack=repack, load_mtp=load_mtp):
         held.setdefault(device, []).append(weight)
     grade = "derived" if facts.n_layers_nextn or any(w.copy for ws in held.values() for w in ws) else "exact"
     moved = _repacked_nbytes(facts, held, repack) if repack else 0
@@ -138,19 +200,21 @@ def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None)
 
 
 def placed_weights(
-    facts: ModelFacts, assignment: Assignment, *, repack: str | None = None
+    facts: ModelFacts, assignment: Assignment, *, repack: str | None = None, load_mtp: bool = False
 ) -> Iterator[tuple[str, Weight]]:
     """Every tensor with its device; what several devices need is there several times."""
     original = HOST
     names = dict.fromkeys((*assignment.backends, "cpu"))
-    for held in zip(*(weights(facts, backend=backend(name)) for name in names), strict=True):
+    sharing = sharing_layers(facts, len(assignment.blocks))
+    device_of = weight_devices(facts, assignment)
+    for held in zip(*(weights(facts, load_mtp=load_mtp, backend=backend(name)) for name in names), strict=True):
         by_backend = dict(zip(names, held, strict=True))
         weight = held[0]
         if weight.layer == EVERY:
-            for device in assignment.block_devices():
+            for device in dict.fromkeys(assignment.blocks[il] for il in sharing):
                 yield device, by_backend[assignment.backend_of(device)]
             continue
-        device = assignment.weight_device(weight.name, weight.layer)
+        device = device_of(weight.name, weight.layer)
         weight = by_backend[assignment.backend_of(device)]
         if not weight.copy:
             if weight.name == "token_embd.weight":
@@ -167,7 +231,7 @@ def _repacked_nbytes(facts: ModelFacts, held: Mapping[str, list[Weight]], repack
     )
 
 
-def _cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
+def cache_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, grade: str) -> Iterator[Line]:
     """One line for each device and kind of cache."""
     groups: dict[tuple[str, str], list[Block]] = {}
     for block in cache_blocks(facts, sizes, assignment):
@@ -186,7 +250,8 @@ def _how(cache: str, blocks: list[Block], sizes: Sizes) -> str:
     widths = sorted({b.cell_nbytes for b in blocks})
     each = f"{widths[0]:,} B" if len(widths) == 1 else f"{widths[0]:,} to {widths[-1]:,} B"
     if first.what == "recurrent_state":
-        return f"{layers} × {first.cells:,} sequence{'s' if first.cells > 1 else ''} × {each} (f32)"
+        again = f" × {1 + sizes.n_rs_seq:,} states" if sizes.n_rs_seq else ""
+        return f"{layers} × {first.cells:,} sequence{'s' if first.cells > 1 else ''}{again} × {each} (f32)"
     k, v = sizes.type_k.name.lower(), sizes.type_v.name.lower()
     types = k if k == v or cache in {"lid", "csa", "hca"} else f"K {k}, V {v}"
     streams = f" × {first.streams:,} sequences" if first.streams > 1 else ""
@@ -239,9 +304,12 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     return unknown if facts.vocab_size is not None else (*unknown, "output")
 
 
-def _notes(facts: ModelFacts, assignment: Assignment) -> Iterator[str]:
+def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
     if assignment.devices:
         yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+    if numbered_by_speed(gpus):
+        order = ", ".join(assignment.devices)
+        yield f"devices in this order: {order}. CUDA numbers the fastest first: see `llama-server --list-devices`, -dev"
     if facts.n_layers_nextn:
         yield f"{facts.n_layers_nextn} multi-token prediction layer(s) are left out, as llama.cpp does by default"
 

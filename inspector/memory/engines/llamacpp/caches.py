@@ -9,6 +9,7 @@ from __future__ import annotations
 from inspector.errors import FormatError, WorkloadError
 from inspector.layers import CompressedCache, IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
+from inspector.memory.engines.llamacpp.sizes import CELLS_PAD, swa_cells
 from inspector.record import Record
 from inspector.units import pad
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.sizes import Sizes
 
-CELLS_PAD: Final = 256
 F32_BYTES: Final = 4
 
 
@@ -94,7 +94,7 @@ def _cells(window: int | None, sizes: Sizes) -> int:
     if window is None or sizes.swa_full:
         return sizes.n_ctx_seq
     n_windows = sizes.n_seqs if sizes.kv_unified else 1
-    return pad(min(sizes.n_ctx_seq, window * n_windows + sizes.n_ubatch), CELLS_PAD)
+    return swa_cells(window, n_ctx_seq=sizes.n_ctx_seq, n_windows=n_windows, n_ubatch=sizes.n_ubatch)
 
 
 def _tokens(  # noqa: PLR0917 - one call a cache
@@ -117,10 +117,11 @@ def _row(width: int, dtype: Dtype) -> int:
 
 
 def _state(layer: Layer, cache: StateCache, sizes: Sizes, at: Backend) -> Block:
-    """Always single precision, a row for each sequence, whatever the context."""
+    """Always single precision, a row for each sequence and each token it may go back by, whatever the context."""
     columns = cache.conv_channels * max(cache.conv_kernel - 1, 0)
     parts = [n * F32_BYTES for n in (columns, cache.state_elems)]
-    nbytes = sum(pad(part * sizes.n_seqs, at.alignment) for part in parts)
+    rows = sizes.n_seqs * (1 + sizes.n_rs_seq)
+    nbytes = sum(pad(part * rows, at.alignment) for part in parts)
     return Block(layer.index, "rs", nbytes, sizes.n_seqs, 1, sum(parts))
 
 
@@ -130,8 +131,8 @@ def _compressed(layer: Layer, cache: CompressedCache, sizes: Sizes, at: Backend)
     row = _row(cache.width, sizes.type_k)
     block = (sizes.type_k.block_elems, sizes.type_k.block_bytes)
     nbytes = at.allocated(row * cells * sizes.n_seqs, cache.width, block)
-    state = cache.state_width * cache.state_rows * F32_BYTES
+    state, rows = cache.state_width * cache.state_rows * F32_BYTES, sizes.n_seqs * (1 + sizes.n_rs_seq)
     return (
         Block(layer.index, cache.kind, nbytes, cells, sizes.n_seqs, row),
-        Block(layer.index, "comp", 2 * pad(state * sizes.n_seqs, at.alignment), sizes.n_seqs, 1, 2 * state),
+        Block(layer.index, "comp", 2 * pad(state * rows, at.alignment), sizes.n_seqs, 1, 2 * state),
     )

@@ -12,6 +12,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache, Refused
 from inspector.memory.cache import KV_DTYPES, named_types
+from inspector.memory.engines.llamacpp.speculation import NO_SPECULATION, Speculation
 from inspector.record import Record
 from inspector.units import pad
 
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
+    from inspector.architectures.gguf_record import Draft
     from inspector.dtypes import Dtype
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Workload
 
 CONTEXT_PAD: Final = 256
+CELLS_PAD: Final = 256  # of a cache's tokens (llama_kv_cache)
 MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
 MAX_CTX: Final = (1 << 31) - 1
 DEFAULT_BATCH: Final = 2048
@@ -37,7 +40,10 @@ CACHE_TYPES: Final[Mapping[str, Dtype]] = MappingProxyType({"auto": KV_DTYPES["f
 
 
 class Sizes(Record):
-    """The settings that llama.cpp really runs with. Tokens; `n_ctx` over all sequences, `n_ctx_seq` for one."""
+    """The settings that llama.cpp really runs with. Tokens; `n_ctx` over all sequences, `n_ctx_seq` for one.
+
+    `n_rs_seq`: states that recurrent layers keep of each sequence besides the current one, for drafts to go back to.
+    """
 
     n_ctx: int
     n_ctx_seq: int
@@ -53,19 +59,32 @@ class Sizes(Record):
     type_v: Dtype
     flash_attn_auto: bool = False
     offload_kqv: bool = True
+    n_rs_seq: int = 0
 
     def as_effective(self) -> dict[str, Any]:
         """For reports: plain values only."""
         values = self.as_dict()
+        if not self.n_rs_seq:
+            del values["n_rs_seq"]
         return {k: v.name.lower() if k.startswith("type_") else v for k, v in values.items()}
 
 
-def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, offload_kqv: bool = True) -> Sizes:
+def effective(
+    facts: ModelFacts,
+    workload: Workload,
+    *,
+    server: bool = False,
+    offload_kqv: bool = True,
+    speculation: Speculation = NO_SPECULATION,
+    alone: bool = True,
+) -> Sizes:
     """The sizes llama.cpp runs with. Raises WorkloadError where it would refuse.
 
     `flash_attn_auto`: flash attention is on unless a device turns out not to run it; a quantised V cache insists on it.
+    `alone`: the model is not loaded as another's draft.
     """
-    check_file(facts)
+    if alone:
+        check_file(facts)
     n_seqs, unified = _sequences(workload, server=server)
     asked = _context(facts, workload)
     n_batch, n_ubatch = _batches(workload)
@@ -81,18 +100,32 @@ def effective(facts: ModelFacts, workload: Workload, *, server: bool = False, of
         n_streams=1 if unified else n_seqs,
         n_batch=n_batch,
         n_ubatch=min(n_batch, n_ubatch or n_batch),
-        n_outputs_max=_outputs(facts, _served(workload) if server else workload, n_batch=n_batch, n_seqs=n_seqs),
+        n_outputs_max=_outputs(
+            facts,
+            _served(workload) if server else workload,
+            n_batch=n_batch,
+            n_rows=n_seqs * (1 + speculation.n_max),
+        ),
         kv_unified=unified,
         swa_full=workload.swa_full,
         flash_attn=_flash_attention(facts, workload),
         type_k=cache_type(workload.kv_dtype_k),
         type_v=cache_type(workload.kv_dtype_v),
         offload_kqv=offload_kqv,
+        n_rs_seq=speculation.n_states(facts.arch),
     )
     auto = workload.flash_attn is None and sizes.flash_attn and not sizes.type_v.is_block_quantized
     sizes = sizes.replace(flash_attn_auto=auto)
     _check_types(facts, sizes)
     return sizes
+
+
+def swa_cells(window: int, *, n_ctx_seq: int, n_windows: int, n_ubatch: int) -> int:
+    """Tokens that a stream of a sliding-window cache has room for: its windows and one micro-batch, padded.
+
+    `n_windows`: sequences that share the stream. Source: src/llama-kv-cache-iswa.cpp.
+    """
+    return pad(min(n_ctx_seq, window * n_windows + n_ubatch), CELLS_PAD)
 
 
 def check_file(facts: ModelFacts) -> None:
@@ -103,17 +136,15 @@ def check_file(facts: ModelFacts) -> None:
     arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return
-    if arch.extra == "unloadable":
+    if not arch.loads:
         raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
-    if arch.needs_parent and not _stands_alone(arch.name, facts):
+    if arch.draft is not None and not _stands_alone(arch.draft, facts):
         raise WorkloadError(f"llama.cpp runs a {facts.arch} model only beside the one it drafts for")
 
 
-def _stands_alone(name: str, facts: ModelFacts) -> bool:
-    """eagle3 and dflash with an embedding and an output of their own need no parent (llama-context.cpp)."""
-    if facts.tied_embeddings:
-        return name == "dflash"
-    return name in {"eagle3", "dflash"} and any(t.name == "token_embd.weight" for t in facts.tensors)
+def _stands_alone(draft: Draft, facts: ModelFacts) -> bool:
+    """With tensors of its own for what it else takes from its parent (llama-context.cpp)."""
+    return bool(draft.alone) and set(draft.alone) <= {t.name for t in facts.tensors}
 
 
 def _sequences(workload: Workload, *, server: bool) -> tuple[int, bool]:
@@ -143,16 +174,21 @@ def _batches(workload: Workload) -> tuple[int, int]:
 
 
 def _served(workload: Workload) -> Workload:
-    """llama-server wants the last row of each sequence only, unless all rows were asked for by name."""
-    asked = (workload.options or {}).get("outputs_asked")
-    return workload if asked else workload.replace(outputs="last")
+    """llama-server wants the last row of each sequence only, unless all rows were asked for by name.
+
+    For embeddings it wants those of a whole batch (server_output_limits, tools/server/server-context.cpp).
+    """
+    options = workload.options or {}
+    if options.get("outputs_asked"):
+        return workload
+    return workload.replace(outputs="all" if options.get("embeddings") else "last")
 
 
-def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_seqs: int) -> int:
-    """Rows of logits a batch may ask for: all of it, or the last of each sequence (server-context.cpp)."""
+def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_rows: int) -> int:
+    """Rows of logits a batch may ask for: all of it, or the last of each sequence and of each token drafted for it."""
     if workload.outputs != "last" or facts.arch in {"t5", "t5encoder", "eagle3", "dflash"}:
         return n_batch
-    return min(n_batch, n_seqs)
+    return min(n_batch, n_rows)
 
 
 def _flash_attention(facts: ModelFacts, workload: Workload) -> bool:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.record import Record
@@ -31,6 +30,8 @@ _FIRST_NAMES: Final = frozenset(
 )
 # One tensor in the file, needed by every layer: each device gets a copy.
 _EVERY_NAMES: Final = frozenset(("rope_freqs", "rope_factors_long", "rope_factors_short"))
+# Of these models only layers without a window need them (gemma4.cpp, gemma4-assistant.cpp).
+_FULL_LAYERS_ONLY: Final = frozenset(("gemma4", "gemma4-assistant"))
 # Tensors that the loader knows and does not load (GGML_OP_NONE).
 _UNUSED_PARTS: Final = ("masked_embd_centroids", "masked_embd_ordering", "cross_attn_rel_b")
 # Parts of prediction blocks that are created without the flag that skips them, so they take memory all the same
@@ -117,10 +118,18 @@ def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
     return OUTPUT
 
 
+def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
+    """The layers, of blocks that are loaded, which need the tensors that the file has once for all of them."""
+    if facts.arch == "step35":  # prediction blocks too (step35.cpp)
+        return list(range(n_blocks))
+    main = facts.layers if facts.n_layers is None else facts.layers[: facts.n_layers]
+    apart = facts.arch in _FULL_LAYERS_ONLY
+    return [layer.index for layer in main if layer.index < n_blocks and not (apart and layer.window is not None)]
+
+
 def tied_embedding(facts: ModelFacts) -> TensorInfo | None:
     """The token embedding where it stands in for a missing output.weight."""
-    arch = gguf_arch(facts.arch)
-    if not facts.tied_embeddings or (arch is not None and not arch.tied):
+    if not facts.tied_embeddings:
         return None
     return next((t for t in facts.tensors if t.name == "token_embd.weight"), None)
 

@@ -19,6 +19,7 @@ class Textbook(Engine):
     release = "formulas"
     rules = "inspector.memory.engines.textbook"
     kv_types = ("f16", "fp8")
+    quants_by_bits = True
     # fmt: off
     options = (
         Option("kv_form", "choice", "Form of the KV formula.", ("--kv-form",), choices=KV_FORMS, argument=True),

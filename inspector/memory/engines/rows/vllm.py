@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.protocol import Engine, Option
+from inspector.memory.engines.protocol import Engine, Option, common_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Vllm(Engine):
                ("--enable-expert-parallel",)),
         Option("quantization", "text", "Weights packed on loading: fp8, of a checkpoint that is not packed.",
                ("--quantization",), metavar="METHOD"),
-        Option("cpu_offload_gb", "number", "GiB of each GPU's weights that stay in host memory.",
+        Option("cpu_offload_gb", "real", "GiB of each GPU's weights that stay in host memory.",
                ("--cpu-offload-gb",)),
         Option("kv_cache_memory_bytes", "nbytes", "The cache of each GPU, in place of what a share of it leaves.",
                ("--kv-cache-memory-bytes",)),
@@ -81,7 +81,7 @@ class Vllm(Engine):
         """The same settings, and where the cache lies."""
         kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
         words = self._settings(choice, ceiling=False)
-        return ["--engine", self.name, *words, *kv]
+        return ["--engine", self.name, *words, *common_words(choice.workload), *kv]
 
     def _settings(self, choice: Choice, *, ceiling: bool = True) -> list[str]:
         """Settings under the names that vLLM and `inspector memory` share."""

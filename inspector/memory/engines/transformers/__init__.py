@@ -6,7 +6,7 @@ The cache lines are logical bytes; `peak_nbytes` is what their storage holds rig
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
+from inspector.architectures.hf_lookup import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
@@ -299,7 +299,9 @@ def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
     found = []
     for gpu in placement.gpus:
         used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)
-        found.append(Device(gpu.name, gpu.capacity, used, used <= gpu.capacity))
+        found.append(
+            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified)
+        )
     return tuple(found)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.architectures.hf import find
 from inspector.architectures.hf.record import Activations, ModelType
+from inspector.architectures.hf_lookup import find
 from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.shared.kv_options import config_value
 from inspector.memory.engines.transformers.peak import SCANNED, Shape

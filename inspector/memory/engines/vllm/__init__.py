@@ -175,7 +175,7 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool:
         if pool is not None:
             fits = cache <= pool and used - cache + pool <= gpu.capacity
         kept_free = gpu.capacity - int(gpu.capacity * utilization) if pool is None else 0
-        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free))
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified))
     return tuple(found)
 
 

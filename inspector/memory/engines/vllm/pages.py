@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf import find
+from inspector.architectures.hf_lookup import find
 from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.cache import kv_dtype, row_nbytes

@@ -28,9 +28,9 @@ class Backend(Record):
     `offload_batch`: rows from which on a product over weights in host memory is taken over (None: never);
     `offload_ops`: the operations that may be (empty: all but get_rows); `rules`: the module that says which operations
     it runs and what scratch a node carries (empty: runs all, no scratch); `fuses`: whether it extends lifetimes;
-    `host_buffer`: name of its pinned host memory; `pipeline`: asynchronous copies and events, which several cards
-    need to work at once; `pools`: it takes device memory while it computes, besides its buffers (`backends.pools`);
-    `measured`: figures were compared with the engine's own.
+    `pools`: it takes device memory while it computes, besides its buffers (`backends.pools`); `splits_rows`: it has
+    buffers for `-sm row`; `devices`: what names of its devices begin with; `measured`: figures were compared with the
+    engine's own.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Backend(Record):
     offload_ops: tuple[str, ...] = ()
     rules: str = ""
     fuses: bool = False
-    host_buffer: str = ""
-    pipeline: bool = True
     pools: bool = False
+    splits_rows: bool = False
+    devices: tuple[str, ...] = ()
     measured: bool = False
 
     def allocated(self, size: int, width: int, block: Sequence[Any]) -> int:
@@ -68,41 +68,47 @@ def batch_rows(node: Tensor) -> int:
     return ne[2] if node.op in {"mul_mat_id", "rope"} else ne[1] * ne[2] * ne[3]
 
 
-# Rows that no figure of the engine's own holds are graded modelled.
+# Rows that no figure of the engine's own holds are graded modelled. All have asynchronous copies and events, which
+# several cards need to work at once (get_props). Buffers split by rows are in SYCL's registry alone
+# (make_gpu_buft_list, src/llama-model.cpp).
 _ROWS: Final = (
     Backend("cpu", 32, measured=True),
     # the server behind it is a CPU in all that was measured; it takes nothing over (no offload_op, ggml-rpc.cpp)
-    Backend("rpc", 32, measured=True),
+    Backend("rpc", 32, devices=("RPC",), measured=True),
     Backend(
-        "cuda",
-        128,
-        row_pad=512,
-        offload_batch=32,
-        rules="cuda",
-        fuses=True,
-        host_buffer="CUDA_Host",
-        pools=True,
+        "cuda", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, pools=True, devices=("CUDA",),
         measured=True,
     ),
     # the same source, compiled for HIP
-    Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, host_buffer="ROCm_Host"),
+    Backend("rocm", 128, row_pad=512, offload_batch=32, rules="cuda", fuses=True, devices=("ROCm",)),
     # SYCL_BUFFER_ALIGNMENT (ggml-sycl/common.hpp), get_alloc_size and offload_op (ggml-sycl.cpp)
-    Backend("sycl", 128, row_pad=512, offload_batch=32, rules="sycl", host_buffer="SYCL_Host"),
+    Backend("sycl", 128, row_pad=512, offload_batch=32, rules="sycl", splits_rows=True, devices=("SYCL",)),
     # the alignment is the device's minStorageBufferOffsetAlignment, 64 at most on common ones (ggml-vulkan.cpp)
-    Backend("vulkan", 64, offload_batch=32, host_buffer="Vulkan_Host"),
+    Backend("vulkan", 64, offload_batch=32, devices=("Vulkan",)),
     # get_alloc_size and offload_op (ggml-metal/ggml-metal.cpp)
-    Backend("metal", 32, offload_batch=32, offload_ops=("mul_mat", "mul_mat_id"), rules="metal"),
-)
+    Backend(
+        "metal", 32, offload_batch=32, offload_ops=("mul_mat", "mul_mat_id"), rules="metal", devices=("Metal", "MTL"),
+    ),
+)  # fmt: skip
 BACKENDS: Final[Mapping[str, Backend]] = MappingProxyType({row.name: row for row in _ROWS})
 HOST_BACKEND: Final = BACKENDS["cpu"]
+# devices of the registry that other engines alone run on
+_NOT_SERVED: Final = {"hpu": "Gaudi (hpu)"}
 
 
 def backend(name: str) -> Backend:
     """The policy of that name. Raises WorkloadError."""
     found = BACKENDS.get(name.lower())
+    if name.lower() in _NOT_SERVED:
+        raise WorkloadError(f"llama.cpp b11434 has no back end for {_NOT_SERVED[name.lower()]}", hint="-e vllm")
     if found is None:
         raise WorkloadError(f"no back end {name!r}", hint="one of " + ", ".join(BACKENDS))
     return found
+
+
+def backend_of_device(name: str) -> str:
+    """The back end of a device that llama.cpp calls by this name; CUDA where none is known."""
+    return next((row.name for row in _ROWS if row.devices and name.startswith(row.devices)), "cuda")
 
 
 def kernels(row: Backend) -> Any:

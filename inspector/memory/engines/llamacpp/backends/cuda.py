@@ -167,7 +167,7 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "unary": lambda t: is_contiguous(t.src[0]),
         "glu": lambda t: _dense_from(t.src[0], 1),
         "mul_mat": _product,
-        "mul_mat_id": _product,
+        "mul_mat_id": lambda t: not t.exact and _product(t),
         "get_rows": _rows,
         "set_rows": _set_rows,
         "cpy": _copy,
@@ -186,6 +186,7 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "roll": lambda t: kind(t.src[0]) == "f32" and is_contiguous(t.src[0]),
         "rope": lambda t: t.src[0].nb[0] == t.src[0].elem[1] and _dense_from(t.src[0], 2),
         "sum_rows": lambda t: kind(t.src[0]) == "f32" and _dense_rows(t.src[0]),
+        "im2col": lambda t: is_contiguous(t.src[0]) and is_contiguous(t.src[1]),
         "flash_attn": flash_runs,
         "lightning_indexer": _indexer,
     }

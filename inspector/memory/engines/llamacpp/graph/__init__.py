@@ -1,5 +1,8 @@
 """Compute buffers of llama.cpp, predicted by building its worst-case graph and replaying its allocator.
 
+Shapes in docstrings are innermost-first, as in ggml: `n_embd` elements of `n_tokens` tokens of the batch, which
+`n_seqs` sequences share in `n_seq_tokens` each; a cache has `cells` cells in each of `n_stream` streams.
+
 Source: llama.cpp b11434: src/llama-graph.cpp, src/models/*.cpp, src/llama-context.cpp, ggml/src/ggml-alloc.c,
 ggml/src/ggml-backend.cpp. Measured: one CPU back end, and devices through the RPC back end.
 """
@@ -69,7 +72,6 @@ def _on_devices(
         run.flash = False
     graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
-    pipeline = pipeline and all(b.pipeline for b in backends)
     if pipeline:
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
         if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
@@ -108,7 +110,16 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
 
     if model.arch in UNKNOWN:
         raise GraphUnknown(model.arch)
-    row = ARCHS.get(model.arch)
+    if not model.n_layer:
+        raise GraphUnknown(f"{model.arch} without layers")
+    if run.predicting:
+        from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
+
+        if model.arch not in PREDICTING:
+            raise GraphUnknown(f"prediction layers of {model.arch}")
+        row: Row | None = PREDICTING[model.arch]
+    else:
+        row = ARCHS.get(model.arch)
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
     graph: Decoder = builder(model, run, made_by.options)
@@ -130,6 +141,7 @@ def run_of(effective: Mapping[str, Any]) -> Run:
 
 def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
     """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    from inspector.memory.engines.llamacpp.loading import weight_devices
     from inspector.memory.engines.llamacpp.weights import weights
 
     number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
@@ -139,10 +151,12 @@ def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) ->
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
     where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    device_of = weight_devices(facts, assignment)
     for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
-        where["output.weight" if w.copy else w.name] = number[assignment.weight_device(w.name, w.layer)]
+        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
 
     def weight_buf(block: str, name: str) -> int:
+        """Index of the back end that holds a weight: where overrides put it, else its layer's."""
         full = f"blk.{block}.{name}" if block else name
         return where.get(full, run.layer_buf[int(block)] if block else host)
 

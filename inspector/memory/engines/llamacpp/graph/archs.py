@@ -17,6 +17,8 @@ POSTS_ONLY = Norms(before=False, attention_after="post_attention_norm", ffn_afte
 LATE = Norms(ffn="post_attention_norm")
 GROK = Norms(attention_after="attn_output_norm", ffn_after="layer_output_norm")
 
+LFM2 = Norms(output="token_embd_norm")
+
 UNNORMED = Experts(norm_weights="never")
 KEYED = Experts(gating_key=True, norm_weights="key")
 KEYED_SIGMOID = Experts("sigmoid", gating_key=True, norm_weights="key")
@@ -37,7 +39,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         norms=POSTS, experts=KEYED, embed="scale", rope="step", gate="before")),
     "apertus": Row("decoder", "Decoder", FACTORS),
     "arcee": Row("decoder", "Decoder", Options(act="relu2", rope_factors="all")),
-    "arctic": Row("variants", "Arctic"),
+    "arctic": Row("experts", "Arctic"),
     "baichuan": Row("variants", "Baichuan"),
     "bailingmoe": Row("decoder", "Decoder", Options(experts=Experts(norm_weights="key"), rope_factors="all")),
     "bailingmoe2": Row("decoder", "Decoder", Options(experts=KEYED)),
@@ -49,7 +51,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "codeshell": Row("decoder", "Decoder", GELU_MLP),
     "cohere2": Row("decoder", "Decoder", Options(
         norms=LAYER, rope="sliding", rope_factors="all", parallel="ffn_residual", logit_scale="key")),
-    "cohere2moe": Row("variants", "Cohere2Moe", Options(
+    "cohere2moe": Row("experts", "Cohere2Moe", Options(
         norms=LAYER, rope_factors="all", parallel="ffn_residual", experts=KEYED, draft_reads="norm",
         logit_scale="key")),
     "command-r": Row("decoder", "Decoder", Options(
@@ -80,17 +82,17 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "gptneox": Row("variants", "GptNeoX", GELU_MLP),
     "gpt-oss": Row("decoder", "Decoder", Options(
         norms=LATE, act="oai", experts=Experts("softmax_weight", norm_weights="never"), draft_reads="layers")),
-    "granite": Row("variants", "Granite", Options(
+    "granite": Row("experts", "Granite", Options(
         embed_scale=0.0, deepstack="mapping", rope_factors="all", logit_scale="key")),
-    "granitemoe": Row("variants", "Granite", GRANITE),
-    "granite_swa": Row("variants", "Granite", Options(
+    "granitemoe": Row("experts", "Granite", GRANITE),
+    "granite_swa": Row("experts", "Granite", Options(
         embed_scale=0.0, deepstack="mapping", rope_factors="all", experts=Experts(shared_act="glu"),
         logit_scale="always")),
-    "grok": Row("variants", "Grok", Options(
+    "grok": Row("experts", "Grok", Options(
         norms=GROK, embed_scale=78.38367176906169, softcap_scores=True, logit_scale="always", softcap="always")),
-    "grovemoe": Row("variants", "GroveMoe"),
+    "grovemoe": Row("experts", "GroveMoe"),
     "hunyuan-dense": Row("decoder", "Decoder", Options(qk_norm="after", rope_factors="all")),
-    "hunyuan-moe": Row("variants", "HunyuanMoe", Options(qk_norm="after", rope_factors="all")),
+    "hunyuan-moe": Row("experts", "HunyuanMoe", Options(qk_norm="after", rope_factors="all")),
     "hunyuan_vl": Row("decoder", "Decoder", Options(qk_norm="after", positions="sections", rope_factors="all")),
     "hy_v3": Row("decoder", "Decoder", Options(experts=KEYED, rope_factors="all", draft_reads="layers")),
     "internlm2": Row("decoder", "Decoder"),
@@ -106,7 +108,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "maple": Row("decoder", "Decoder", Options(rope="sliding")),
     "mellum": Row("decoder", "Decoder"),
     "mimo2": Row("variants", "Mimo2", Options(experts=Experts("sigmoid"))),
-    "minicpm": Row("variants", "Granite", Options(
+    "minicpm": Row("experts", "Granite", Options(
         embed_scale=12.0, residual_scale=1.4, rope_factors="all", logit_scale="key")),
     "minimax-m2": Row("decoder", "Decoder", Options(qk_norm="flat", experts=SIGMOID_OR_KEY)),
     "mistral3": Row("variants", "Mistral3", FACTORS),
@@ -132,7 +134,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "qwen": Row("decoder", "Decoder"),
     "qwen2": Row("decoder", "Decoder"),
     "qwen2vl": Row("decoder", "Decoder", MROPE),
-    "qwen2moe": Row("variants", "Qwen2Moe"),
+    "qwen2moe": Row("experts", "Qwen2Moe"),
     "qwen3": Row("decoder", "Decoder"),
     "qwen3moe": Row("decoder", "Decoder"),
     "qwen3vl": Row("variants", "Qwen3Vl", QWEN3VL),
@@ -141,7 +143,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "refact": Row("decoder", "Decoder", NO_POSITIONS),
     "rnd1": Row("encoder", "BatchDecoder"),
     "seed_oss": Row("decoder", "Decoder", Options(norms=LATE)),
-    "smallthinker": Row("variants", "SmallThinker", Options(experts=Experts(gating_key=True))),
+    "smallthinker": Row("experts", "SmallThinker", Options(experts=Experts(gating_key=True))),
     "smollm3": Row("decoder", "Decoder", Options(rope="step")),
     "spark2_5": Row("variants", "GatedAttention", Options(act="gelu", gate="after")),
     "stablelm": Row("variants", "StableLm", Options(norms=LAYER, qk_kind="layer")),
@@ -157,8 +159,8 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "jamba": Row("recurrent", "Jamba", Options(positions="none", rope="none", experts=UNNORMED)),
     "nemotron_h": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
     "nemotron_h_moe": Row("recurrent", "NemotronH", Options(positions="none", rope="none", draft_reads="norm")),
-    "lfm2": Row("recurrent", "Lfm2"),
-    "lfm2moe": Row("recurrent", "Lfm2", Options(experts=SIGMOID_OR_KEY)),
+    "lfm2": Row("recurrent", "Lfm2", Options(norms=LFM2)),
+    "lfm2moe": Row("recurrent", "Lfm2", Options(norms=LFM2, experts=SIGMOID_OR_KEY)),
     "qwen3next": Row("hybrids", "Qwen3Next", Options(draft_reads="norm")),
     "qwen35": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
     "qwen35moe": Row("hybrids", "Qwen35", Options(positions="four", draft_reads="norm")),
@@ -166,7 +168,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "nomic-bert-moe": Row("encoder", "NomicBertMoe", Options(act="gelu")),
     "jina-bert-v3": Row("encoder", "Bert", Options(act="gelu")),
     "jina-bert-v2": Row("encoder", "JinaBert2", NO_POSITIONS),
-    "mistral4": Row("latent", "Latent", Options(experts=KEYED)),
+    "mistral4": Row("latent", "Latent", Options(experts=KEYED.replace(exact_down=True))),
     "rwkv6qwen2": Row("rwkv", "Rwkv6Qwen", Options(attends=False), compared=False),
     "arwkv7": Row("rwkv", "Rwkv7Qwen", Options(attends=False)),
     "plamo2": Row("hybrids", "Plamo2"),

@@ -54,6 +54,10 @@ class Attention(Blocks):
     # inputs
 
     def mask(self, cells: int, *, half: bool | None = None) -> Tensor:
+        """A mask of `cells` cells: [cells, n_tokens / n_stream, 1, n_stream]; f16 for flash attention (`half`: anyway).
+
+        Source: build_attn_inp_kq_mask (src/llama-graph.cpp).
+        """
         r = self.r
         elem = F16 if (r.flash if half is None else half) else F32
         return self.input(elem, cells, r.n_tokens // r.n_stream, 1, r.n_stream, name="attn_inp_kq_mask")
@@ -94,6 +98,7 @@ class Attention(Blocks):
         return self.base
 
     def cache_of(self, il: int) -> Cache:
+        """The cache that a layer's keys and values are in: of all tokens, or of a window."""
         return self.swa if self.swa is not None and self.m.swa[il] else self.base
 
     def rope_factors(self, il: int) -> Tensor | None:
@@ -101,7 +106,7 @@ class Attention(Blocks):
         m = self.m
         if self.o.rope_factors == "none" or (self.o.rope_factors == "full" and m.swa[il]):
             return None
-        trained = int(m.key("rope.scaling.original_context_length", m.n_ctx_train))
+        trained = m.count("rope.scaling.original_context_length", m.n_ctx_train)
         long = "rope_factors_long.weight" if self.r.n_ctx_seq > trained else "rope_factors_short.weight"
         name = "rope_freqs.weight" if "rope_freqs.weight" in m.globals else long
         at = self.r.layer_buf[il] if self.r.layer_buf else self.r.host_buf
@@ -126,6 +131,7 @@ class Attention(Blocks):
         return t
 
     def store_k(self, c: Cache, il: int, k: Tensor) -> Tensor:
+        """This batch's keys, [head_dim_k, n_head_kv, n_tokens], written into the cache (llama_kv_cache::cpy_k)."""
         t = self._cache_tensor(c, il, "k")
         k = self.view(k, (k.ne[0] * k.ne[1], k.ne[2]), (k.nb[2],))
         if self.r.n_stream > 1:
@@ -133,6 +139,10 @@ class Attention(Blocks):
         return self.expand(self.set_rows(t, k, c.k_idxs))
 
     def store_v(self, c: Cache, il: int, v: Tensor) -> Tensor:
+        """This batch's values written into the cache (llama_kv_cache::cpy_v): transposed without flash attention.
+
+        `v`: [head_dim_v, n_head_kv, n_tokens]; transposed, every element is a row of its own.
+        """
         t = self._cache_tensor(c, il, "v")
         width = v.ne[0] * v.ne[1]
         if not self.r.v_trans:
@@ -149,12 +159,17 @@ class Attention(Blocks):
         return self.expand(self.set_rows(flat, self.reshape(v, 1, v.ne[0] * n), c.v_idxs))
 
     def stored_k(self, c: Cache, il: int) -> Tensor:
+        """All keys of a layer: [head_dim_k, n_head_kv, cells, n_stream], a view (llama_kv_cache::get_k)."""
         t, m = self._cache_tensor(c, il, "k"), self.m
         dk = m.head_k(il)
         row = row_view(t.elem, t.ne[0])
         return self.view(t, (dk, m.n_head_kv(il), c.cells, self.r.n_stream), (row_view(t.elem, dk), row, row * c.cells))
 
     def stored_v(self, c: Cache, il: int) -> Tensor:
+        """All values of a layer: [head_dim_v, n_head_kv, cells, n_stream], a view (llama_kv_cache::get_v).
+
+        Without flash attention they lie transposed: [cells, n_head_kv, head_dim_v, n_stream].
+        """
         t, m = self._cache_tensor(c, il, "v"), self.m
         dv, heads, streams = m.head_v(il), m.n_head_kv(il), self.r.n_stream
         if not self.r.v_trans:
@@ -169,40 +184,43 @@ class Attention(Blocks):
         self, il: int, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, *, bias: Tensor | None = None,
         sinks: Tensor | None = None, v_mla: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
-        """softmax(q k) v, flattened to [heads × head_dim, tokens]."""
-        r = self.r
+        """softmax(q k) v, flattened to [heads × head_dim_v, n_tokens] (build_attn_mha, src/llama-graph.cpp).
+
+        `q`: [head_dim, heads, n_tokens], `k` and `v` as `stored_k` and `stored_v` give them; `mask`: [cells, tokens of
+        a stream, 1, n_stream]; `bias`: [cells, n_tokens, heads]; `v_mla` turns latents into values, a matrix a head.
+        """
         v_trans = v.nb[1] > v.nb[2]
         streams = k.ne[3]
         n = q.ne[2] // streams
         q = self.view(q, (q.ne[0], q.ne[1], n, streams), (q.nb[1], q.nb[2], q.nb[2] * n))
         q, k, v = (self.permute(t, 0, 2, 1, 3) for t in (q, k, v))
         more = tuple(t for t in (mask, sinks) if t is not None)
-        if r.flash and bias is None:
-            if v_trans:
-                v = self.transpose(v)
-            k = self.cast_f16(k) if k.elem == F32 else k
-            v = self.cast_f16(v) if v.elem == F32 else v
-            cur = self.flash_attn(q, k, v, *more)
-            self.flash_nodes.append((il, cur))
-            if v_mla is not None:
-                cur = self.mm(v_mla, self.permute(cur, 0, 2, 1, 3))
-                cur = self.cont(self.permute(cur, 0, 2, 1, 3))
-            cur = self.reshape(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
-            return self.expand(cur)
+        if self.r.flash and bias is None:
+            return self.expand(self._flash(il, q, k, self.transpose(v) if v_trans else v, more, v_mla))
         kq = self.mm(k, q)
         if self.o.softcap_scores:
             kq = self.scale(self.unary(self.scale(kq)))
         if bias is not None:
             kq = self.add(kq, bias)
         kq = self.soft_max(kq, *more)
-        if not v_trans:
-            v = self.cont(self.transpose(v))
-        kqv = self.mm(v, kq)
+        kqv = self.mm(v if v_trans else self.cont(self.transpose(v)), kq)
         if v_mla is not None:
             kqv = self.mm(v_mla, kqv)
         cur = self.permute(kqv, 0, 2, 1, 3)
-        cur = self.cont(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
-        return self.expand(cur)
+        return self.expand(self.cont(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3]))
+
+    def _flash(  # noqa: PLR0917 - what the op takes, in its order
+        self, il: int, q: Tensor, k: Tensor, v: Tensor, more: tuple[Tensor, ...], v_mla: Tensor | None
+    ) -> Tensor:
+        """The same in one op, on halves: [heads × head_dim_v, n_tokens]."""
+        k = self.cast_f16(k) if k.elem == F32 else k
+        v = self.cast_f16(v) if v.elem == F32 else v
+        cur = self.flash_attn(q, k, v, *more)
+        self.flash_nodes.append((il, cur))
+        if v_mla is not None:
+            cur = self.mm(v_mla, self.permute(cur, 0, 2, 1, 3))
+            cur = self.cont(self.permute(cur, 0, 2, 1, 3))
+        return self.reshape(cur, cur.ne[0] * cur.ne[1], cur.ne[2] * cur.ne[3])
 
     def attend(
         self, il: int, q: Tensor, k: Tensor | None, v: Tensor | None, *, wo: str | None = "attn_output",

@@ -13,10 +13,14 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, I64, Tensor
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Final
 
     from inspector.memory.engines.llamacpp.graph.model import Model
     from inspector.memory.engines.llamacpp.graph.options import Act, Gating, NormKind, Options
     from inspector.memory.engines.llamacpp.graph.run import Run
+
+
+MAX_EXPERTS: Final = 1024  # LLAMA_MAX_EXPERTS (src/llama-hparams.h): llama.cpp loads no model with more
 
 
 class Blocks(Ops):
@@ -147,9 +151,10 @@ class Blocks(Ops):
         x = self.activation(gate, up, act, self.limit(il, "shexp"))
         return self.lin(x, il, "ffn_down" + suffix)
 
-    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor) -> Tensor:
+    def _experts(self, x: Tensor, il: int, name: str, ids: Tensor, *, exact: bool = False) -> Tensor:
         m = self.m
         x = self.mm_id(self.w(il, name), x, ids)
+        x.exact = exact
         scale = m.weight(il, name + ".scale")
         if scale is not None:
             s = self.repeat(self.reshape(scale, 1, scale.ne[0], 1), 1, scale.ne[0], x.ne[2])
@@ -218,7 +223,7 @@ class Blocks(Ops):
             has_gate = m.weight(il, f"ffn_gate{suffix}.weight") is not None
             gate = self._experts(x, il, "ffn_gate" + suffix, ids) if has_gate else None
         x = self.activation(gate, up, act, self.limit(il, "exp"))
-        return self._experts(x, il, "ffn_down" + suffix, ids)
+        return self._experts(x, il, "ffn_down" + suffix, ids, exact=self.o.experts.exact_down)
 
     def moe(
         self, x: Tensor, il: int, *, act: Act = "silu", norm_w: bool = True, gating: Gating = "softmax",
@@ -226,87 +231,100 @@ class Blocks(Ops):
         n_used: int | None = None, suffix: str = "_exps", probs_bias: bool = True,
         weigh_first: bool = False,
     ) -> Tensor:  # fmt: skip
-        """Route each token to its experts, run them, weigh and sum (build_moe_ffn).
+        """Route each token to its experts, run them, weigh and sum: [n_embd, n_tokens] in and out (build_moe_ffn).
 
-        `gating`: softmax, sigmoid, softmax_weight (softmax over the chosen only), softplus.
+        `gating`: softmax, sigmoid, softmax_weight (softmax over the chosen only), softplus. `logits`: [n_expert,
+        n_tokens], where something else than `x` is routed by; `n_expert`, `n_used`: where not all are meant.
         """
-        m = self.m
-        n_expert = n_expert or m.n_expert
-        n_used = n_used or m.n_expert_used(il)
-        if not 0 < n_used <= n_expert:
+        n_expert, n_used = n_expert or self.m.n_expert, n_used or self.m.n_expert_used(il)
+        if not 0 < n_used <= n_expert <= MAX_EXPERTS:
             raise GraphUnknown("expert_used_count")
         n_embd, n = x.ne[0], x.ne[1]
         if logits is None:
             logits = self.lin(x, il, "ffn_gate_inp")
         probs = self._probabilities(logits, gating)
-        bias = m.weight(il, "exp_probs_b.bias") if probs_bias else None
-        ids = self._chosen(logits, probs, bias, n_expert, n_used)
-        probs = self.reshape(probs, 1, m.n_expert, n)
-        factor = m.number("expert_weights_scale", 0.0) if scale is None else scale
+        ids = self._chosen(logits, probs, self._router_bias(il) if probs_bias else None, n_expert, n_used)
+        factor = self.m.number("expert_weights_scale", 0.0) if scale is None else scale
+        probs = self.reshape(probs, 1, self.m.n_expert, n)
         weights = self._weights(probs, ids, gating, norm_w=norm_w, scale=factor)
         x = self.reshape(x, n_embd, 1, n)
         if weigh_first:
             x = self.mul(self.repeat(x, n_embd, n_used, n), weights)
         x = self._run_experts(x, il, ids, suffix, act)
-        if not weigh_first:
-            x = self.mul(x, weights)
+        return self._sum_of_experts(x if weigh_first else self.mul(x, weights), self.m.n_expert_used(il))
+
+    def _router_bias(self, il: int) -> Tensor | None:
+        """What scores are corrected by, [n_expert]; hy-v3.cpp has it without a suffix."""
+        return self.m.weight(il, "exp_probs_b.bias") or self.m.weight(il, "exp_probs_b")
+
+    def _sum_of_experts(self, x: Tensor, n_used: int) -> Tensor:
+        """[n_embd, n_tokens] of [n_embd, used, n_tokens], one addition at a time, in the graph from here on."""
         self.expand(x)
-        per_layer = m.n_expert_used(il)
-        parts = [self.expand(self.view(x, (n_embd, n), (x.nb[2],))) for _ in range(per_layer)]
+        parts = [self.expand(self.view(x, (x.ne[0], x.ne[2]), (x.nb[2],))) for _ in range(n_used)]
         total = parts[0]
         for part in parts[1:]:
             total = self.expand(self.add(total, part))
-        return self.cont(total) if per_layer == 1 else total
+        return self.cont(total) if n_used == 1 else total
 
     # inputs and outputs
 
     def embed(self, *, scaled: bool = False, width: int | None = None) -> Tensor:
-        """Token embeddings, with the branch for embeddings given from outside; `scaled`: by a per-token factor."""
+        """Token embeddings, [n_embd, n_tokens], with the branches for embeddings given from outside (build_inp_embd).
+
+        `scaled`: by a factor a token; `width`: elements of an input row, where image features make it wider.
+        """
         m, r = self.m, self.r
         n_embd, n = m.n_embd, r.n_tokens
         wide = width or n_embd * (1 + self.deepstack())
-        table = self.top("token_embd.weight")
-        if table is None:
-            raise GraphUnknown("token_embd.weight")
-
-        def rows(ids: Tensor) -> Tensor:
-            cur = self.get_rows(table, ids)
-            return self.pad(cur, wide - n_embd) if wide != n_embd else cur
-
-        cur = self.expand(rows(self.input(I32, n, name="inp_tokens")))
+        cur = self.expand(self.rows(self.input(I32, n, name="inp_tokens"), wide))
         self.expand(self.input(F32, wide, n, name="inp_embd"))
         # all but some of archs.UNKNOWN mix tokens and embeddings (llm_arch_supports_mixed_batch, llama-arch.cpp)
         copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
         ids = self.input(I32, n, name="inp_mixed_tokens")
-        self.expand(self.set_rows(copy, rows(ids), self.input(I64, n, name="inp_mixed_slots")))
+        self.expand(self.set_rows(copy, self.rows(ids, wide), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
+        return self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd, scaled=scaled))
+
+    def rows(self, ids: Tensor, wide: int) -> Tensor:
+        """Embeddings of these tokens, [wide, n_tokens], with zeros where deeper image features stand."""
+        table = self.top("token_embd.weight")
+        if table is None:
+            raise GraphUnknown("token_embd.weight")
+        cur = self.get_rows(table, ids)
+        return self.pad(cur, wide - self.m.n_embd) if wide != self.m.n_embd else cur
+
+    def _scaled_embeddings(self, cur: Tensor, *, tokens_only: bool, scaled: bool) -> Tensor:
+        """Times the file's factor; token by token where image features beside them are not scaled."""
         usual = self.o.embed_scale
-        factor = 0.0 if usual is None else m.number("embedding_scale", usual)
-        tokens_only = factor != 0.0 and wide != n_embd
-        if factor and not tokens_only:
+        factor = 0.0 if usual is None else self.m.number("embedding_scale", usual)
+        by_token = factor != 0.0 and tokens_only
+        if factor and not by_token:
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
-        if scaled or (tokens_only and factor != 1.0):
+        if scaled or (by_token and factor != 1.0):
             cur = cur if is_contiguous(cur) else self.cont(cur)
-            cur = self.mul(cur, self.input(F32, 1, n, name="inp_scale_rows"))
-        return self.expand(cur)
+            cur = self.mul(cur, self.input(F32, 1, self.r.n_tokens, name="inp_scale_rows"))
+        return cur
 
     def deepstack(self) -> int:
         """How many deeper levels of image features come with each embedding."""
         if self.o.deepstack == "count":
             return self.m.count("n_deepstack_layers", 0)
-        mapping = self.m.key("deepstack_mapping") if self.o.deepstack == "mapping" else None
-        return len({x for x in mapping if x >= 0}) if isinstance(mapping, (list, tuple)) else 0
+        mapping = self.m.whole_numbers("deepstack_mapping") if self.o.deepstack == "mapping" else ()
+        return len({x for x in mapping if x >= 0})
 
     def positions(self, per_token: int = 1) -> Tensor:
+        """Positions of the batch's tokens: [n_tokens × per_token], i32 (build_inp_pos, src/llama-graph.cpp)."""
         return self.input(I32, self.r.n_tokens * per_token, name="inp_pos")
 
     def output_ids(self) -> Tensor:
+        """Which tokens' logits are wanted: [n_outputs], i32 (build_inp_out_ids, src/llama-graph.cpp)."""
         self.out_ids = self.input(I32, self.r.n_outputs, name="out_ids")
         return self.out_ids
 
     def last(self, il: int) -> bool:
+        """Whether it is the last layer that runs."""
         return il == self.m.n_layer - 1
 
     def rows_out(self, il: int, *ts: Tensor) -> tuple[Tensor, ...]:
@@ -324,6 +342,10 @@ class Blocks(Ops):
         self.logits(x, scale=scale, softcap=softcap, bias=bias)
 
     def logits(self, x: Tensor, *, scale: bool = False, softcap: bool = False, bias: bool = True) -> None:
+        """[n_vocab, n_outputs] of [n_embd, n_outputs]: the end of the graph, kept to its end.
+
+        Source: the last lines of each src/models/*.cpp. `scale`, `softcap`: what logits go through afterwards.
+        """
         x.is_output = True
         x = self.mm(self.lm_head(), x)
         s = self.top("output.scale")
@@ -340,6 +362,7 @@ class Blocks(Ops):
         self.expand(x)
 
     def lm_head(self) -> Tensor:
+        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown."""
         t = self.top("output.weight")
         if t is None:
             embd = self.top("token_embd.weight")

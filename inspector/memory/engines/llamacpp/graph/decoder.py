@@ -24,32 +24,20 @@ class Decoder(Attention):
     """A decoder-only model."""
 
     def build(self) -> None:
-        """The whole graph."""
-        o = self.o
-        x = self.embedded()
-        self.attn_scale = self.input(F32, 1, 1, self.r.n_tokens) if o.q_scale == "position" else None
-        if o.positions != "none":
-            self.pos = self.positions(self.positions_a_token())
-        if o.learned_positions:
-            table = self.top("position_embd.weight")
-            assert table is not None
-            x = self.add(x, self.get_rows(table, self.pos))
+        """The whole graph: embeddings, layers, norm, logits, as in most src/models/*.cpp (llama.cpp's is the model)."""
+        x = self.placed(self.embedded())
         self.inputs()
         self.output_ids()
         x = self.body(x)
-        assert self.out_ids is not None
-        if o.draft_reads == "layers":
-            x.is_output = True
-            x = self.get_rows(x, self.out_ids)
-        x = self.norm(x, self.top("output_norm.weight"), self.top("output_norm.bias"), o.norms.kind)
-        if o.draft_reads == "norm":
-            x.is_output = True
-            x = self.get_rows(x, self.out_ids)
+        x = self.picked(x, "layers")
+        o = self.o
+        x = self.norm(x, self.top(f"{o.norms.output}.weight"), self.top(f"{o.norms.output}.bias"), o.norms.kind)
+        x = self.picked(x, "norm")
         scaled, capped = self.holds(o.logit_scale, "logit_scale"), self.holds(o.softcap, "final_logit_softcapping")
         self.logits(x, scale=scaled, softcap=capped)
 
     def embedded(self) -> Tensor:
-        """The embeddings that the first layer reads, but for positions."""
+        """The embeddings that the first layer reads, but for positions: [n_embd, n_tokens]."""
         how = self.o.embed
         x = self.embed(scaled=how == "token_scale")
         if how == "scale":
@@ -58,11 +46,34 @@ class Decoder(Attention):
             return self.norm(x, self.top("token_embd_norm.weight"), self.top("token_embd_norm.bias"), self.o.norms.kind)
         return x
 
+    def placed(self, x: Tensor) -> Tensor:
+        """The inputs that positions need, and learned positions added: [n_embd, n_tokens] in and out."""
+        o = self.o
+        self.attn_scale = self.input(F32, 1, 1, self.r.n_tokens) if o.q_scale == "position" else None
+        if o.positions != "none":
+            self.pos = self.positions(self.positions_a_token())
+        if not o.learned_positions:
+            return x
+        table = self.top("position_embd.weight")
+        assert table is not None
+        return self.add(x, self.get_rows(table, self.pos))
+
+    def picked(self, x: Tensor, after: str) -> Tensor:
+        """Rows whose logits are wanted, [n_embd, n_outputs], picked here where a draft head reads all states.
+
+        `after`: what has just been built, "layers" or "norm"; elsewhere the last layer picks them (`rows_out`).
+        """
+        if self.o.draft_reads != after:
+            return x
+        assert self.out_ids is not None
+        x.is_output = True
+        return self.get_rows(x, self.out_ids)
+
     def positions_a_token(self) -> int:
         """One, or four where rotations have sections for time, height and width (llama_hparams::use_mrope)."""
         if self.o.positions != "sections":
             return 4 if self.o.positions == "four" else 1
-        sections = self.m.key("rope.dimension_sections") or (0, 0)
+        sections = (*self.m.whole_numbers("rope.dimension_sections"), 0, 0)
         return 4 if sections[0] > 0 and sections[1] > 0 else 1
 
     def holds(self, when: When, key: str) -> bool:
@@ -192,4 +203,5 @@ class Decoder(Attention):
         return out
 
     def shared_gate(self, shared: Tensor, x: Tensor, il: int) -> Tensor:
+        """A shared expert's output, [n_embd, n_tokens], times a sigmoid a token (src/models/qwen35moe.cpp, …)."""
         return self.mul(shared, self.unary(self.lin(x, il, "ffn_gate_inp_shexp")))

@@ -13,6 +13,7 @@ class Qwen3Next(Recurrent):
     """Gated delta nets, and gated attention in every n-th layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Delta net or gated attention, then experts: [n_embd, n_tokens] in and out (src/models/qwen3next.cpp)."""
         normed = self.expand(self.normed(x, il, "attn_norm"))
         cur = self.linear(normed, il) if self.m.recurrent(il) else self.gated_attention(normed, il)
         mid = self.add(cur, x)
@@ -20,6 +21,10 @@ class Qwen3Next(Recurrent):
         return self.add(out, mid)
 
     def gated_attention(self, x: Tensor, il: int) -> Tensor:
+        """Attention whose query carries an output gate: [n_embd, n_tokens] in and out.
+
+        Source: build_layer_attn (src/models/qwen3next.cpp); `attn_q` gives [2 × head_dim, heads, n_tokens].
+        """
         m, n = self.m, self.r.n_tokens
         d, heads, kv = m.head_v(il), m.n_head(il), m.n_head_kv(il)
         q, k, v = (self.lin(x, il, name) for name in ("attn_q", "attn_k", "attn_v"))
@@ -31,9 +36,17 @@ class Qwen3Next(Recurrent):
         gate = self.unary(self.cont(gate, d * heads, n))
         return self.lin(self.mul(cur, gate), il, "attn_output")
 
+    def key_and_value_heads(self) -> tuple[int, int]:
+        """Heads of keys and of values (`ssm_n_group`, `ssm_dt_rank`). Raises GraphUnknown for none."""
+        return self.m.positive("ssm.group_count"), self.m.positive("ssm.time_step_rank")
+
     def qkvz(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
+        """Mixed queries, keys and values, [channels, n_seq_tokens, n_seqs], and the output's gate z.
+
+        Source: build_qkvz (src/models/qwen3next.cpp); newer files have two weights where older ones have one.
+        """
         n, seqs = self.n_seq_tokens, self.r.n_seqs
-        dk, hk, hv = self.d_state, self.n_group, self.dt_rank
+        dk, (hk, hv) = self.d_state, self.key_and_value_heads()
         dv = self.d_inner // hv
         if self.wo(il, "attn_qkv") is not None:
             mixed = self.lin(x, il, "attn_qkv")
@@ -46,7 +59,8 @@ class Qwen3Next(Recurrent):
         return self.concat(self.concat(q, k, 0), v, 0), z
 
     def beta_and_gate(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
-        n, seqs, hk, hv = self.n_seq_tokens, self.r.n_seqs, self.n_group, self.dt_rank
+        """How much is written and how much fades, a value head and token: [1, heads_v, n_seq_tokens, n_seqs] each."""
+        n, seqs, (hk, hv) = self.n_seq_tokens, self.r.n_seqs, self.key_and_value_heads()
         each = hv // hk
         mixed = self.reshape(self.lin(x, il, "ssm_ba"), 2 * each, hk, n, seqs)
         b, a = (self.view(mixed, (each, hk, n, seqs), mixed.nb[1:]) for _ in "ba")
@@ -56,11 +70,16 @@ class Qwen3Next(Recurrent):
         return self.reshape(beta, 1, hv, n, seqs), self.reshape(gate, 1, hv, n, seqs)
 
     def repeats_keys(self) -> bool:
+        """Whether keys are repeated for every value head before the kernel."""
         return True
 
     def linear(self, x: Tensor, il: int) -> Tensor:
+        """A gated delta net in attention's place: [n_embd, n_tokens] in and out (build_layer_attn_linear).
+
+        Source: src/models/qwen3next.cpp, delta-net-base.cpp; state: [head_dim_v, head_dim_v, heads_v, n_seqs].
+        """
         n, seqs = self.n_seq_tokens, self.r.n_seqs
-        dk, hk, hv = self.d_state, self.n_group, self.dt_rank
+        dk, (hk, hv) = self.d_state, self.key_and_value_heads()
         dv = self.d_inner // hv
         mixed, z = self.qkvz(x, il)
         beta, gate = self.beta_and_gate(x, il)
@@ -85,20 +104,33 @@ class Qwen35(Qwen3Next):
     """Separate projections for beta and alpha; the fused kernel takes fewer keys than values."""
 
     def repeats_keys(self) -> bool:
+        """The fused kernel takes fewer keys than values (src/models/qwen35.cpp)."""
         return False
 
     def beta_and_gate(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
+        """As above, by projections of their own (build_layer_attn_linear, src/models/qwen35.cpp)."""
         n, seqs, hv = self.n_seq_tokens, self.r.n_seqs, self.dt_rank
         beta = self.unary(self.reshape(self.lin(x, il, "ssm_beta"), 1, hv, n, seqs))
         alpha = self.add(self.reshape(self.lin(x, il, "ssm_alpha"), hv, n, seqs), self.bias(il, "ssm_dt"))
         gate = self.mul(self.unary(alpha), self.plain(il, "ssm_a"))
         return beta, self.reshape(gate, 1, hv, n, seqs)
 
+    def logits(self, x: Tensor, *, scale: bool = False, softcap: bool = False, bias: bool = True) -> None:
+        """The head; embeddings are projected first where the file has a projection (qwen35.cpp)."""
+        projection, added = self.top("cls.output.weight"), self.top("cls.output.bias")
+        if projection is not None:
+            embeddings = self.mm(projection, x)
+            embeddings = embeddings if added is None else self.add(embeddings, added)
+            embeddings.is_output = True
+            self.expand(embeddings)
+        super().logits(x, scale=scale, softcap=softcap, bias=bias)
+
 
 class Plamo2(Recurrent):
     """Mamba with norms on its inputs, without a convolution bias; attention in between."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan or attention, then a gated feed-forward, norms after both: [n_embd, n_tokens] in and out."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.scan(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
@@ -107,8 +139,13 @@ class Plamo2(Recurrent):
         return self.add(self.normed(cur, il, "post_ffw_norm"), mid)
 
     def scan(self, x: Tensor, il: int) -> Tensor:
-        n, seqs, inner, d, heads = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank
-        hd, m = inner // heads, self.m
+        """Mamba 2's scan with norms on its inputs: [n_embd, n_tokens] in and out (build_plamo2_mamba_layer).
+
+        Source: src/models/plamo2.cpp; state: [d_state, head_dim, heads, n_seqs].
+        """
+        n, seqs, inner, d, m = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.m
+        heads = m.positive("ssm.time_step_rank")
+        hd = inner // heads
         channels = inner + 2 * self.n_group * d
         conv_state, ssm_state = self.state(il, "r"), self.state(il, "s")
         conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, channels, seqs)
@@ -143,10 +180,8 @@ class Plamo2(Recurrent):
 class MiniMax01(Recurrent):
     """Lightning attention, and plain attention in every n-th layer; residuals are the normed inputs, scaled."""
 
-    def state_sizes(self) -> tuple[int, int]:
-        return 0, self.m.head_k_full**2 * self.m.n_head(0)
-
     def body(self, x: Tensor) -> Tensor:
+        """All layers, after the inputs that say how fast states fade (src/models/minimax-01.cpp)."""
         n, seqs, heads = self.n_seq_tokens, self.r.n_seqs, self.m.n_head(0)
         self.slopes = self.input(F32, heads, name="slopes")
         self.q_decay = self.input(F32, 1, heads, n, seqs, name="q_decay")
@@ -155,6 +190,7 @@ class MiniMax01(Recurrent):
         return super().body(x)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Lightning attention or attention, then experts, on scaled residuals: [n_embd, n_tokens] in and out."""
         residual = self.normed(x, il, "attn_norm")
         cur = self.lightning(residual, il) if self.m.recurrent(il) else self.attention(residual, il)
         cur, residual = self.rows_out(il, cur, residual)
@@ -163,6 +199,10 @@ class MiniMax01(Recurrent):
         return self.add(self.moe(residual, il), self.scale(residual))
 
     def lightning(self, x: Tensor, il: int) -> Tensor:
+        """Linear attention with a decay a head: [n_embd, n_tokens] in and out (src/models/minimax-01.cpp).
+
+        The state, [head_dim, head_dim, heads, n_seqs], holds what earlier batches leave.
+        """
         n, seqs, heads, d = self.n_seq_tokens, self.r.n_seqs, self.m.n_head(0), self.m.head_v_full
         self.expand(self.gathered(self.state(il, "r")))
         rate = self.scale(self.slopes)

@@ -16,15 +16,17 @@ class Latent(Decoder):
     """DeepSeek-V2 and what follows it: cached latents where the file is laid out for them, plain heads otherwise."""
 
     def build(self) -> None:
+        """The decoder's graph, once head sizes and the latent's rank are known (src/models/deepseek2.cpp)."""
         m = self.m
-        self.d_k = m.count("attention.key_length_mla", 0) or m.head_k_full
-        self.d_v = m.count("attention.value_length_mla", 0) or m.head_v_full
+        self.d_k = m.count("attention.key_length_mla") if m.is_mla else m.head_k_full
+        self.d_v = m.count("attention.value_length_mla") if m.is_mla else m.head_v_full
         self.rank = m.count("attention.kv_lora_rank", 0)
         if m.key("attention.temperature_scale"):
             self.o = self.o.replace(q_scale="position")
         super().build()
 
     def queries(self, x: Tensor, il: int) -> Tensor:
+        """Queries of all heads, [head_dim × heads, n_tokens], through a low rank where the file has one."""
         if self.wo(il, "attn_q_a") is None:
             return self.lin(x, il, "attn_q")
         x = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
@@ -38,6 +40,7 @@ class Latent(Decoder):
         )
 
     def positioned(self, t: Tensor, il: int) -> Tensor:
+        """Rotated by position where the architecture rotates: the shape stays."""
         return self.rope(t, self.pos, self.rope_factors(il)) if self.rotates(0) else t
 
     def absorbed(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -65,6 +68,7 @@ class Latent(Decoder):
         return q, self.concat(k_nope, self.repeat(k_pe, self.m.n_rot, heads, n), 0), v
 
     def attention(self, x: Tensor, il: int) -> Tensor:
+        """Multi-head latent attention: [n_embd, n_tokens] in and out (src/models/deepseek2.cpp)."""
         q = self.queries(x, il)
         q = self.reshape(q, self.d_k, self.m.n_head(il), self.r.n_tokens)
         kv, k_pe = self.compressed(x, il)
@@ -83,12 +87,14 @@ class MiniCpm3(Latent):
     """Latent projections with plain heads; embeddings, residuals and logits scaled."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """A decoder's layer whose branches are scaled before they are added (src/models/minicpm3.cpp)."""
         cur, x = self.rows_out(il, self.attention(self.normed(x, il, "attn_norm"), il), x)
         ffn_in = self.add(self.scale(cur), x)
         out = self.scale(self.ffn(self.normed(ffn_in, il, "ffn_norm"), il))
         return self.add(out, ffn_in)
 
     def logits(self, x: Tensor, **_: bool) -> None:
+        """[n_vocab, n_outputs], of states that are scaled first (src/models/minicpm3.cpp)."""
         x.is_output = True
         x = self.mm(self.lm_head(), self.scale(x))
         x.is_output = True
@@ -99,6 +105,7 @@ class Sparse(Latent):
     """An indexer ranks the keys, and attention sees the best of them only (DSA)."""
 
     def inputs(self) -> Cache:
+        """A cache of latents and one of indexer keys: build_attn_inp_k_dsa (src/llama-graph.cpp)."""
         m, r = self.m, self.r
         base = self.base = self.cache(r.n_ctx_seq, [], rot=False)
         self.idx_dim = m.count("attention.indexer.key_length", 0)
@@ -119,14 +126,11 @@ class Sparse(Latent):
     def kind(self, il: int) -> None:
         """Each layer holds a leaf of its own from the start: none can be left out."""
 
-    def ranks(self, il: int) -> bool:
-        """Whether this layer ranks keys itself."""
-        types = self.m.key("attention.indexer.types")
-        if isinstance(types, (list, tuple)):
-            return bool(types[il])
-        return self.m.weight(il, "indexer.attn_k.weight") is not None
-
     def ranked(self, x: Tensor, latent_q: Tensor, il: int) -> Tensor:
+        """The best cells of each token, [top_k, n_tokens / n_stream, 1, n_stream], by the lightning indexer.
+
+        Source: src/models/deepseek32.cpp; keys, [index_dim, 1, n_tokens], are rotated, stored, and scored in one op.
+        """
         r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
         assert lid.k_rot is not None
         q = self.reshape(self.lin(latent_q, il, "indexer.attn_q_b"), d, heads, n)
@@ -165,10 +169,13 @@ class Sparse(Latent):
         return self.add(opened, mask)
 
     def attention(self, x: Tensor, il: int) -> Tensor:
+        """Latent attention over the best cells: [n_embd, n_tokens] in and out (src/models/deepseek32.cpp)."""
         latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
-        if self.ranks(il) or self.best is None:
+        if self.m.indexed(il):
             self.best = self.ranked(x, latent_q, il)
         best = self.best
+        if best is None:  # llama.cpp aborts: "shared indexer layer must follow a previous full indexer layer"
+            raise GraphUnknown(f"blk.{il}: no indexer before it")
         q = self.lin(latent_q, il, "attn_q_b")
         kv, k_pe = self.compressed(x, il)
         q, k, v = self.absorbed(q, kv, k_pe, il)
@@ -185,11 +192,8 @@ class Sparse(Latent):
 class KimiLinear(Recurrent, Latent):
     """Kimi delta attention, and latent attention without positions in every n-th layer."""
 
-    def state_sizes(self) -> tuple[int, int]:
-        m, d = self.m, self.m.count("kda.head_dim")
-        return 3 * ((self.d_conv or 4) - 1) * m.n_head(0) * d, d * d * m.n_head(0)
-
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Delta or latent attention, then experts: [n_embd, n_tokens] in and out (src/models/kimi-linear.cpp)."""
         normed = self.expand(self.normed(x, il, "attn_norm"))
         cur = self.delta(normed, il) if self.m.recurrent(il) else self.full(normed, il)
         cur, x = self.rows_out(il, cur, x)
@@ -197,6 +201,7 @@ class KimiLinear(Recurrent, Latent):
         return self.add(self.feed(self.normed(ffn_in, il, "ffn_norm"), il), ffn_in)
 
     def full(self, x: Tensor, il: int) -> Tensor:
+        """Latent attention without positions: [n_embd, n_tokens] in and out (src/models/kimi-linear.cpp)."""
         q = self.lin(x, il, "attn_q")
         kv, k_pe = self.compressed(x, il)
         if self.m.is_mla:
@@ -221,6 +226,10 @@ class KimiLinear(Recurrent, Latent):
         return self.reshape(x, d, heads, n, seqs)
 
     def delta(self, x: Tensor, il: int) -> Tensor:
+        """Kimi's delta attention: [n_embd, n_tokens] in and out (src/models/kimi-linear.cpp).
+
+        q, k and v are convolved each by itself; state: [head_dim, head_dim, heads, n_seqs].
+        """
         n, seqs, tokens, heads = self.n_seq_tokens, self.r.n_seqs, self.r.n_tokens, self.m.n_head(0)
         d = self.m.count("kda.head_dim")
         every = self.gathered(self.state(il, "r"))

@@ -7,6 +7,7 @@ Layers, heads, windows, recurrence and prediction layers are read from the facts
 
 from __future__ import annotations
 
+from inspector.layers import IndexCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
@@ -56,7 +57,7 @@ class Model:
         self.n_layer = len(facts.layers)
         # further ones read the caches of earlier layers
         self.n_kv_layers = next((x.index for x in facts.layers if x.kind == "shared"), self.n_layer)
-        self.n_embd = self.count("embedding_length")
+        self.n_embd = self.positive("embedding_length")
         self.n_expert = self.count("expert_count", 0)
         self.n_vocab = self._n_vocab()
         self.n_ctx_train = self.count("context_length", 0)
@@ -81,6 +82,21 @@ class Model:
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 1 << 32:
             raise GraphUnknown(f"{self.arch}.{name}")
         return value
+
+    def positive(self, name: str, default: int | None = None) -> int:
+        """A whole number from 1 on: what is divided by. Raises GraphUnknown without one."""
+        n = self.count(name, default)
+        if not n:
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return n
+
+    def whole_numbers(self, name: str) -> tuple[int, ...]:
+        """An array of whole numbers, negative ones too; empty where the file has none. Raises GraphUnknown."""
+        value = self.key(name, ())
+        items = _items(value)
+        if items is None or any(isinstance(x, bool) or not isinstance(x, int) for x in items):
+            raise GraphUnknown(f"{self.arch}.{name}")
+        return items
 
     def number(self, name: str, default: float) -> float:
         """A number; of an array, its first. Raises GraphUnknown where it is of another type."""
@@ -110,18 +126,23 @@ class Model:
         return int(n or 0)
 
     def n_head(self, il: int = 0) -> int:
+        """Query heads of a layer (`llama_hparams::n_head`)."""
         return self.layers[il].n_heads or 0
 
     def n_head_kv(self, il: int = 0) -> int:
+        """Key-value heads of a layer (`llama_hparams::n_head_kv`)."""
         return self.layers[il].n_kv_heads or 0
 
     def head_k(self, il: int = 0) -> int:
+        """Elements of a key head (`llama_hparams::n_embd_head_k`)."""
         return self.layers[il].head_dim_k or 0
 
     def head_v(self, il: int = 0) -> int:
+        """Elements of a value head (`llama_hparams::n_embd_head_v`)."""
         return self.layers[il].head_dim_v or 0
 
     def d_ff(self, il: int = 0) -> int:
+        """Rows of a layer's dense feed-forward (`llama_hparams::n_ff`)."""
         return self.layers[il].d_ff or 0
 
     def recurrent(self, il: int) -> bool:
@@ -129,23 +150,45 @@ class Model:
         return self.layers[il].kind in {"recurrent", "hybrid"}
 
     def k_gqa(self, il: int = 0) -> int:
+        """Elements of all key heads of a layer (`llama_hparams::n_embd_k_gqa`)."""
         return self.head_k(il) * self.n_head_kv(il)
 
     def v_gqa(self, il: int = 0) -> int:
+        """Elements of all value heads of a layer (`llama_hparams::n_embd_v_gqa`)."""
         return self.head_v(il) * self.n_head_kv(il)
 
     def v_gqa_max(self) -> int:
+        """The most that any layer has (`llama_hparams::n_embd_v_gqa_max`): rows of transposed values are as wide."""
         return max((self.v_gqa(il) for il in range(self.n_layer_all)), default=0)
 
     @property
     def is_mla(self) -> bool:
-        return bool(self.key("attention.key_length_mla") and self.key("attention.value_length_mla"))
+        """Whether attention reads cached latents; plain heads otherwise (`llama_hparams::is_mla`)."""
+        return any(isinstance(c, LatentCache) for layer in self.layers for c in layer.caches)
+
+    def indexed(self, il: int) -> bool:
+        """Whether the layer ranks keys with an indexer of its own (`llama_hparams::is_indexer_full`)."""
+        return any(isinstance(c, IndexCache) for c in self.layers[il].caches)
+
+    def state_sizes(self) -> tuple[int, int]:
+        """Elements a sequence of a layer's convolution and of its recurrent matrix (`n_embd_r`, `n_embd_s`).
+
+        Both 0 where no layer recurs. Raises GraphUnknown where the file does not say how large a state is.
+        """
+        for layer in self.layers:
+            for cache in layer.caches:
+                if isinstance(cache, StateCache):
+                    return cache.conv_channels * max(cache.conv_kernel - 1, 0), cache.state_elems
+                if isinstance(cache, UnknownCache) and self.recurrent(layer.index):
+                    raise GraphUnknown(f"{self.arch}: state of {cache.kind}")
+        return 0, 0
 
     def stores_kv(self, il: int) -> bool:
         """Whether the layer has a cache of its own."""
         return il < self.n_kv_layers
 
     def n_expert_used(self, il: int = 0) -> int:
+        """Experts that a token goes through (`llama_hparams::n_expert_used`)."""
         return int(self.per_layer("expert_used_count", il, 0))
 
     def shape(self, il: int | str, name: str) -> tuple[int, ...] | None:

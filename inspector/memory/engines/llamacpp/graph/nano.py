@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.tensor import I32, Tensor
 
 TYPE_CHECKING = False
@@ -16,10 +17,12 @@ class PerLayer(Decoder):
     """What the two share: embeddings of the tokens for every layer, and layers that reuse another's cache."""
 
     def build(self) -> None:
+        """The decoder's graph; layers from `first_shared` on read earlier caches."""
         self.first_shared = self.m.n_kv_layers
         super().build()
 
     def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's, and whether it has a cache of its own and sparse activations."""
         base = super().kind(il)
         return None if base is None else (*base, il < self.m.n_kv_layers, il < SPARSE_LAYERS)
 
@@ -28,6 +31,10 @@ class PerLayer(Decoder):
         return self.view(x, (x.ne[0], x.ne[1]), (4 * x.ne[0],))
 
     def per_layer_inputs(self, x: Tensor) -> Tensor | None:
+        """Each layer's own embedding of every token: [width, n_tokens, n_layer]; None where the file has none.
+
+        Source: get_per_layer_inputs and project_per_layer_inputs (src/models/gemma3n.cpp, gemma4.cpp).
+        """
         m, n = self.m, self.r.n_tokens
         table = self.top("per_layer_token_embd.weight")
         if table is None:
@@ -56,10 +63,15 @@ class Gemma3n(PerLayer):
     """Four parallel streams (AltUp), a low-rank residual (LAuReL), sparse activations in the first layers."""
 
     def build(self) -> None:
-        self.n_altup = self.m.count("altup.num_inputs", 4)
+        """The decoder's graph on `altup.num_inputs` streams."""
+        self.n_altup = self.m.positive("altup.num_inputs", 4)
+        stack = self.top("altup_proj.weight")
+        if stack is None or stack.ne[2] != self.n_altup - 1:
+            raise GraphUnknown("altup_proj.weight")
         super().build()
 
     def magnitude(self, x: Tensor) -> Tensor:
+        """Length of each token's vector: [1, n_tokens, …] of [n_embd, n_tokens, …] (calc_magnitude)."""
         return self.sqrt(self.sum_rows(self.sqr(x)))
 
     def matched(self, x: Tensor, target: Tensor, name: str) -> Tensor:
@@ -74,6 +86,7 @@ class Gemma3n(PerLayer):
         return super().output_ids()
 
     def body(self, x: Tensor) -> Tensor:
+        """One stream becomes several, [n_embd, n_tokens, n_altup], runs through all layers and is joined again."""
         m, n = self.m, self.r.n_tokens
         self.ple = self.per_layer_inputs(x)
         target = self.magnitude(x)
@@ -91,16 +104,19 @@ class Gemma3n(PerLayer):
         return self.get_rows(self.scale(cur), self.out_ids)
 
     def modalities(self, x: Tensor, il: int) -> Tensor:
+        """How much each stream counts, [n_altup, n_tokens] of [n_embd, n_tokens] (altup_compute_router_modalities)."""
         x = self.scale(self.normed(x, il, "altup_router_norm"))
         return self.unary(self.mm(self.w(il, "altup_router"), x))
 
     def predicted(self, x: Tensor, il: int) -> Tensor:
+        """Streams as the others foretell them: [n_embd, n_tokens, n_altup] in and out (altup_predict)."""
         coefs = self.lin(self.modalities(self.slice2(x), il), il, "altup_predict_coef")
         coefs = self.reshape(coefs, self.n_altup, self.n_altup, self.r.n_tokens)
         p = self.mm(self.cont(self.permute(x, 1, 2, 0, 3)), coefs)
         return self.add(self.cont(self.permute(p, 0, 2, 1, 3)), x)
 
     def corrected(self, predicted: Tensor, activated: Tensor, il: int) -> Tensor:
+        """Streams moved by what the layer found: [n_embd, n_tokens, n_altup] (altup_correct)."""
         m, n = self.m, self.r.n_tokens
         modal = self.modalities(activated, il)
         news = self.sub(activated, self.slice2(predicted))
@@ -109,6 +125,10 @@ class Gemma3n(PerLayer):
         return self.add(self.mul(self.repeat(news, m.n_embd, n, self.n_altup), coefs), predicted)
 
     def attention(self, x: Tensor, il: int) -> Tensor:
+        """Attention over the layer's cache or an earlier layer's: [n_embd, n_tokens] in and out.
+
+        Source: src/models/gemma3n.cpp; layers without a cache have queries alone.
+        """
         m, n = self.m, self.r.n_tokens
         if il < self.first_shared:
             q, k, v = self.qkv(x, il)
@@ -125,6 +145,7 @@ class Gemma3n(PerLayer):
         return self.unary(self.sub(x, self.add(mean, self.scale(spread))))
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Predict, attend, feed and correct: [n_embd, n_tokens, n_altup] in and out (src/models/gemma3n.cpp)."""
         m, n = self.m, self.r.n_tokens
         predicted = self.predicted(x, il)
         active = self.slice2(predicted)
@@ -153,12 +174,14 @@ class Gemma4(PerLayer):
     """Two head sizes, experts beside the dense feed-forward in some files."""
 
     def body(self, x: Tensor) -> Tensor:
+        """All layers, once every layer's own embeddings are there."""
         self.ple = self.per_layer_inputs(x)
         for il in self.layer_ids:
             x = self.layer(x, il)
         return x
 
     def attention(self, x: Tensor, il: int) -> Tensor:
+        """Attention with head sizes of the layer's kind: [n_embd, n_tokens] in and out (src/models/gemma4.cpp)."""
         m, n = self.m, self.r.n_tokens
         d, heads, kv = m.head_k(il), m.n_head(il), m.n_head_kv(il)
         fused = self.lin(x, il, "attn_qkv") if self.wo(il, "attn_qkv") is not None else None
@@ -192,6 +215,7 @@ class Gemma4(PerLayer):
         return self.add(dense, self.normed(sparse, il, "post_ffw_norm_2"))
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Attention, feed-forward or experts, and the layer's own embeddings: [n_embd, n_tokens] in and out."""
         cur = self.attention(self.normed(x, il, "attn_norm"), il)
         mid = self.add(self.normed(cur, il, "post_attention_norm"), x)
         if self.wo(il, "ffn_gate_inp") is not None:

@@ -23,7 +23,8 @@ class Norms(Record):
     `kind`: root mean square or LayerNorm, in the layers and at the end (build_norm). `before`: attention and
     feed-forward read normed inputs (not in olmo2.cpp, exaone4.cpp). `attention_after`: norm of what attention gives,
     before the residual is added (gemma2.cpp, grok.cpp), and `ffn_after` of what the feed-forward gives. `ffn`: the norm
-    before the feed-forward (dbrx.cpp and openai-moe.cpp name it after attention).
+    before the feed-forward (dbrx.cpp and openai-moe.cpp name it after attention). `output`: the norm after the last
+    layer (lfm2.cpp calls it by another's name).
     """
 
     kind: NormKind = "rms"
@@ -31,6 +32,7 @@ class Norms(Record):
     attention_after: str = ""
     ffn: str = "ffn_norm"
     ffn_after: str = ""
+    output: str = "output_norm"
 
 
 class Experts(Record):
@@ -39,7 +41,8 @@ class Experts(Record):
     `gating`: what makes weights of the router's scores; with `gating_key` the file's `expert_gating_func` goes before
     it (load_arch_hparams of deepseek2.cpp, dots1.cpp). `norm_weights`: the weights of the chosen are divided by their
     sum, "key": where `expert_weights_norm` says so (glm4-moe.cpp). `weigh_first`: inputs are weighed, not outputs
-    (llama4.cpp). `act`: the experts' activation, `shared_act`: the shared expert's; "": the dense layers' (phi3.cpp,
+    (llama4.cpp). `exact_down`: what goes into the experts' last product must stay f32 (build_moe_ffn, for mistral4).
+    `act`: the experts' activation, `shared_act`: the shared expert's; "": the dense layers' (phi3.cpp,
     granite-swa.cpp differ).
     """
 
@@ -47,6 +50,7 @@ class Experts(Record):
     gating_key: bool = False
     norm_weights: When = "always"
     weigh_first: bool = False
+    exact_down: bool = False
     act: Act | Literal[""] = ""
     shared_act: Act | Literal[""] = ""
 

@@ -20,6 +20,7 @@ class Recurrent(Decoder):
     """A model with recurrent states; `inputs` adds what gathers them."""
 
     def inputs(self) -> Any:
+        """Which cell each sequence's state is in, [n_seqs], and sizes of states (build_rs_inp, src/llama-graph.cpp)."""
         r, m = self.r, self.m
         count = m.count
         self.rows_at = self.input(I32, r.n_seqs, name="rs_s_copy")
@@ -27,6 +28,7 @@ class Recurrent(Decoder):
         self.rows_tail = self.view(self.rows_at, (r.n_seqs - 1,))
         self.states: dict[tuple[int, str], Tensor] = {}
         self.n_seq_tokens = r.n_tokens // r.n_seqs
+        self.n_kept = min(self.n_seq_tokens, r.n_states)  # states written back, for drafts to go back to
         self.d_conv = count("ssm.conv_kernel", 0)
         self.d_inner = count("ssm.inner_size", 0)
         self.d_state = count("ssm.state_size", 0)
@@ -34,21 +36,18 @@ class Recurrent(Decoder):
         if self.d_inner and not self.dt_rank:
             raise GraphUnknown(f"{m.arch}.ssm.time_step_rank")
         self.n_group = count("ssm.group_count", 0)
-        self.size_r, self.size_s = self.state_sizes()
+        self.size_r, self.size_s = m.state_sizes()
         if self.o.attends:
             super().inputs()
         return None
 
-    def state_sizes(self) -> tuple[int, int]:
-        """Elements of a layer's convolution and recurrent states a sequence (llama-hparams.cpp n_embd_r, n_embd_s)."""
-        conv = (self.d_conv - 1 if self.d_conv else 0) * (self.d_inner + 2 * self.n_group * self.d_state)
-        return conv, self.d_state * self.d_inner
-
     def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's, and whether it recurs."""
         base = super().kind(il)
         return None if base is None else (*base, self.m.recurrent(il))
 
     def state(self, il: int, which: str) -> Tensor:
+        """A layer's states in the cache: convolution ("r") or matrix ("s"), [elements, n_seqs], f32."""
         t = self.states.get((il, which))
         if t is None:
             t = external(F32, (self.size_r if which == "r" else self.size_s, self.r.n_seqs))
@@ -71,11 +70,14 @@ class Recurrent(Decoder):
         return out
 
     def ssm_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """A convolution along each channel: [channels, tokens, n_seqs] of columns that overlap (ggml_ssm_conv)."""
         return self.custom("ssm_conv", F32, (kernel.ne[1], x.ne[0] - kernel.ne[0] + 1, x.ne[2]), x, kernel)
 
     def ssm_scan(self, s: Tensor, x: Tensor, *more: Tensor) -> Tensor:
+        """The selective scan: outputs of all tokens, then the new states, in one row (ggml_ssm_scan)."""
         ids = more[-1]
-        n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
+        states = self.r.n_states * s.ne[0] * s.ne[1] * s.ne[2] * ids.ne[0]
+        n = x.ne[0] * x.ne[1] * x.ne[2] * x.ne[3] + states
         return self.custom("ssm_scan", F32, (n,), s, x, *more)
 
     def store(self, t: Tensor, s: Tensor, *ne: int) -> None:
@@ -84,42 +86,42 @@ class Recurrent(Decoder):
         self.expand(self.cpy(t, self.view(s, ne, nb)))
 
     def mamba1(self, x: Tensor, il: int) -> Tensor:
-        """Selective scan with one head a channel."""
-        n, seqs, inner, d, rank = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank
-        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
-        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, inner, seqs)
-        x = self.reshape(x, x.ne[0], n, seqs)
-        xz = self.lin(x, il, "ssm_in")
-        x, z = self.view(xz, (inner, n, seqs), xz.nb[1:3]), self.view(xz, (inner, n, seqs), xz.nb[1:3])
-        conv_x = self.concat(conv, self.transpose(x), 0)
-        last = self.view(conv_x, (self.d_conv - 1, inner, seqs), conv_x.nb[1:3])
-        self.store(last, conv_state, (self.d_conv - 1) * inner * seqs)
-        x = self.add(self.ssm_conv(conv_x, self.w(il, "ssm_conv1d")), self.bias(il, "ssm_conv1d"))
-        x = self.unary(x)
-        db = self.lin(x, il, "ssm_x")
-        dt = self.view(db, (rank, n, seqs), db.nb[1:3])
-        b, c = (self.view(db, (d, 1, n, seqs), (d * 4, db.nb[1], db.nb[2])) for _ in "bc")
-        if m.weight(il, "ssm_dt_norm.weight") is not None or m.key("ssm.dt_b_c_rms"):
-            dt = self.norm(dt, m.weight(il, "ssm_dt_norm.weight"), None, "rms", il)
-            b = self.norm(b, m.weight(il, "ssm_b_norm.weight"), None, "rms", il)
-            c = self.norm(c, m.weight(il, "ssm_c_norm.weight"), None, "rms", il)
-        else:
-            dt = self.cont(dt)
-        dt = self.lin(dt, il, "ssm_dt")
-        cur, x = x, self.reshape(x, 1, inner, n, seqs)
-        a = m.weight(il, "ssm_a")
-        assert a is not None
-        y = self.gathered(
-            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, 1, inner, seqs), x, dt, a, b, c, ids)
-        )
-        self.store(self.view(y, (d * inner * seqs,)), ssm_state, d * inner * seqs)
+        """Mamba 1's selective scan, one head a channel: [n_embd, n_tokens] in and out.
+
+        Source: build_mamba_layer (src/models/mamba-base.cpp); state: [d_state, 1, d_inner, n_seqs].
+        """
+        n, seqs, inner, d = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state
+        xz = self.lin(self.reshape(x, x.ne[0], n, seqs), il, "ssm_in")
+        x, z = (self.view(xz, (inner, n, seqs), xz.nb[1:3]) for _ in "xz")
+        conv_x = self.conv_input(il, x, self.d_conv, inner, flat=True)
+        cur = self.unary(self.add(self.ssm_conv(conv_x, self.w(il, "ssm_conv1d")), self.bias(il, "ssm_conv1d")))
+        dt, b, c = self.mamba1_steps(cur, il)
+        x, a, state = self.reshape(cur, 1, inner, n, seqs), self.plain(il, "ssm_a"), self.state(il, "s")
+        y = self.gathered(state, lambda s, ids: self.ssm_scan(self.reshape(s, d, 1, inner, seqs), x, dt, a, b, c, ids))
+        self.store(self.view(y, (d * inner * seqs,)), state, d * inner * seqs)
         y = self.view(y, (inner, n, seqs), (x.nb[2], x.nb[3]))
         y = self.add(y, self.mul(cur, self.plain(il, "ssm_d")))
-        y = self.glu(self.cont(z), y)
-        cur = self.lin(y, il, "ssm_out")
+        cur = self.lin(self.glu(self.cont(z), y), il, "ssm_out")
         return self.reshape(cur, cur.ne[0], n * seqs)
 
+    def mamba1_steps(self, x: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Step sizes, [d_inner, n_seq_tokens, n_seqs], and the maps into and out of the state, [d_state, 1, …].
+
+        Normed where the file has weights for it, or says so (FalconMamba).
+        """
+        n, seqs, d, m = self.n_seq_tokens, self.r.n_seqs, self.d_state, self.m
+        db = self.lin(x, il, "ssm_x")
+        dt = self.view(db, (self.dt_rank, n, seqs), db.nb[1:3])
+        b, c = (self.view(db, (d, 1, n, seqs), (d * 4, db.nb[1], db.nb[2])) for _ in "bc")
+        if m.weight(il, "ssm_dt_norm.weight") is not None or m.key("ssm.dt_b_c_rms"):
+            names = ("ssm_dt_norm.weight", "ssm_b_norm.weight", "ssm_c_norm.weight")
+            dt, b, c = (self.norm(t, m.weight(il, w), None, "rms", il) for t, w in zip((dt, b, c), names, strict=True))
+        else:
+            dt = self.cont(dt)
+        return self.lin(dt, il, "ssm_dt"), b, c
+
     def bias(self, il: int, name: str) -> Tensor:
+        """A bias that must be there. Raises GraphUnknown."""
         t = self.m.weight(il, name + ".bias")
         if t is None:
             raise GraphUnknown(f"blk.{il}.{name}.bias")
@@ -133,45 +135,44 @@ class Recurrent(Decoder):
         return t
 
     def mamba2(self, x: Tensor, il: int) -> Tensor:
-        """Scan with scalar decay a head."""
-        n, seqs, inner, d, heads, g = (
-            self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.dt_rank, self.n_group,
-        )  # fmt: skip
-        hd, channels = inner // heads, inner + 2 * g * d
-        m, conv_state, ssm_state = self.m, self.state(il, "r"), self.state(il, "s")
-        conv = self.reshape(self.gathered(conv_state), self.d_conv - 1, channels, seqs)
+        """Mamba 2's scan with scalar decay a head: [n_embd, n_tokens] in and out.
+
+        Source: build_mamba2_layer (src/models/mamba-base.cpp); state: [d_state, head_dim, heads, n_seqs].
+        """
+        n, seqs, inner, d, g = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.n_group
+        heads, channels = self.m.positive("ssm.time_step_rank"), inner + 2 * g * d
+        hd = inner // heads
         p = self.lin(x, il, "ssm_in")
         p = self.reshape(p, p.ne[0], n, seqs)
         z = self.view(p, (hd, heads, n, seqs), (hd * 4, p.nb[1], p.nb[2]))
-        xbc = self.view(p, (channels, n, seqs), p.nb[1:3])
-        dt = self.view(p, (heads, n, seqs), p.nb[1:3])
-        conv_x = self.concat(conv, self.transpose(xbc), 0)
-        last = self.view(conv_x, (self.d_conv - 1, channels, seqs), conv_x.nb[1:3])
-        self.store(last, conv_state, (self.d_conv - 1) * channels, seqs)
-        xbc = self.ssm_conv(conv_x, self.w(il, "ssm_conv1d"))
+        xbc, dt = self.view(p, (channels, n, seqs), p.nb[1:3]), self.view(p, (heads, n, seqs), p.nb[1:3])
+        xbc = self.ssm_conv(self.conv_input(il, xbc, self.d_conv, channels), self.w(il, "ssm_conv1d"))
         xbc = self.unary(self.add(xbc, self.bias(il, "ssm_conv1d")))
         x = self.view(xbc, (hd, heads, n, seqs), (hd * 4, xbc.nb[1], xbc.nb[2]))
         b, c = (self.view(xbc, (d, g, n, seqs), (d * 4, xbc.nb[1], xbc.nb[2])) for _ in "bc")
         dt = self.add(self.cont(dt), self.bias(il, "ssm_dt"))
-        a = self.plain(il, "ssm_a")
-        y = self.gathered(
-            ssm_state, lambda s, ids: self.ssm_scan(self.reshape(s, d, hd, heads, seqs), x, dt, a, b, c, ids)
-        )
-        size = d * inner
-        new = self.view(y, (size, seqs, 1), (size * 4, size * 4 * seqs))
-        self.expand(self.cpy(new, self.view(ssm_state, (size, seqs, 1), (ssm_state.nb[1], size * 4 * seqs))))
-        y = self.view(y, (hd, heads, n, seqs), (x.nb[1], heads * x.nb[1], n * heads * x.nb[1]))
-        y = self.add(y, self.mul(x, self.plain(il, "ssm_d")))
-        y = self.glu(self.cont(z), y)
-        if m.weight(il, "ssm_norm.weight") is not None:
-            y = self.reshape(y, inner // g, g, n, seqs)
-            y = self.norm(y, m.weight(il, "ssm_norm.weight"), None, "rms", il)
+        y = self.mamba2_scan(il, x, dt, b, c)
+        y = self.glu(self.cont(z), self.add(y, self.mul(x, self.plain(il, "ssm_d"))))
+        norm = self.m.weight(il, "ssm_norm.weight")
+        if norm is not None:
+            y = self.reshape(y, inner // self.m.positive("ssm.group_count"), g, n, seqs)
+            y = self.norm(y, norm, None, "rms", il)
         return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
+
+    def mamba2_scan(self, il: int, x: Tensor, *steps: Tensor) -> Tensor:
+        """The scan, its state written back: [head_dim, heads, n_seq_tokens, n_seqs], `x`'s shape, on f32 rows."""
+        hd, heads, n, seqs = x.ne
+        size, d, a, state = self.d_state * hd * heads, self.d_state, self.plain(il, "ssm_a"), self.state(il, "s")
+        dt, b, c = steps
+        y = self.gathered(state, lambda s, ids: self.ssm_scan(self.reshape(s, d, hd, heads, seqs), x, dt, a, b, c, ids))
+        new = self.view(y, (size, seqs, 1), (size * 4, size * 4 * seqs))
+        self.expand(self.cpy(new, self.view(state, (size, seqs, 1), (state.nb[1], size * 4 * seqs))))
+        return self.view(y, (hd, heads, n, seqs), (x.nb[1], heads * x.nb[1], n * heads * x.nb[1]))
 
     def shortconv(self, x: Tensor, il: int) -> Tensor:
         """Gated short convolution (LFM2)."""
         n, seqs, m = self.n_seq_tokens, self.r.n_seqs, self.m
-        kept = m.count("shortconv.l_cache") - 1
+        kept = m.positive("shortconv.l_cache") - 1
         x = self.reshape(x, x.ne[0], n, seqs)
         bcx = self.lin(x, il, "shortconv.in_proj")
         third = bcx.ne[0] // 3
@@ -180,36 +181,45 @@ class Recurrent(Decoder):
         conv_state = self.state(il, "r")
         conv = self.reshape(self.gathered(conv_state), kept, m.n_embd, seqs)
         bx = self.concat(conv, bx, 0)
-        last = self.view(bx, (kept, bx.ne[1], bx.ne[2]), bx.nb[1:3])
-        self.store(last, conv_state, kept * m.n_embd, seqs)
+        for _ in range(self.n_kept):
+            last = self.view(bx, (kept, bx.ne[1], bx.ne[2]), bx.nb[1:3])
+            self.store(last, conv_state, kept * m.n_embd, seqs)
         y = self.mul(c, self.ssm_conv(bx, self.w(il, "shortconv.conv")))
         y = self.lin(y, il, "shortconv.out_proj")
         return self.reshape(y, y.ne[0], n * seqs)
 
     # gated delta net
 
-    def conv_input(self, il: int, x: Tensor, kernel: int, channels: int) -> Tensor:
-        """The kept columns in front of this batch's; keeps the last ones for the next batch."""
+    def conv_input(self, il: int, x: Tensor, kernel: int, channels: int, *, flat: bool = False) -> Tensor:
+        """The kept columns in front of this batch's; keeps the last ones for the next batch.
+
+        [kernel − 1 + n_seq_tokens, channels, n_seqs] of [channels, n_seq_tokens, n_seqs]; `flat`: they are written
+        back as one row of all sequences (build_mamba_layer).
+        """
         conv_state, seqs = self.state(il, "r"), self.r.n_seqs
         conv = self.reshape(self.gathered(conv_state), kernel - 1, channels, seqs)
         x = self.concat(conv, self.transpose(x), 0)
-        last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
-        self.store(last, conv_state, (kernel - 1) * channels, seqs)
+        size = (kernel - 1) * channels
+        for _ in range(self.n_kept):
+            last = self.view(x, (kernel - 1, channels, seqs), x.nb[1:3])
+            self.store(last, conv_state, *((size * seqs,) if flat else (size, seqs)))
         return x
 
     def delta_net(self, il: int, *src: Tensor) -> Tensor:
         """The fused kernel on queries, keys, values, gates, betas and states; writes the new state back."""
         d, heads, n, seqs = src[2].ne
-        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + d * seqs), *src)
+        out = self.custom("gated_delta_net", F32, (d * heads, n * seqs + self.r.n_states * d * seqs), *src)
         y = self.view(out, (d, heads, n, seqs), (4 * d, 4 * d * heads, 4 * d * heads * n))
         new = self.view(out, (d, d, heads, seqs), (4 * d, 4 * d * d, 4 * d * d * heads))
         self.store(new, self.state(il, "s"), self.size_s, seqs)
         return y
 
     def gdn_l2(self, x: Tensor) -> Tensor:
+        """Rows of length 1, as the delta net's kernel wants them: the shape stays (build_delta_net)."""
         return self.scale(self.rms_norm(x))
 
     def gated_norm(self, x: Tensor, il: int, gate: Tensor) -> Tensor:
+        """Norm, then times the activated gate: [head_dim, heads, n_seq_tokens, n_seqs] (build_norm_gated)."""
         x = self.norm(x, self.w(il, "ssm_norm"), None, "rms", il)
         return self.mul(x, self.unary(gate))
 
@@ -218,10 +228,12 @@ class Mamba(Recurrent):
     """A selective scan in every layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """A scan and a residual: [n_embd, n_tokens] in and out (src/models/mamba.cpp)."""
         cur, x = self.rows_out(il, self.scanned(self.normed(x, il, "attn_norm"), il), x)
         return self.add(cur, x)
 
     def scanned(self, x: Tensor, il: int) -> Tensor:
+        """Mamba 1's scan: [n_embd, n_tokens] in and out (build_mamba_layer, src/models/mamba-base.cpp)."""
         return self.mamba1(x, il)
 
 
@@ -229,6 +241,7 @@ class Mamba2(Mamba):
     """The same with scalar decay a head."""
 
     def scanned(self, x: Tensor, il: int) -> Tensor:
+        """Mamba 2's scan: [n_embd, n_tokens] in and out (build_mamba2_layer, src/models/mamba-base.cpp)."""
         return self.mamba2(x, il)
 
 
@@ -236,6 +249,7 @@ class FalconH1(Recurrent):
     """Attention and Mamba 2 side by side in every layer."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Attention and scan of one norm added, then a feed-forward: [n_embd, n_tokens] in and out."""
         attn = self.attention(self.normed(x, il, "attn_norm"), il)
         ssm = self.mamba2(self.normed(x, il, "attn_norm"), il)
         (ffn_in,) = self.rows_out(il, self.add(self.add(attn, ssm), x))
@@ -247,11 +261,13 @@ class GraniteHybrid(Recurrent):
     """Mamba 2 layers with attention in between; scaled residuals."""
 
     def build(self) -> None:
+        """The decoder's graph, without rotations where the file says so (src/models/granite-hybrid.cpp)."""
         if not self.m.key("rope.scaling.finetuned", True):
             self.o = self.o.replace(rope="none", positions="none")
         super().build()
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan or attention, then feed-forward or experts, residuals scaled: [n_embd, n_tokens] in and out."""
         scaled = bool(self.m.key("residual_scale", self.o.residual_scale))
         normed = self.normed(x, il, "attn_norm")
         cur = self.mamba2(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
@@ -265,6 +281,7 @@ class Jamba(Recurrent):
     """Mamba 1 layers with attention in between."""
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan or attention, then feed-forward or experts: [n_embd, n_tokens] in and out (src/models/jamba.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.mamba1(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)
@@ -276,10 +293,12 @@ class NemotronH(Recurrent):
     """Each layer is one of Mamba 2, attention or feed-forward."""
 
     def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's, and rows of its feed-forward: layers without are attention's."""
         base = super().kind(il)
         return None if base is None else (*base, self.m.d_ff(il))
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Scan, attention or feed-forward on one norm: [n_embd, n_tokens] in and out (src/models/nemotron-h.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         if self.m.recurrent(il):
             cur = self.mamba2(normed, il)
@@ -290,6 +309,7 @@ class NemotronH(Recurrent):
         return self.add(cur, x)
 
     def feed(self, x: Tensor, il: int) -> Tensor:
+        """A dense feed-forward, or experts (in a narrower space in some files): [n_embd, n_tokens] in and out."""
         m = self.m
         if m.weight(il, "ffn_gate_inp.weight") is None:
             return self.ffn(x, il, "relu2")
@@ -305,16 +325,13 @@ class NemotronH(Recurrent):
 class Lfm2(Recurrent):
     """Short convolutions with attention in between."""
 
-    def state_sizes(self) -> tuple[int, int]:
-        m = self.m
-        return m.n_embd * (m.count("shortconv.l_cache") - 1), self.d_state * self.d_inner
-
     def rotations(self, c: Any, layers: list[int]) -> None:
         """The hybrid pair of full and sliding caches has no rotations (build_inp_mem_hybrid_iswa)."""
         if not self.m.has_swa:
             super().rotations(c, layers)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Short convolution or attention, then a feed-forward: [n_embd, n_tokens] in and out (src/models/lfm2.cpp)."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.shortconv(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
         cur, x = self.rows_out(il, cur, x)

@@ -6,17 +6,15 @@ min(n_ctx, n_ubatch) tokens, rounded up to a multiple of the sequences, over ful
 
 from __future__ import annotations
 
+from inspector.memory.engines.llamacpp.sizes import swa_cells
+from inspector.units import pad
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
-
-
-def pad(n: int, unit: int) -> int:
-    """Round up to a multiple."""
-    return -(-n // unit) * unit
 
 
 class Run:
@@ -31,6 +29,8 @@ class Run:
         tokens = min(self.n_ctx, self.n_ubatch)
         self.n_outputs = min(tokens, int(get("n_outputs_max") or get("n_batch") or tokens))
         self.n_tokens = pad(tokens, self.n_seqs)
+        self.n_states = 1 + int(get("n_rs_seq") or 0)  # that recurrent layers keep of each sequence
+        self.predicting = bool(get("predicting"))  # the model's own prediction layer, in its context
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs
         self.flash = bool(get("flash_attn", True))
@@ -53,8 +53,8 @@ class Run:
         self.probing = True
 
     def cells_swa(self, window: int) -> int:
-        """Cells of a sliding-window cache (llama-kv-cache-iswa.cpp)."""
+        """Cells of a sliding-window cache, or of a full one where `--swa-full` was asked for."""
         if self.swa_full:
             return self.n_ctx_seq
-        windows = window * (self.n_seqs if self.unified else 1)
-        return pad(min(self.n_ctx_seq, windows + self.n_ubatch), 256)
+        n_windows = self.n_seqs if self.unified else 1
+        return swa_cells(window, n_ctx_seq=self.n_ctx_seq, n_windows=n_windows, n_ubatch=self.n_ubatch)

@@ -13,6 +13,7 @@ class T5(Decoder):
     side: str
 
     def build(self) -> None:
+        """Embeddings, the side's layers, its norm: the graph of a decoder or of an encoder (src/models/t5.cpp)."""
         self.n_blocks = self.count()
         x = self.embed()
         self.prepare()
@@ -26,33 +27,41 @@ class T5(Decoder):
         """Few layers: all are built."""
 
     def count(self) -> int:
+        """Layers of this side."""
         return self.m.n_layer
 
     def prepare(self) -> None:
+        """Inputs that this side needs before its layers."""
         raise NotImplementedError
 
     def finish(self, x: Tensor) -> None:
+        """What becomes of the last states, [n_embd, n_outputs]."""
         raise NotImplementedError
 
     def last(self, il: int) -> bool:
+        """Whether it is the last layer of this side."""
         return il == self.n_blocks - 1
 
     def at(self, il: int, name: str) -> Tensor | None:
+        """A weight of this side that may be there: `dec.blk.N.{name}.weight`."""
         return self.top(f"{self.side}.blk.{il}.{name}.weight")
 
     def times(self, x: Tensor, il: int, name: str) -> Tensor:
+        """A product with a weight of this side that must be there: [rows, n_tokens]. Raises GraphUnknown."""
         w = self.at(il, name)
         if w is None:
             raise GraphUnknown(name)
         return self.mm(w, x)
 
     def heads(self, x: Tensor, il: int, name: str, *, kv: bool) -> Tensor:
+        """A projection cut into heads: [head_dim, heads, n_tokens] of [n_embd, n_tokens]."""
         m = self.m
         h = m.n_head_kv(0) if kv else m.n_head(0)
         x = self.times(x, il, name)
         return self.reshape(x, m.head_v(0), h, x.ne[1])
 
     def relative(self, buckets: Tensor, il: int) -> Tensor:
+        """Attention's bias by relative position: [cells, n_tokens, heads] of buckets (build_pos_bias)."""
         table = self.at(il, "attn_rel_b") or self.at(0, "attn_rel_b")
         if table is None:
             raise GraphUnknown("attn_rel_b")
@@ -61,6 +70,7 @@ class T5(Decoder):
         return self.cont(self.permute(rows, 2, 0, 1, 3))
 
     def feed(self, x: Tensor, il: int) -> Tensor:
+        """The feed-forward, gated where the file has a gate: [n_embd, n_tokens] in and out."""
         up = self.times(x, il, "ffn_up")
         cur = self.glu(self.times(x, il, "ffn_gate"), up) if self.at(il, "ffn_gate") is not None else self.unary(up)
         return self.times(cur, il, "ffn_down")
@@ -72,9 +82,11 @@ class T5Decoder(T5):
     side = "dec"
 
     def count(self) -> int:
+        """Layers of the decoder: `decoder_block_count`, else as many as the encoder's."""
         return self.m.count("decoder_block_count", self.m.n_layer)
 
     def prepare(self) -> None:
+        """The encoder's states, [n_embd, trained context], buckets of positions, and both masks."""
         m, r = self.m, self.r
         self.states = self.input(F32, m.n_embd, m.n_ctx_train, name="cross_embd")
         self.buckets = self.input(I32, r.n_ctx_seq, r.n_tokens, name="pos_bucket_dec")
@@ -82,6 +94,7 @@ class T5Decoder(T5):
         self.cross_mask = self.input(F16 if r.flash else F32, m.n_ctx_train, r.n_tokens, name="cross_mask")
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Attention, cross attention, feed-forward: [n_embd, n_tokens] in and out (src/models/t5.cpp)."""
         normed = self.norm(x, self.at(il, "attn_norm"), None, "rms", il)
         q = self.heads(normed, il, "attn_q", kv=False)
         k, v = (self.heads(normed, il, "attn_" + c, kv=True) for c in "kv")
@@ -96,6 +109,7 @@ class T5Decoder(T5):
         return self.add(self.feed(self.norm(ffn_in, self.at(il, "ffn_norm"), None, "rms", il), il), ffn_in)
 
     def finish(self, x: Tensor) -> None:
+        """[n_vocab, n_outputs]."""
         self.logits(x)
 
 
@@ -105,11 +119,13 @@ class T5Encoder(T5):
     side = "enc"
 
     def prepare(self) -> None:
+        """Buckets of positions, [n_tokens, n_tokens], and the batch's mask."""
         n = self.r.n_tokens
         self.buckets = self.input(I32, n, n, name="pos_bucket_enc")
         self.batch_mask, _ = self.batch_masks()
 
     def layer(self, x: Tensor, il: int) -> Tensor:
+        """Attention over the batch, feed-forward: [n_embd, n_tokens] in and out (src/models/t5encoder.cpp)."""
         normed = self.norm(x, self.at(il, "attn_norm"), None, "rms", il)
         q = self.heads(normed, il, "attn_q", kv=False)
         k, v = (self.heads(normed, il, "attn_" + c, kv=True) for c in "kv")
@@ -119,5 +135,6 @@ class T5Encoder(T5):
         return self.add(self.feed(self.norm(ffn_in, self.at(il, "ffn_norm"), None, "rms", il), il), ffn_in)
 
     def finish(self, x: Tensor) -> None:
+        """The states themselves: [n_embd, n_outputs]."""
         x.is_output = True
         self.expand(x)

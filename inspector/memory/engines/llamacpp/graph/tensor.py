@@ -27,8 +27,8 @@ class Tensor:
     """One tensor: what it is made of, and the allocator's counters for it."""
 
     __slots__ = (
-        "able", "addr", "buf", "elem", "external", "inplace", "is_input", "is_output", "n_children", "n_views", "name",
-        "nb", "ne", "op", "owned", "pinned", "root", "seen", "size", "src", "weight",
+        "able", "addr", "buf", "elem", "exact", "external", "inplace", "is_input", "is_output", "n_children", "n_views",
+        "name", "nb", "ne", "op", "owned", "pinned", "root", "seen", "size", "src", "weight",
     )  # fmt: skip
 
     def __init__(  # noqa: PLR0917 - made thousands of times an estimate
@@ -61,6 +61,7 @@ class Tensor:
         self.buf = -1  # index of the backend whose buffer holds it; -1: not decided
         self.able = -1  # a bit for each back end that runs it; -1: all do
         self.pinned = False
+        self.exact = False  # the second source must stay f32 (ggml_prec_set_src)
         self.name = ""
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from inspector.checkpoint import Checkpoint, open_checkpoint
+from inspector.comparison.records import Change as Change
+from inspector.comparison.records import Diff as Diff
+from inspector.comparison.values import Values, compare_values
 from inspector.facts import read_facts
 from inspector.formats.modelfile import LongArray
-from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,40 +18,6 @@ if TYPE_CHECKING:
     from inspector.formats.modelfile import TensorInfo
 
 _FACTS_LEFT_OUT: Final = frozenset({"origin", "notes", "tensors", "keys", "layers", "nextn_layers", "format"})
-
-
-class Change(Record):
-    """One difference. `kind`: added, removed, changed, renamed, reshaped, requantised; `what`: metadata, config, fact
-    or tensor; `before` and `after` are what stood there (None: nothing).
-    """
-
-    kind: str
-    what: str
-    name: str
-    before: Any = None
-    after: Any = None
-
-
-class Diff(Record):
-    """All changes from `a` to `b`, and exact bytes of both sides' tensors. `notes`: what could not be compared."""
-
-    a: str
-    b: str
-    changes: tuple[Change, ...]
-    tensors_nbytes_a: int
-    tensors_nbytes_b: int
-    n_params_a: int | None
-    n_params_b: int | None
-    notes: tuple[str, ...] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing differs."""
-        return not self.changes
-
-    def of(self, what: str) -> tuple[Change, ...]:
-        """The changes of one sort."""
-        return tuple(c for c in self.changes if c.what == what)
 
 
 def _mapping_changes(
@@ -139,12 +107,26 @@ def _by_name(checkpoint: Checkpoint, facts: ModelFacts, *, as_gguf: bool) -> tup
         return {t.name: t for t in checkpoint.tensors}, []
     from inspector.quantization.convert import gguf_tensors_from_hf
 
-    converted = gguf_tensors_from_hf(facts.keys or {}, facts.tensors)
+    converted = gguf_tensors_from_hf(facts.keys or {}, facts.tensors, outtype=_outtype(checkpoint))
     return {t.name: t for t in converted.tensors}, [f"{checkpoint.target}: under GGUF names", *converted.notes]
 
 
-def diff(a: str | Checkpoint, b: str | Checkpoint) -> Diff:
+def _outtype(checkpoint: Checkpoint) -> str:
+    """The converter's type that changes nothing: BF16 stays BF16. F16 for what it has no type for."""
+    sums: dict[str, int] = {}
+    for t in checkpoint.tensors:
+        sums[_dtype(t)] = sums.get(_dtype(t), 0) + (t.nbytes or 0)
+    most = max(sums, key=lambda name: sums[name], default="F16")
+    return most if most in {"F16", "BF16", "F32"} else "F16"
+
+
+def diff(
+    a: str | Checkpoint, b: str | Checkpoint, *, values: str = "", say: Callable[[str], None] | None = None
+) -> Diff:
     """What changed from `a` to `b`; targets or checkpoints. Raises SourceError, FormatError, FactsError.
+
+    `values`: "" compares tensors' values where hashes are free, "hash" by hashing whole files, "values" byte by byte;
+    `say` is told how far that is.
 
     A GGUF against a safetensors checkpoint compares through the names and shapes that llama.cpp's converter gives;
     metadata and config then do not correspond and only facts are compared.
@@ -166,7 +148,11 @@ def diff(a: str | Checkpoint, b: str | Checkpoint) -> Diff:
         facts_right = {k: v for k, v in facts_right.items() if k in shared}
     changes += _mapping_changes("fact", facts_left, facts_right, same=same_value)
     changes += _tensor_changes(tensors_a, tensors_b)
+    found = compare_values(left, right, how=values, say=say)
+    if values != "values" and found.same is False and changes:
+        words = "hashes of whole files differ, as what their headers say does: --values compares tensors alone"
+        found = Values(same=None, notes=(words,) if values else ())
     return Diff(
-        left.target, right.target, tuple(changes), left.tensors_nbytes, right.tensors_nbytes,
-        facts_a.n_params, facts_b.n_params, (*notes_a, *notes_b),
+        left.target, right.target, (*changes, *found.changes), left.tensors_nbytes, right.tensors_nbytes,
+        facts_a.n_params, facts_b.n_params, (*notes_a, *notes_b, *found.notes), found.same, found.how,
     )  # fmt: skip

@@ -1,0 +1,54 @@
+"""The options of what is loaded beside a model: a projector, adapters, a draft model."""
+
+from __future__ import annotations
+
+import click
+
+from inspector.cli.options import complete_files, open_target
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any, Final
+
+    from inspector.memory.engines.llamacpp.beside import Beside
+
+_OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
+    ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
+    ("--lora", dict(metavar="FILE", multiple=True), "An adapter; repeatable."),
+    ("--draft", dict(metavar="TARGET"), "A draft model for speculative decoding, with its own cache and compute."),
+)
+
+
+def beside_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--mmproj`, `--lora` and `--draft`."""
+    for flag, arguments, help_ in reversed(_OPTIONS):
+        function = click.option(flag, help=help_, shell_complete=complete_files, **arguments)(function)
+    return function
+
+
+def take_beside(params: dict[str, Any]) -> dict[str, Any]:
+    """Takes these options out of `params`."""
+    return {flag.removeprefix("--"): params.pop(flag.removeprefix("--")) for flag, _, _ in _OPTIONS}
+
+
+def read_beside(asked: dict[str, Any]) -> Beside | None:
+    """The files that the options name, opened; None where they name none."""
+    if not any(asked.values()):
+        return None
+    from inspector.facts import read_facts
+    from inspector.memory.engines.llamacpp.beside import Beside, Projector
+
+    projector = open_target(asked["mmproj"]) if asked["mmproj"] else None
+    return Beside(
+        projector=None if projector is None else Projector(projector.tensors, projector.metadata),
+        adapters=tuple(open_target(path).tensors for path in asked["lora"]),
+        draft=read_facts(open_target(asked["draft"])) if asked["draft"] else None,
+        named=tuple(_named(asked)),
+    )
+
+
+def _named(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for option, value in asked.items():
+        for name in (value,) if isinstance(value, str) else value or ():
+            yield option, name

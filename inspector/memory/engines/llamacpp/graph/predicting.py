@@ -1,0 +1,103 @@
+"""The graph of a model's own prediction layer, which drafts tokens in a context of its own.
+
+Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp, glm4-moe.cpp, hy-v3.cpp (b11434).
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from inspector.memory.engines.llamacpp.graph.archs import KEYED, KEYED_SIGMOID, LATE
+from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.hybrids import Qwen3Next, Qwen35
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
+from inspector.memory.engines.llamacpp.graph.options import Options, Row
+from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+
+class Predicting(Decoder):
+    """A layer like the model's own, over a hidden state and a token's embedding.
+
+    `picks_early`: rows whose logits are wanted are picked after attention, not at the end.
+    """
+
+    picks_early = False
+
+    def leave_out_repetitions(self) -> None:
+        """There is one layer."""
+
+    def inputs(self) -> Any:
+        """A cache of the one layer."""
+        self.base = self.cache(self.r.n_ctx_seq, [self.m.n_layer])
+        return self.base
+
+    def build(self) -> None:
+        """Hidden state and embedding, joined; the layer; logits."""
+        m, n = self.m, self.r.n_tokens
+        il = m.n_layer
+        if m.n_layer_all != il + 1:
+            raise GraphUnknown("several prediction layers")
+        table = m.weight(il, "nextn.embed_tokens.weight") or self.top("token_embd.weight")
+        if table is None:
+            raise GraphUnknown("token_embd.weight")
+        token = self.get_rows(table, self.input(I32, n, name="inp_tokens"))
+        hidden = self.input(F32, m.n_embd, n, name="mtp_h_input")
+        self.placed(token)
+        self.output_ids()
+        self.inputs()
+        hidden = self.normed(hidden, il, "nextn.hnorm")
+        x = self.lin(self.concat(self.normed(token, il, "nextn.enorm"), hidden, 0), il, "nextn.eh_proj")
+        self.predicted(self.drafted(x, il), il)
+
+    def drafted(self, x: Tensor, il: int) -> Tensor:
+        """Attention and feed-forward: [n_embd, n_tokens] in and out, or the wanted rows."""
+        cur = self.attention(self.normed(x, il, "attn_norm"), il)
+        if self.picks_early:
+            assert self.out_ids is not None
+            cur, x = self.get_rows(cur, self.out_ids), self.get_rows(x, self.out_ids)
+        mid = self.add(cur, x)
+        return self.add(self.feed(self.normed(mid, il, self.o.norms.ffn), il), mid)
+
+    def predicted(self, x: Tensor, il: int) -> None:
+        """The norm and the head of its own, where it has them, else the model's."""
+        m = self.m
+        norm = m.weight(il, "nextn.shared_head_norm.weight") or self.top("output_norm.weight")
+        head = m.weight(il, "nextn.shared_head_head.weight") or self.lm_head()
+        x = self.norm(x, norm, None, "rms")
+        x.is_output = True
+        if not self.picks_early:
+            assert self.out_ids is not None
+            x = self.get_rows(x, self.out_ids)
+        logits = self.mm(head, x)
+        logits.is_output = True
+        self.expand(logits)
+
+
+class PredictingNext(Predicting, Qwen3Next):
+    """Gated attention."""
+
+    picks_early = True
+
+    def attention(self, x: Tensor, il: int) -> Tensor:
+        """With a gate in the queries."""
+        return self.gated_attention(x, il)
+
+
+class Predicting35(PredictingNext, Qwen35):
+    """As above; rows are picked at the end."""
+
+    picks_early = False
+
+
+PREDICTING: Final[Mapping[str, Row]] = MappingProxyType({
+    "qwen3next": Row("predicting", "PredictingNext", Options(norms=LATE)),
+    "qwen35": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
+    "qwen35moe": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
+    "glm4moe": Row("predicting", "Predicting", Options(norms=LATE, experts=KEYED_SIGMOID)),
+    "hy_v3": Row("predicting", "Predicting", Options(experts=KEYED, rope_factors="all")),
+})  # fmt: skip
