@@ -10,11 +10,14 @@ import pytest
 from inspector.checkpoint import open_checkpoint
 from inspector.facts import read_facts
 from inspector.memory.engines import vllm
-from inspector.memory.engines.vllm.profile import SAMPLER_V1, Batch, activation_nbytes
+from inspector.memory.engines.vllm.profile import Batch, activation_nbytes
 from inspector.memory.estimate import Placement, Workload
 from inspector.units import GIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+# Model Runner V1 (0.11) sorted all logits: a float32 copy, sorted values and int64 indices, the sort's second pair
+# of both, and its 8-byte segment marks (v1/sample/ops/topk_topp_sampler.py, torch's segmented sort).
+SAMPLER_V1 = 4 + (4 + 8) + (4 + 8) + 8
 ROWS = [json.loads(line) for line in (FIXTURES / "vllm_logs.jsonl").read_text().splitlines()]
 PEAKS = [json.loads(line) for line in (FIXTURES / "vllm_activation.jsonl").read_text().splitlines()]
 

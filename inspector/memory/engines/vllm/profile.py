@@ -23,9 +23,6 @@ _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0,
 _SMALL_TIER: Final = ("A100", "GB10", "DGX Spark")  # as much memory, but kept to the defaults of smaller cards
 # Bytes a logit beside the model's own. Model Runner V2: a float32 copy, and probabilities for the fused sampler.
 SAMPLER_V2: Final = 4 + 4
-# V1 (0.11): a float32 copy, sorted values and int64 indices, the sort's own second pair of both, and its 8-byte
-# segment marks (v1/sample/ops/topk_topp_sampler.py, torch's segmented sort). Held to start-up logs: docs/accuracy.md.
-SAMPLER_V1: Final = 4 + (4 + 8) + (4 + 8) + 8
 # A count of output tokens (int32) and a bit of the prompt for each row and word (sample/penalties.py).
 PENALTIES_BITS: Final = 32 + 1
 
