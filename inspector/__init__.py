@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from inspector.layers import Layer as Layer
     from inspector.layers import StateCache as StateCache
     from inspector.layers import UnknownCache as UnknownCache
+    from inspector.memory.api import memory as memory
     from inspector.memory.devices.gpus import parse_gpu as parse_gpu
     from inspector.memory.engines import estimate as estimate
     from inspector.memory.estimate import Device as Device
@@ -75,7 +76,9 @@ if TYPE_CHECKING:
     from inspector.memory.quantize_size import QuantizedSize as QuantizedSize
     from inspector.memory.quantize_size import SizedTensor as SizedTensor
 
-# module: its public names. `audit` is a package that can be called (docs/decisions/0007-public-names.md).
+# packages that can be called (docs/decisions/0007-public-names.md)
+_CALLED = ("audit", "memory")
+# module: its public names
 # fmt: off
 _PUBLIC = {
     "inspector.api": "inspect fit quantize_size",
@@ -101,14 +104,14 @@ _PUBLIC = {
 # fmt: on
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
-__all__ = ["__version__", "audit", *_MODULES]  # noqa: PLE0604 - strings all the same
+__all__ = ["__version__", *_CALLED, *_MODULES]  # noqa: PLE0604 - strings all the same
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "audit":
-        return import_module("inspector.audit")
+    if name in _CALLED:
+        return import_module(f"inspector.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'inspector' has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

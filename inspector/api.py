@@ -11,12 +11,11 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
+    from inspector.memory.api import Model
     from inspector.memory.estimate import Gpu, Workload
     from inspector.memory.fit.gather import Gathered
     from inspector.memory.fit.records import Fit
     from inspector.memory.quantize_size import QuantizedSize
-
-    Model = str | Checkpoint | ModelFacts
 
 
 def inspect(target: str, *, strict: bool = True) -> Checkpoint:
@@ -28,22 +27,6 @@ def inspect(target: str, *, strict: bool = True) -> Checkpoint:
     from inspector.checkpoint import open_checkpoint
 
     return open_checkpoint(target, strict=strict)
-
-
-def _facts_of(model: Model) -> ModelFacts:
-    from inspector.facts import ModelFacts, read_facts
-
-    if isinstance(model, ModelFacts):
-        return model
-    return read_facts(inspect(model) if isinstance(model, str) else model)
-
-
-def _as_gpus(gpus: str | Gpu | Iterable[str | Gpu]) -> tuple[Gpu, ...]:
-    from inspector.memory.devices.gpus import parse_gpu
-    from inspector.memory.estimate import Gpu
-
-    several = (gpus,) if isinstance(gpus, str | Gpu) else gpus
-    return tuple(g for one in several for g in (parse_gpu(one) if isinstance(one, str) else (one,)))
 
 
 def _gathered(models: Model | Sequence[Checkpoint | ModelFacts]) -> Gathered:
@@ -86,6 +69,7 @@ def fit(
     `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
     unknown engine or GPU, and what `inspect` raises.
     """
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import default_engine, engine_of
     from inspector.memory.estimate import Workload
     from inspector.memory.fit.candidates import judged, offered
@@ -99,7 +83,7 @@ def fit(
     run_by = engine_of(engine or default_engine(largest.facts.format))
     workload = workload or run_by.served(Workload())
     ask = Ask(
-        gpus=_as_gpus(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
+        gpus=gpus_asked(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
         workload=workload, offload=offload, host=host, margin=run_by.margin if margin is None else margin,
         prefer=tuple(prefer), most=most, arguments=arguments,
     )  # fmt: skip
@@ -125,9 +109,10 @@ def quantize_size(
     its `tensors` (None where `refused` says why). Raises WorkloadError for an unknown type, FactsError where the
     tensors are not known, and what `inspect` raises.
     """
+    from inspector.memory.api import facts_of
     from inspector.memory.quantize_size import quantized_size
 
     return quantized_size(
-        _facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
+        facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, tensor_types=tuple(tensor_types), leave_output=leave_output,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 A block is kept up to date between two comments, `<!-- generated: COMMAND -->` and `<!-- end -->`. Commands start with
 `inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
+A ```python block with a ```text block below it is a program, and what it prints.
 Output that starts with `|`, `#` or a fence is Markdown already; all else becomes a console block under its own command
 line.
 The JSON schemas of docs/schemas are made from the types of the documents (scripts/json_schemas.py).
@@ -27,6 +28,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BLOCK = re.compile(
     r"^(<!-- generated: (?P<command>[^\n]+?) -->\n)(?P<body>.*?)(?=<!-- end -->)", re.DOTALL | re.MULTILINE
 )
+PROGRAM = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n\n```text\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
+)  # what a program prints, below it
 ENVIRONMENT = {"COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
 
 
@@ -62,7 +66,13 @@ def regenerate(text: str) -> str:
     """The page with every block's body made anew."""
     if len(re.findall(r"^<!-- generated: ", text, re.MULTILINE)) != len(BLOCK.findall(text)):
         sys.exit("error: a generated block has no <!-- end -->")
-    return BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
+    text = BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
+    return PROGRAM.sub(lambda m: f"```python\n{m['code']}```\n\n```text\n{run_program(m['code'])}\n```", text)
+
+
+def run_program(code: str) -> str:
+    """What a program of a page prints."""
+    return run(f"python -c {shlex.quote(code)}")
 
 
 def print_architectures() -> None:

@@ -7,11 +7,11 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import (
     COUNT,
+    GPU,
     LAYERS,
     SHARES,
     SIZE,
     build_workload,
-    driven_by,
     engine_option,
     engine_options,
     engine_settings,
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from inspector.report.fit import Commands
 
 _OPTIONS: Final = (
-    (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB, auto, or none: the CPU (llama.cpp); repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, required=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -53,7 +53,7 @@ _OPTIONS: Final = (
     (("--backend", "backend"), dict(metavar="NAME"),
      "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
-    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
+    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64G; without it there is no limit."),
     (("--margin", "margin"), dict(type=SIZE),
       "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
@@ -103,12 +103,12 @@ def _forms(
 
 
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.devices.gpus import parse_gpus
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import engine_of
     from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    named = driven_by(parse_gpus(params.pop("gpus")), params.pop("backend"))
+    named = gpus_asked(params.pop("gpus"), params.pop("backend"))
     gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
     if not gpus and not engine_of(engine).on_cpu:
         raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")

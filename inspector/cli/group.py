@@ -47,6 +47,8 @@ class InspectorGroup(click.Group):
 
         module = import_module(f"inspector.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        if _NO_COLOR not in command.params:
+            command.params.append(_NO_COLOR)
         return command
 
     def resolve_command(
@@ -77,6 +79,22 @@ class InspectorGroup(click.Group):
 def _no_color(_ctx: click.Context, _param: click.Parameter, value: Any) -> None:
     if value:
         os.environ["NO_COLOR"] = "1"
+
+
+# before the command it is in the list of options; after it, it works as well
+_NO_COLOR: Final = click.Option(["--no-color"], is_flag=True, expose_value=False, callback=_no_color, hidden=True)
+
+
+def _near_option(error: click.NoSuchOption, argv: list[str]) -> str:
+    """What click says of an option that there is none of, with the nearest: it cuts `-nlg` down to `-n`."""
+    typed = next((w for w in argv if not w.startswith("--") and w.startswith(error.option_name)), "")
+    if error.possibilities or error.ctx is None or len(typed) < 3:
+        return error.format_message()
+    from difflib import get_close_matches
+
+    names = [n for p in error.ctx.command.params for n in (*p.opts, *p.secondary_opts) if n[:1] == "-"]
+    close = get_close_matches(typed, names, n=1)
+    return f"No such option {typed!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 @click.group(
@@ -115,6 +133,9 @@ def run_command_line(argv: list[str]) -> int:
             code = cli.main(args=argv, prog_name="inspector", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
             outcome.write([error.format_message()])
+            return outcome.FAILED
+        except click.NoSuchOption as error:
+            outcome.complain(_near_option(error, argv), hint=_usage_hint(error))
             return outcome.FAILED
         except click.ClickException as error:
             outcome.complain(error.format_message(), hint=_usage_hint(error))

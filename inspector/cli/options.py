@@ -6,11 +6,12 @@ import os
 
 import click
 
+from inspector.cli import outcome
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines import ENGINE_NAMES, engine_of, engines
 from inspector.memory.estimate import Placement, Workload
-from inspector.units import parse_nbytes, parse_tokens
+from inspector.units import is_shop_size, parse_count, parse_nbytes, parse_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.memory.engines.protocol import Engine, Option
-    from inspector.memory.estimate import Gpu
     from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
@@ -41,9 +41,46 @@ class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
             self.fail(f"{error}" + (f" ({error.hint})" if error.hint else ""), param, ctx)
 
 
+def shop_size(text: str) -> None:
+    """Says, once a command, that GB was read as GiB."""
+    meta = click.get_current_context().meta
+    if not meta.get("inspector.shop_size"):
+        meta["inspector.shop_size"] = True
+        outcome.remark(f"{text}: G and GB are read as GiB (1024³ bytes), as cards and memory are sold")
+
+
+def _size(text: str) -> int:
+    nbytes = parse_nbytes(text)
+    if is_shop_size(text):
+        shop_size(text)
+    return nbytes
+
+
+def _gpu(text: str) -> str:
+    from inspector.memory.devices.gpus import is_shop_gpu
+
+    if is_shop_gpu(text):
+        shop_size(text)
+    return text
+
+
+def counted(low: int, high: int, parse: Callable[[str], int] = parse_count) -> Parsed:
+    """A whole number within bounds, however it is written: 4096, 4k, 1e6."""
+
+    def convert(text: str) -> int:
+        n = parse(text)
+        if not low <= n <= high:
+            raise InspectorError(f"{n:,} is not between {low:,} and {high:,}")
+        return n
+
+    return Parsed("N", convert)
+
+
 TOKENS = Parsed("tokens", parse_tokens)
-SIZE = Parsed("size", parse_nbytes)
-COUNT = click.IntRange(min=1, max=1 << 31)
+SIZE = Parsed("size", _size)
+COUNT = counted(1, 1 << 31)
+GPU = Parsed("GPU", _gpu)
+BATCH = counted(1, 1 << 31, parse_tokens)
 
 
 def _switch(text: str) -> bool | None:
@@ -102,7 +139,11 @@ def _layers(text: str) -> int:
 
 def _sequences(text: str) -> int | None:
     """Sequences at a time; None leaves it to the engine (llama-server's -1)."""
-    n = -1 if text == "auto" else _integer(text, "a number of sequences")
+    words = "a number of sequences"
+    try:
+        n = -1 if text == "auto" else _integer(text, words) if text[:1] == "-" else parse_count(text)
+    except InspectorError:
+        raise InspectorError(f"{text!r} is not {words}") from None
     if n != -1 and not 1 <= n <= 1 << 31:
         raise InspectorError(f"{n:,} sequences at a time: 1 or more, or -1 for the engine's default")
     return None if n == -1 else n
@@ -137,9 +178,9 @@ _WORKLOAD = (
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
     (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=Parsed("N", _sequences)),
      "Sequences at a time; -1: the engine's default."),
-    (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
+    (("-b", "--batch-size", "n_batch"), dict(type=BATCH),
      "Tokens of a logical batch (llama.cpp)."),
-    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
+    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=BATCH),
      "Tokens of a physical batch (llama.cpp)."),
     (("-ctk", "--cache-type-k", "kv_dtype_k"), dict(metavar="TYPE"),
      "Type of cached keys: f16, q8_0, …"),
@@ -161,8 +202,8 @@ _WORKLOAD = (
      "Keep only the last so many tokens in every layer."),
 )  # fmt: skip
 _PLACEMENT = (
-    (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB, auto or none; repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto or none; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
@@ -286,31 +327,14 @@ def build_workload(params: dict[str, Any]) -> Workload:
     )
 
 
-def _distinct(gpus: tuple[Gpu, ...]) -> tuple[Gpu, ...]:
-    """The devices with names of their own: equal ones are numbered."""
-    names = [g.name for g in gpus]
-    return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
-
-
-def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
-    """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
-    if name is None:
-        return gpus
-    from inspector.memory.devices.gpus import under
-    from inspector.memory.engines.llamacpp.backends import backend
-
-    return tuple(under(gpu, backend(name).name) for gpu in gpus)
-
-
 def build_placement(params: dict[str, Any]) -> Placement:
     """Takes the placement options out of `params`."""
-    names = params.pop("gpus")
+    names, backend = params.pop("gpus"), params.pop("backend")
     gpus: tuple[Any, ...] = ()
     if names:
-        from inspector.memory.devices.gpus import parse_gpus
+        from inspector.memory.devices.asked import gpus_asked
 
-        gpus = _distinct(parse_gpus(names))
-    gpus = driven_by(gpus, params.pop("backend"))
+        gpus = gpus_asked(names, backend)
     order = list(params)  # click hands options over as they were typed; llama.cpp's first pattern that matches counts
     experts_first = order.index("cpu_moe" if params["cpu_moe"] else "n_cpu_moe") < order.index("overrides")
     n_cpu_moe, cpu_moe = params.pop("n_cpu_moe"), params.pop("cpu_moe")
@@ -335,9 +359,7 @@ def _load_mode(params: dict[str, Any]) -> str:
     if no_mmap and mode not in {None, "none"}:
         raise click.UsageError(f"--no-mmap is --load-mode none in llama.cpp b11434, and here is --load-mode {mode}")
     if no_mmap:
-        from inspector.cli.outcome import remark
-
-        remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
+        outcome.remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
     return "none" if no_mmap else mode or "auto"
 
 

@@ -70,7 +70,7 @@ def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimat
 
 @click.command()
 @target_argument
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where the page goes; - for standard output.")
 @engine_option
 def report(target: str, *, output: str, engine: str | None) -> int:
     """One self-contained interactive page: facts, tensors, and memory over contexts and cache types.
@@ -89,6 +89,9 @@ def report(target: str, *, output: str, engine: str | None) -> int:
     sweeps = _sweeps(facts, name)
     cards = _cards(facts, name) if sweeps else []
     text = page(checkpoint, facts, sweeps, version=__version__, cards=cards)
+    if output == "-":
+        outcome.write_bytes(text.encode("utf-8", "backslashreplace"))
+        return incomplete(checkpoint)
     try:
         with open(output, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)

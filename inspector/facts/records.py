@@ -40,7 +40,8 @@ class ModelFacts(Record):
     registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
     engines whose rules need more than this vocabulary. `prediction`: there is no such file yet. `promised`: of a config
     alone, the tensors that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states
-    for all of them.
+    for all of them. `n_params_text`: those of the language model, where a config promises towers beside it;
+    `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
     """
 
     arch: str
@@ -76,3 +77,5 @@ class ModelFacts(Record):
     promised: tuple[PromisedTensor, ...] = ()
     promised_nbytes: Promised | None = None
     stated_nbytes: Stated | None = None
+    n_params_text: int | None = None
+    uncounted: tuple[str, ...] = ()

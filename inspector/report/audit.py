@@ -63,6 +63,12 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     return lines
 
 
+def file_uri(absolute: str) -> str:
+    """An absolute path as a file: address: `/x`, `C:\\x` or `\\\\server\\share\\x` (RFC 8089, E.2 and E.3)."""
+    path = absolute.replace("\\", "/")
+    return "file:" + (path if path.startswith("//") else f"//{path}" if path.startswith("/") else f"///{path}")
+
+
 def _uri(finding: Finding, report: AuditReport, root: str) -> str:
     """Where a finding's file lies, seen from `root`; as file:// where it lies outside, so that no host mistakes it."""
     from urllib.parse import quote
@@ -71,8 +77,9 @@ def _uri(finding: Finding, report: AuditReport, root: str) -> str:
     if report.folder:
         path = report.target if where == report.target else os.path.join(report.folder, where)
         absolute = os.path.abspath(path)
-        inside = absolute == root or absolute.startswith(root.rstrip(os.sep) + os.sep)
-        where = os.path.relpath(absolute, root) if inside else f"file://{absolute}"
+        folded, above = os.path.normcase(absolute), os.path.normcase(root)  # Windows: C:\\x and c:\\X are one file
+        inside = folded == above or folded.startswith(above.rstrip(os.sep) + os.sep)
+        where = os.path.relpath(absolute, root) if inside else file_uri(absolute)
     return quote(escape(where).replace("\\", "/"), safe="/._-~:")[:1024] or "."
 
 

@@ -45,7 +45,7 @@ def _answer(target: str, facts: ModelFacts, estimate: Estimate, notes: Sequence[
         "grade": estimate.grade,
         "fits": estimate.fits,
         "unknown": estimate.unknown,
-        "notes": list(dict.fromkeys([*estimate.notes, *notes])),
+        "notes": list(dict.fromkeys([*estimate.notes, *notes, *facts.notes])),
     }
 
 

@@ -69,10 +69,14 @@ def _dims(facts: ModelFacts) -> str:
 
 def _params(facts: ModelFacts) -> str:
     if facts.n_params is None:
-        return "unknown"
+        text_part = f" · {format_count(facts.n_params_text)} of the text part" if facts.n_params_text else ""
+        return f"unknown{text_part}"
     text = f"{format_count(facts.n_params)} params ({facts.n_params:,})"
     if facts.n_params_active is not None and facts.n_params_active != facts.n_params:
         text += f" · {format_count(facts.n_params_active)} active a token"
+        if facts.tied_embeddings is False and facts.vocab_size and facts.d_model:
+            fewer = facts.n_params_active - facts.vocab_size * facts.d_model
+            text += f", {format_count(fewer)} without the input embedding"
     return text
 
 

@@ -293,7 +293,7 @@ def test_host_memory_that_is_too_small_is_missing_too(sparse_model, ask):
     [
         ([], "Missing option '--gpu'"),
         (["--gpu", "nosuchcard"], "no GPU called 'nosuchcard'"),
-        (["--gpu", "24G"], "24G"),
+        (["--gpu", "24X"], "24X"),
         (["--gpu", "rtx3060", "--prefer", "speed"], "no preference 'speed'"),
         (["--gpu", "rtx3060", "--min-quant", "Q9_X"], "Q9_X"),
         (["--gpu", "rtx3060", "--min-quant", "F32"], "nothing here is F32 or finer"),

@@ -159,12 +159,28 @@ def test_layers_add_up_to_the_cache(sparse_model, run_inspector):
     assert {row["cells"] for row in answer["layers"] if row["kind"] == "full"} == {8192}
 
 
+def test_sizes_and_counts_are_read_as_people_type_them(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    plain = run_inspector(["memory", model, "--json", "--gpu", "24GiB", "-c", "32768", "-b", "2048", "-np", "100"])
+    typed = run_inspector(["memory", model, "--json", "--gpu", "24 GB card", "-c", "32k", "-b", "2k", "-np", "1e2"])
+    assert plain[0] == typed[0]
+    assert plain[1] == typed[1]
+    assert plain[2] == ""
+    assert typed[2] == "note: 24 GB card: G and GB are read as GiB (1024³ bytes), as cards and memory are sold\n"
+
+
+def test_that_gb_is_gib_is_said_once(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    code, _, err = run_inspector(["fit", model, "--gpu", "8G", "--gpu", "12 gb", "--host", "64GB", "--margin", "1G"])
+    assert (code, err.count("note: ")) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (["-ctv", "q8_0", "-fa", "off"], "flash attention"),
         (["-ctk", "q99"], "q99"),
-        (["--gpu", "24G"], "24G"),
+        (["--gpu", "24X"], "24X"),
         (["--gpu", "rtx9999"], "rtx9999"),
         (["-e", "vlm"], "vllm"),
         (["--block-size", "32"], "--block-size is for vllm, not for llama.cpp"),

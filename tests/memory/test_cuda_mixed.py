@@ -6,12 +6,12 @@ import base64
 import gzip
 import json
 import lzma
-import os
 import shlex
 from collections import Counter
 
 import pytest
 from cuda_rows import FIXTURES, PARTS, rows_by_model
+from holes import stretch
 
 from inspector.cli.group import run_command_line
 
@@ -30,7 +30,7 @@ def model_at(tmp_path_factory, sparse_model):
             return sparse_model(model)
         file = folder / f"{model}.gguf"
         file.write_bytes(base64.b64decode(small[model]["header"]))
-        os.truncate(file, small[model]["size"])
+        stretch(file, small[model]["size"])
         return file
 
     return path
@@ -71,7 +71,7 @@ def test_weights_of_types_without_a_kernel_lie_on_the_host(tmp_path, capsys):
         measured = json.load(file)
     path = tmp_path / "tq2_0.gguf"
     path.write_bytes(base64.b64decode(measured["header"]))
-    os.truncate(path, measured["size"])
+    stretch(path, measured["size"])
     assert {row["devices"]["CUDA0"]["model"] for row in measured["rows"] if "99" in row["args"]} == {27_388_032}
     assert differences(path, measured["rows"], capsys) == []
 
@@ -81,7 +81,7 @@ def test_fit_counts_what_a_card_refuses_on_the_host(tmp_path, capsys):
         measured = json.load(file)
     path = tmp_path / "tq2_0.gguf"
     path.write_bytes(base64.b64decode(measured["header"]))
-    os.truncate(path, measured["size"])
+    stretch(path, measured["size"])
     assert run_command_line(["fit", str(path), "--gpu", "2GiB", "--json"]) == 0
     choices = json.loads(capsys.readouterr().out)["choices"]
     for choice in choices:

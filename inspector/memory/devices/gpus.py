@@ -13,7 +13,7 @@ from inspector.errors import InspectorError
 from inspector.memory.devices.gpu_table import ROWS
 from inspector.memory.estimate import Gpu
 from inspector.record import Record
-from inspector.units import GIB, MIB, format_nbytes, parse_nbytes
+from inspector.units import GIB, MIB, format_nbytes, is_shop_size, parse_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def hidden(capacity: int) -> int:
 GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})
 
 
+_CARD_WORDS: Final = frozenset({"card", "cards", "gpu", "gpus", "vram", "memory", "of"})
 _NOISE: Final = ("nvidia", "geforce", "amd", "radeon", "intel", "apple", "instinct", "graphics", "tesla", "quadro")
 
 
@@ -161,8 +162,23 @@ def _split_count(text: str) -> tuple[int, str]:
     return 1, stripped
 
 
+def _without_words(text: str) -> str:
+    """`24 GB card`, `24GB of VRAM` without what says that it is a card."""
+    words = text.split()
+    while len(words) > 1 and words[-1].lower() in _CARD_WORDS:
+        words.pop()
+    return " ".join(words)
+
+
+def is_shop_gpu(text: str) -> bool:
+    """Whether `--gpu` was given a size as shops write it: `24G`, `2x24GB`."""
+    what = _without_words(_split_count(text)[1])
+    return _sized(what) is not None and is_shop_size(what)
+
+
 def _sized(text: str) -> Gpu | None:
     """A bare size as a CUDA card, which reserves what a card of that size does."""
+    text = _without_words(text)
     compact = text.replace(" ", "")
     if (
         not compact.isascii()
@@ -184,9 +200,9 @@ def _sized(text: str) -> Gpu | None:
 
 
 def parse_gpu(text: str) -> tuple[Gpu, ...]:
-    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24GB`), `auto` or `none`.
+    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24 GB card`), `auto`, `none`.
 
-    Bytes. Raises InspectorError: an unknown name with near matches, a size such as `24G` that could mean two things.
+    Bytes; GB and G are GiB, as cards are sold. Raises InspectorError: an unknown name, with near matches.
     """
     if text.strip().lower() in _WORDS:
         return detect_gpus() if text.strip().lower() == "auto" else ()

@@ -75,7 +75,7 @@ def as_loaded(candidate: Candidate, engine: Engine, arguments: Mapping[str, Any]
 
 def _model_name(target: str) -> str:
     """What a converted file would be called after: the folder or repository, or the file itself."""
-    path = target if "://" in target else target.partition("@")[0].rstrip("/")
+    path = target if "://" in target else target.partition("@")[0].replace("\\", "/").rstrip("/")
     head, _, name = path.rpartition("/")
     if name == "config.json" or name.endswith(".safetensors"):
         name = head.rpartition("/")[2]

@@ -94,6 +94,7 @@ def estimate(
             *_left_alone(placement),
             *_idle(facts, placement),
             *_not_taken(workload),
+            *_shared(sizes),
             *_tight(devices),
         ),
         unknown=unknown,
@@ -111,8 +112,21 @@ def _checked(placement: Placement) -> Placement:
     return placement
 
 
+def _without_gpu(placement: Placement) -> Iterator[str]:
+    if placement.n_gpu_layers and not placement.gpus:
+        layers = {-1: "auto", -2: "all"}.get(placement.n_gpu_layers, placement.n_gpu_layers)
+        yield f"-ngl {layers} is without effect: no GPU is named (--gpu), and all layers are on the host"
+
+
+def _shared(sizes: Sizes) -> Iterator[str]:
+    """What -c leaves for each of several sequences."""
+    if sizes.n_streams > 1:
+        yield f"{sizes.n_ctx:,} tokens of context for {sizes.n_seqs} sequences: {sizes.n_ctx_seq:,} each"
+
+
 def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
-    """Patterns that match no tensor: llama.cpp passes over them without a word."""
+    """Options without effect, such as patterns that match no tensor: llama.cpp passes over them without a word."""
+    yield from _without_gpu(placement)
     names = [t.name for t in facts.tensors]
     if not names:
         return

@@ -202,10 +202,18 @@ def without_file(facts: ModelFacts, loaded: Loaded, dtype: str, *, tp: int = 1) 
         size = row_nbytes(facts.n_params or 0, kv_dtype(dtype))
         return (-(-size // tp), f"{facts.n_params:,} parameters in {dtype}{split}") if known else None
     packed = sorted({t.packing for t in facts.promised if t.packing})
-    words = f"{facts.n_params or 0:,} parameters in {dtype}" + (
+    n = facts.n_params or facts.n_params_text or 0
+    words = f"{n:,} parameters{' of the text part' if facts.uncounted else ''} in {dtype}" + (
         f" ({', '.join(packed)} where packed)" if packed else ""
     )
     return loaded.nbytes, "; ".join((words + split, *loaded.how))
+
+
+def uncounted(facts: ModelFacts) -> tuple[str, ...]:
+    """Parts beside the language model whose weights no line counts: a config alone promises them, and no rule does."""
+    if facts.tensors or facts.stated_nbytes:
+        return ()
+    return tuple(f"weights of {part}" for part in facts.uncounted)
 
 
 def file_nbytes(tensors: Iterable[TensorInfo]) -> int:

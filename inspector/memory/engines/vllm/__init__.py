@@ -10,7 +10,7 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
-from inspector.memory.engines.shared.hf_weights import file_nbytes, vllm_dtype, vllm_weights, without_file
+from inspector.memory.engines.shared.hf_weights import file_nbytes, uncounted, vllm_dtype, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
@@ -221,6 +221,7 @@ def _not_known(facts: ModelFacts, p: Plan, lines: list[Line], *, has_peak: bool)
     found = [*(layers or p.unknown[:8])]
     if not any(line.what == "weights" for line in lines):
         found.append("weights: no tensors were read")
+    found += uncounted(facts)
     if not has_peak:
         found.append("activations: the model's widths are not known")
     return tuple(found)
