@@ -202,7 +202,6 @@ LLAMACPP = _rows(
 ADVICE = _rows(
     "memory/test_unified.py cli/test_fit.py memory/test_cuda_options.py",
     ("un-pool", "what lies on the host of one pool is counted nowhere", "device = host if line.device == HOST else line.device", "device = line.device"),
-    ("un-offload", "layers are left on the host of one pool", "offload = ask.offload and not any(gpu.unified for gpu in ask.gpus)", "offload = ask.offload"),
     ("un-integrated", "an integrated GPU is used beside others", "if not (own and discrete))", "if not own or True)"),
     ("fi-alone", "a model that one card holds is spread", "if self.ask.tensor_split is not None or not are_unlike(gpus):", "if True:"),
     ("fi-grows", "a coarser cache is offered though the context is fixed", "grows=self.ask.n_ctx is None", "grows=True"),

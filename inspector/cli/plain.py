@@ -157,9 +157,16 @@ def plain_command(argv: list[str]) -> Callable[[], int] | None:
     if len(given) * 2 != len(rest) or not _PLAIN.issuperset(given) or len(_CONTEXT.intersection(given)) > 1:
         return None  # something is missing, doubled or not plain
     n_ctx, gpu = given.get("-c", given.get("--ctx-size")), given.get("--gpu")
-    if (n_ctx is not None and not _is_context(n_ctx)) or (gpu is not None and gpu.startswith("-")):
+    if (n_ctx is not None and not _is_context(n_ctx)) or (gpu is not None and not _is_gpu(gpu)):
         return None
     return lambda: memory_target(target, None if n_ctx is None else int(n_ctx), gpu)
+
+
+def _is_gpu(text: str) -> bool:
+    """Whether this is no option, and nothing that click has a word to say about."""
+    from inspector.memory.devices.gpus import is_shop_gpu
+
+    return not text.startswith("-") and not is_shop_gpu(text)
 
 
 def _is_context(digits: str) -> bool:

@@ -7,6 +7,7 @@ known; the difference is what a device reserves. A bare size reserves what a car
 
 from __future__ import annotations
 
+import functools
 from types import MappingProxyType
 
 from inspector.errors import InspectorError
@@ -117,7 +118,8 @@ def normalise(text: str) -> str:
     return name.replace("gib", "gb").replace("laptopgpu", "laptop")
 
 
-def _index() -> dict[str, str]:
+@functools.cache
+def _index() -> Mapping[str, str]:
     """Every spelling of every row. A name without its `rtx`/`gtx`/`rx` (`4090`) works where it is not ambiguous."""
     names: dict[str, str] = {}
     short: dict[str, set[str]] = {}
@@ -131,7 +133,7 @@ def _index() -> dict[str, str]:
     for key, owners in short.items():
         if len(owners) == 1 and (len(key) == 4 or not key.isdigit()):
             names.setdefault(key, next(iter(owners)))
-    return names
+    return MappingProxyType(names)
 
 
 def find_gpu(text: str) -> GpuModel:
