@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.estimate import Gpu
 
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
