@@ -14,6 +14,7 @@ from inspector.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from inspector.api import compare as compare
     from inspector.api import fit as fit
     from inspector.api import inspect as inspect
     from inspector.api import quantize_size as quantize_size
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
     from inspector.layers import Layer as Layer
     from inspector.layers import StateCache as StateCache
     from inspector.layers import UnknownCache as UnknownCache
+    from inspector.memory.api import memory as memory
+    from inspector.memory.compare import Comparison as Comparison
     from inspector.memory.devices.gpus import parse_gpu as parse_gpu
     from inspector.memory.engines import estimate as estimate
     from inspector.memory.estimate import Device as Device
@@ -75,13 +78,16 @@ if TYPE_CHECKING:
     from inspector.memory.quantize_size import QuantizedSize as QuantizedSize
     from inspector.memory.quantize_size import SizedTensor as SizedTensor
 
-# module: its public names. `audit` is a package that can be called (docs/decisions/0007-public-names.md).
+# packages that can be called (docs/decisions/0007-public-names.md)
+_CALLED = ("audit", "memory")
+# module: its public names
 # fmt: off
 _PUBLIC = {
-    "inspector.api": "inspect fit quantize_size",
+    "inspector.api": "inspect fit quantize_size compare",
     "inspector.facts": "read_facts ModelFacts",
     "inspector.memory.engines": "estimate",
     "inspector.memory.devices.gpus": "parse_gpu",
+    "inspector.memory.compare": "Comparison",
     "inspector.comparison": "diff Diff Change",
     "inspector.checkpoint": "Checkpoint Companion Component SeveralModels",
     "inspector.formats.modelfile": "ModelFile TensorInfo LongArray Defect",
@@ -101,14 +107,14 @@ _PUBLIC = {
 # fmt: on
 _MODULES = {name: module for module, names in _PUBLIC.items() for name in names.split()}
 
-__all__ = ["__version__", "audit", *_MODULES]  # noqa: PLE0604 - strings all the same
+__all__ = ["__version__", *_CALLED, *_MODULES]  # noqa: PLE0604 - strings all the same
 
 
 def __getattr__(name: str) -> object:
     from importlib import import_module
 
-    if name == "audit":
-        return import_module("inspector.audit")
+    if name in _CALLED:
+        return import_module(f"inspector.{name}")
     if name not in _MODULES:
         raise AttributeError(f"module 'inspector' has no attribute {name!r}")
     value = getattr(import_module(_MODULES[name]), name)

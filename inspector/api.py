@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Gpu, Workload
+    from inspector.memory.api import Model
+    from inspector.memory.compare import Comparison
+    from inspector.memory.estimate import Gpu, Placement, Workload
     from inspector.memory.fit.gather import Gathered
     from inspector.memory.fit.records import Fit
     from inspector.memory.quantize_size import QuantizedSize
-
-    Model = str | Checkpoint | ModelFacts
 
 
 def inspect(target: str, *, strict: bool = True) -> Checkpoint:
@@ -28,22 +28,6 @@ def inspect(target: str, *, strict: bool = True) -> Checkpoint:
     from inspector.checkpoint import open_checkpoint
 
     return open_checkpoint(target, strict=strict)
-
-
-def _facts_of(model: Model) -> ModelFacts:
-    from inspector.facts import ModelFacts, read_facts
-
-    if isinstance(model, ModelFacts):
-        return model
-    return read_facts(inspect(model) if isinstance(model, str) else model)
-
-
-def _as_gpus(gpus: str | Gpu | Iterable[str | Gpu]) -> tuple[Gpu, ...]:
-    from inspector.memory.devices.gpus import parse_gpu
-    from inspector.memory.estimate import Gpu
-
-    several = (gpus,) if isinstance(gpus, str | Gpu) else gpus
-    return tuple(g for one in several for g in (parse_gpu(one) if isinstance(one, str) else (one,)))
 
 
 def _gathered(models: Model | Sequence[Checkpoint | ModelFacts]) -> Gathered:
@@ -86,6 +70,7 @@ def fit(
     `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
     unknown engine or GPU, and what `inspect` raises.
     """
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import default_engine, engine_of
     from inspector.memory.estimate import Workload
     from inspector.memory.fit.candidates import judged, offered
@@ -99,7 +84,7 @@ def fit(
     run_by = engine_of(engine or default_engine(largest.facts.format))
     workload = workload or run_by.served(Workload())
     ask = Ask(
-        gpus=_as_gpus(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
+        gpus=gpus_asked(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
         workload=workload, offload=offload, host=host, margin=run_by.margin if margin is None else margin,
         prefer=tuple(prefer), most=most, arguments=arguments,
     )  # fmt: skip
@@ -125,9 +110,30 @@ def quantize_size(
     its `tensors` (None where `refused` says why). Raises WorkloadError for an unknown type, FactsError where the
     tensors are not known, and what `inspect` raises.
     """
+    from inspector.memory.api import facts_of
     from inspector.memory.quantize_size import quantized_size
 
     return quantized_size(
-        _facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
+        facts_of(model), to, imatrix=imatrix, pure=pure, output_tensor_type=output_tensor_type,
         token_embedding_type=token_embedding_type, tensor_types=tuple(tensor_types), leave_output=leave_output,
     )  # fmt: skip
+
+
+def compare(log: str, model: Model, *, placement: Placement | None = None) -> tuple[Comparison, ...]:
+    """An engine's own figures beside ours, line by line, for the settings that the log names; as `inspector compare`.
+
+    `log`: the text that llama.cpp (with -lv 4) or vLLM printed at its start. `placement`: what a log leaves out
+    (`tensor_split`, `overrides`, `n_cpu_moe`), and its `gpus` where there are any. Raises InspectorError for text that
+    is no such log, and what `inspect` raises.
+    """
+    from inspector.logs import read_startup_log
+    from inspector.memory.api import facts_of
+    from inspector.memory.compare import compare as beside
+    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.engines import estimate
+
+    said = read_startup_log(log)
+    where = placement_of(said, placement)
+    if placement is not None and placement.gpus:
+        where = where.replace(gpus=placement.gpus)
+    return beside(said, estimate(facts_of(model), workload_of(said), engine=said.engine, placement=where))

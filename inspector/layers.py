@@ -8,6 +8,19 @@ from __future__ import annotations
 
 from inspector.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Annotated, Final
+
+LAYER_KINDS: Final = (
+    "full", "sliding", "chunked", "latent", "recurrent", "hybrid", "shared", "none", "unknown",
+)  # fmt: skip
+FFNS: Final = ("dense", "moe", "none")
+
+if TYPE_CHECKING:
+    LayerKind = Annotated[str, ("enum", LAYER_KINDS)]
+    Ffn = Annotated[str, ("enum", FFNS)]
+
 
 class KVCache(Record):
     """Keys and values of every token, or of the last `window` tokens (`chunked`: of the current chunk)."""
@@ -111,13 +124,13 @@ class Layer(Record):
     """
 
     index: int
-    kind: str
+    kind: LayerKind
     caches: tuple[Cache, ...] = ()
     decided_by: str = ""
     n_heads: int | None = None
     n_kv_heads: int | None = None
     d_ff: int | None = None
-    ffn: str = "dense"
+    ffn: Ffn = "dense"
     head_dim_k: int | None = None
     head_dim_v: int | None = None
     window: int | None = None

@@ -9,11 +9,14 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
+    from typing import Annotated, Any, TypeVar
 
     from typing_extensions import Self, dataclass_transform
 
     R = TypeVar("R", bound="Record")
+    # What a JSON schema says of a field beside its type; a plain int is a size or a count, never below zero.
+    Positive = Annotated[int, ("minimum", 1)]
+    Signed = Annotated[int, ("minimum", None)]
 else:
 
     def dataclass_transform(**_: object):  # the run-time half of PEP 681: nothing

@@ -6,7 +6,10 @@ from inspector.errors import InspectorError
 
 KIB, MIB, GIB, TIB = 1 << 10, 1 << 20, 1 << 30, 1 << 40
 _BINARY = {"kib": KIB, "mib": MIB, "gib": GIB, "tib": TIB}
-_DECIMAL = {"kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+# "24 GB" on a card's box is 24 × 1024³: so it is for all that people type, and figures of ours say GiB
+_SHOP = {"k": KIB, "m": MIB, "g": GIB, "t": TIB, "kb": KIB, "mb": MIB, "gb": GIB, "tb": TIB}
+_SIZES = {**_BINARY, **_SHOP, "": 1, "b": 1}
+_MOST_DIGITS = 40
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
@@ -33,44 +36,53 @@ def _split(text: str) -> tuple[str, str]:
     return digits, stripped[len(digits) :].strip()
 
 
+def _is_digits(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
 def _scaled(digits: str, unit: int, *, text: str) -> int:
-    """`digits × unit` as an exact integer: decimal fractions without floating point."""
-    whole, _, fraction = digits.partition(".")
-    if not (whole + fraction).isascii() or not (whole + fraction).isdigit() or len(whole + fraction) > 40:
+    """`digits × unit` as an exact integer: decimal fractions and exponents (`1.5e9`) without floating point."""
+    mantissa, e, exponent = digits.lower().partition("e")
+    whole, _, fraction = mantissa.partition(".")
+    power = exponent.removeprefix("+") if e else "0"
+    if not _is_digits(whole + fraction) or not _is_digits(power) or int(power) > _MOST_DIGITS:
         raise InspectorError(f"not a number: {text!r}")
-    scaled: int = int(whole + fraction) * unit // 10 ** len(fraction)
+    scaled: int = int(whole + fraction) * unit * 10 ** int(power) // 10 ** len(fraction)
     return scaled
 
 
 def parse_nbytes(text: str) -> int:
-    """`24GiB`, `24GB` (10^9) or a plain number of bytes; `24G` is refused because it could mean either.
+    """`24GiB`, `24GB`, `24G` (all 24 × 1024³, as cards and memory are sold) or a number of bytes.
 
     Raises InspectorError.
     """
     digits, suffix = _split(text)
-    unit = {**_BINARY, **_DECIMAL, "": 1, "b": 1}.get(suffix.lower())
-    if unit is None and suffix.lower() in {"k", "m", "g", "t"}:
-        raise InspectorError(f"{text!r}: {suffix.upper()}B (powers of 1000) or {suffix.upper()}iB (powers of 1024)?")
+    unit = _SIZES.get(suffix.lower())
     if unit is None or not digits:
-        raise InspectorError(f"not a size: {text!r}", hint="write it like 24GiB, 24GB or 25769803776")
+        raise InspectorError(f"not a size: {text!r}", hint="write it like 24GiB, 24G or 25769803776")
     return _scaled(digits, unit, text=text)
 
 
+def is_shop_size(text: str) -> bool:
+    """Whether a size is written as shops write it (`24G`, `24GB`), where a standard would mean powers of 1000."""
+    return _split(text)[1].lower() in _SHOP
+
+
 def parse_count(text: str) -> int:
-    """`70B`, `1.5M`, `128k` (powers of 1000) or a plain number. Raises InspectorError."""
+    """`70B`, `1.5M`, `128k` (powers of 1000), `8e9` or a plain number. Raises InspectorError."""
     digits, suffix = _split(text)
     unit = _COUNTS.get(suffix.lower())
     if unit is None or not digits:
-        raise InspectorError(f"not a count: {text!r}", hint="write it like 70B, 350M or 8030261248")
+        raise InspectorError(f"not a count: {text!r}", hint="write it like 70B, 350M, 8e9 or 8030261248")
     return _scaled(digits, unit, text=text)
 
 
 def parse_tokens(text: str) -> int:
-    """A number of tokens: `32768`, `32k` and `32K` (32,768: contexts come in powers of two), `1M` (1,048,576)."""
+    """A number of tokens: `32768`, `32k` (32,768: contexts come in powers of two), `1M` (1,048,576), `1e6`."""
     digits, suffix = _split(text)
     unit = {"": 1, "k": KIB, "m": MIB, "ki": KIB, "mi": MIB}.get(suffix.lower())
     if unit is None or not digits:
-        raise InspectorError(f"not a number of tokens: {text!r}", hint="write it like 32768 or 32k")
+        raise InspectorError(f"not a number of tokens: {text!r}", hint="write it like 32768, 32k or 1e6")
     return _scaled(digits, unit, text=text)
 
 

@@ -35,6 +35,7 @@ from inspector.units import GIB, MIB
 
 FIXTURES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "fixtures")
 CACHES = ("kv_cache", "recurrent_state")
+CUDA_LINES = {"model": "weights", "context": "caches", "compute": "compute"}
 SWITCH = {"on": True, "off": False, "auto": None}
 # What the rows of transformers call their attention, and what an option calls it.
 ATTENTION = {"stub_fused": "flash", "sdpa": "sdpa", "eager": "eager", None: "eager"}
@@ -129,7 +130,7 @@ def llamacpp_models() -> Iterator[Sample]:
 def llamacpp_synthetic() -> Iterator[Sample]:
     """A small model of every architecture that the engine can load: weights, caches and states, compute."""
     for model in lines_of("llamacpp-synthetic.jsonl.xz"):
-        facts = gguf_facts(model["arch"], base64.b64decode(model["header"]), model["size"])
+        facts = synthetic_facts(model)
         for row in model["rows"]:
             if "model" not in row:
                 continue
@@ -175,6 +176,46 @@ def llamacpp_placement() -> Iterator[Sample]:
                 if truth[key] or ours:
                     where = f"{row['case']}, {device}"
                     yield Sample("placement", name, line, ours, truth[key] * MIB, where, unit=MIB)
+
+
+def _cuda_samples(section: str, model: str, result: Estimate, row: dict[str, Any], where: str) -> Iterator[Sample]:
+    """Each device's weights, caches and compute buffer; the output buffer is in no row."""
+    for device, truth in row["devices"].items():
+        at = "host" if device == "Host" else device
+        for line, whats in (("model", ("weights",)), ("context", CACHES), ("compute", ("compute",))):
+            ours = total(result, *whats, device=at)
+            if truth[line] or ours:
+                yield Sample(section, model, CUDA_LINES[line], ours, truth[line], f"{where}, {device}")
+
+
+def llamacpp_cuda() -> Iterator[Sample]:
+    """What CUDA's own host code gives to each device: cases, what `fit` advised, options one by one and mixed."""
+    from compare_cuda import run
+
+    small = list(lines_of("llamacpp-synthetic.jsonl.xz"))
+    facts: dict[str | int, ModelFacts] = {}
+    for file in ("cuda", "cuda-fit", "cuda-options", "cuda-mixed"):
+        for row in lines_of(f"{file}.jsonl.gz"):
+            at = row["model"]
+            if at not in facts:
+                facts[at] = header_facts(at) if isinstance(at, str) else synthetic_facts(small[at])
+            name = at if isinstance(at, str) else f"small {facts[at].arch}"
+            where = row.get("case") or " ".join(row["args"])
+            yield from _cuda_samples("cuda", name, run(row, facts[at]), row, where)
+
+
+def llamacpp_cuda_architectures() -> Iterator[Sample]:
+    """The same of a small model of every architecture."""
+    from compare_cuda import run
+
+    small = list(lines_of("llamacpp-synthetic.jsonl.xz"))
+    for row in lines_of("cuda-synthetic.jsonl.gz"):
+        result = run(row | {"devices_mib": [24 * 1024], "server": False}, synthetic_facts(small[row["model"]]))
+        yield from _cuda_samples("cuda architectures", row["arch"], result, row, row["case"])
+
+
+def synthetic_facts(model: dict[str, Any]) -> ModelFacts:
+    return gguf_facts(model["arch"], base64.b64decode(model["header"]), model["size"])
 
 
 # --------------------------------------------------------------------------------------------- vLLM, transformers
@@ -307,7 +348,10 @@ def _mix_samples(model: dict[str, Any], name: str, row: dict[str, Any], section:
 # ------------------------------------------------------------------------------------------------------- printing
 
 ENGINES = {
-    "llama.cpp": ("llama.cpp b11434", (llamacpp_models, llamacpp_synthetic, llamacpp_placement)),
+    "llama.cpp": (
+        "llama.cpp b11434",
+        (llamacpp_models, llamacpp_synthetic, llamacpp_placement, llamacpp_cuda, llamacpp_cuda_architectures),
+    ),
     "vllm": ("vLLM 0.33.0", (vllm_pages,)),
     "transformers": ("transformers 5.24.0", (transformers_rows, transformers_shapes)),
     "llama-quantize": ("llama-quantize b11434", (quantised,)),
@@ -316,7 +360,9 @@ ENGINES = {
 TITLES = {
     ("llama.cpp", "models"): "25 models on the CPU, every buffer, bytes",
     ("llama.cpp", "architectures"): "every architecture it can load, bytes",
-    ("llama.cpp", "placement"): "one and two devices, whole MiB as it prints them",
+    ("llama.cpp", "placement"): "one and two RPC devices, whole MiB as it prints them",
+    ("llama.cpp", "cuda"): "CUDA's host code, one to four cards, every buffer type, bytes",
+    ("llama.cpp", "cuda architectures"): "CUDA's host code, every architecture, bytes",
     ("vllm", "pages"): "its own cache planner, bytes",
     ("transformers", "caches"): "caches it builds, bytes",
     ("transformers", "activations"): "the most that a prefill holds, bytes",
@@ -408,6 +454,27 @@ def _exact_of(samples: list[Sample]) -> str:
     return f"{sum(s.exact for s in claimed):,} / {len(claimed):,}" if samples else ""
 
 
+# Why figures of a section are off, by model and line.
+REASONS = {
+    ("cuda architectures", "glm5-next", "weights"): "tensors of 544 bytes lie in host memory there, on the card here",
+    ("cuda architectures", "nanbeige", "weights"): "one step of alignment more here",
+}
+
+
+def print_misses(samples: list[Sample]) -> None:
+    """Every claimed figure of CUDA's rows that is not the engine's own, and why."""
+    off = [s for s in samples if s.section.startswith("cuda") and s.ours is not None and not s.exact]
+    n = sum(s.section.startswith("cuda") and s.ours is not None for s in samples)
+    print(f"\n### What is off in CUDA's rows\n\n{len(off):,} of {n:,} figures:\n")
+    rows = [
+        [s.model, s.where, s.line, f"{s.theirs:,}", f"{(s.ours or 0) - s.theirs:+,}",
+         REASONS.get((s.section, s.model, s.line), "not explained")]
+        for s in off
+    ]  # fmt: skip
+    if rows:
+        print_table(["model", "row", "line", "bytes", "here", "reason"], rows, {3, 4})
+
+
 def measure(engine: str, source: Callable[[], Iterable[Sample]]) -> tuple[str, list[Sample]]:
     """All samples of one source. A refusal where the engine gave a figure ends everything."""
     try:
@@ -437,6 +504,8 @@ def main() -> int:
         for engine, samples in measured.items():
             print()
             print_engine(engine, samples)
+            if engine == "llama.cpp":
+                print_misses(samples)
     return 0
 
 

@@ -189,6 +189,7 @@ def own_commands() -> list[Command]:
     rows += [Command("inspector gemma (262k vocabulary)", [inspector, GEMMA], 5.0)]
     rows += [Command("inspector memory SmolLM2", [inspector, "memory", path], 7.0) for path in small]
     rows += [Command("inspector memory gemma", [inspector, "memory", GEMMA])]
+    rows += [Command("inspector memory gemma --gpu rtx4090", [inspector, "memory", GEMMA, "--gpu", "rtx4090"], 8.0)]
     return rows
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from inspector.checkpoint import Checkpoint
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
+from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Estimate
 
 ROOT = Path(__file__).resolve().parents[1] / "fixtures"
-FLAGS = ("-nkvo", "--no-op-offload")
+FLAGS = ("-nkvo", "--no-op-offload", "-cmoe", "--swa-full")
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
 
 
@@ -62,12 +63,19 @@ def run(row: dict[str, Any], facts: ModelFacts) -> Estimate:
         kv_dtype_k=o.get("-ctk"),
         kv_dtype_v=o.get("-ctv"),
         flash_attn={"on": True, "off": False}.get(o.get("-fa", "")),
+        swa_full="--swa-full" in o,
     )
+    rules = [rule.rpartition("=") for rule in o.get("-ot", "").split(",") if rule]
     placement = Placement(
         gpus=tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"])),
         n_gpu_layers=number.get("-ngl"),
         tensor_split=tuple(map(float, o["-ts"].split(","))) if "-ts" in o else None,
-        n_cpu_moe=number.get("-ncmoe", 0),
+        n_cpu_moe=ALL_LAYERS if "-cmoe" in o else number.get("-ncmoe", 0),
+        experts_first=[name for name in o if name in {"-ot", "-ncmoe", "-cmoe"}][:1] not in ([], ["-ot"]),
+        overrides=tuple((pattern, device) for pattern, _, device in rules),
+        split_mode=o.get("-sm", "layer"),
+        main_gpu=int(o.get("-mg", 0)),
+        devices=tuple(o["-dev"].split(",")) if "-dev" in o else None,
         kv_offload="-nkvo" not in o,
         op_offload="--no-op-offload" not in o,
     )

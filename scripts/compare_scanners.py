@@ -31,7 +31,7 @@ SECONDS, MOST_FILES = 20, 400
 OURS, OTHERS = "inspector", ("picklescan", "fickling", "modelaudit", "hayward")
 # What a family is, whether it should be found, and the tests whose folders are its samples.
 FAMILIES: tuple[tuple[str, bool, str], ...] = (
-    ("pickles that run code when they are loaded, hidden in 50 ways", True, """
+    ("pickles that run code when they are loaded", True, """
         test_a_pickle_that_imports_code_is_an_error test_code_is_found_wherever_it_hides test_code_in_a_tar
         test_a_pickle_under_a_model_name_is_looked_into test_padding_does_not_hide_code
         test_code_before_the_break_is_still_found test_code_is_found_wherever_in_a_pickle_it_hides
@@ -165,10 +165,18 @@ def _with_argv(main: Callable[[], object], argv: list[str]) -> object:
 def ask(tool: str, samples: Path) -> dict[str, str]:
     """Sample → "found", "passed" or "none"."""
     main = _main_of(tool)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "a.pkl").write_bytes(b"\x80\x04N.")
+        _in_child(main, Path(folder))  # what a scanner caches on disk
+        _quietly(main, Path(folder))  # and what it imports when it is first asked
     return {folder.name: _ask_one(main, folder) for folder in sorted(samples.iterdir())}
 
 
 def _ask_one(main: Callable[[Path], object], folder: Path) -> str:
+    return {0: "passed", 1: "found"}.get(_in_child(main, folder), "none")
+
+
+def _in_child(main: Callable[[Path], object], folder: Path) -> int:
     """One answer, in a fork: a crash or a bomb is no end of the comparison."""
     import resource
     import signal
@@ -177,19 +185,26 @@ def _ask_one(main: Callable[[Path], object], folder: Path) -> str:
     if not child:
         signal.alarm(SECONDS)
         resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
-        null = os.open(os.devnull, os.O_RDWR)
-        for stream in (0, 1, 2):
-            os.dup2(null, stream)
-        try:
-            code = main(folder)
-        except SystemExit as end:
-            code = end.code
-        except BaseException:
-            code = 99
-        os._exit(code if isinstance(code, int) else 0 if code is None else 99)
+        os._exit(_quietly(main, folder))
     _, status = os.waitpid(child, 0)
-    code = os.waitstatus_to_exitcode(status)
-    return {0: "passed", 1: "found"}.get(code, "none")
+    return os.waitstatus_to_exitcode(status)
+
+
+def _quietly(main: Callable[[Path], object], folder: Path) -> int:
+    """A scanner's exit code, whatever way it ends by; what it prints goes nowhere."""
+    kept, null = [os.dup(i) for i in (1, 2)], os.open(os.devnull, os.O_RDWR)
+    for stream in (1, 2):
+        os.dup2(null, stream)
+    try:
+        code = main(folder)
+    except SystemExit as end:
+        code = end.code
+    except BaseException:
+        code = 99
+    sys.stdout.flush()
+    for stream, copy in zip((1, 2), kept, strict=True):
+        os.dup2(copy, stream)
+    return code if isinstance(code, int) else 0 if code is None else 99
 
 
 def run(python: str) -> None:
@@ -205,7 +220,8 @@ def run(python: str) -> None:
                                 "HOME": folder, "SAMPLES": ""}  # fmt: skip
             if tool != OURS:
                 env.pop("PYTHONPATH", None)
-            done = subprocess.run([who, __file__, "ask", tool, str(samples)], env=env, capture_output=True, check=True)
+            command = [who, str(Path(__file__).resolve()), "ask", tool, str(samples)]
+            done = subprocess.run(command, env=env, cwd=folder, capture_output=True, check=True)
             answers[tool] = json.loads(done.stdout)
             print(tool, len(answers[tool]), file=sys.stderr)
         versions = subprocess.run([python, "-m", "pip", "list", "--format", "json"], capture_output=True, check=True)

@@ -2,8 +2,11 @@
 
 A block is kept up to date between two comments, `<!-- generated: COMMAND -->` and `<!-- end -->`. Commands start with
 `inspector` or `python` and run at the top of the repository, without a shell, 100 columns wide, without colour.
+A ```python block with a ```text block below it is a program, and what it prints.
 Output that starts with `|`, `#` or a fence is Markdown already; all else becomes a console block under its own command
 line.
+The JSON schemas of docs/schemas are made from the types of the documents (scripts/json_schemas.py), the manual page
+docs/inspector.1 from the help texts (scripts/man_page.py).
 `--check` writes nothing and fails when a page is stale; `--only docs/cli.md` leaves other pages alone.
 `--print architectures` prints a registry as Markdown, for a block; `--print layers` the import contract as a picture.
 """
@@ -20,12 +23,19 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BLOCK = re.compile(
     r"^(<!-- generated: (?P<command>[^\n]+?) -->\n)(?P<body>.*?)(?=<!-- end -->)", re.DOTALL | re.MULTILINE
 )
-ENVIRONMENT = {"COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb"}
+PROGRAM = re.compile(
+    r"^```python\n(?P<code>.*?)^```\n\n```text\n(?P<body>.*?)^```$", re.DOTALL | re.MULTILINE
+)  # what a program prints, below it
+ENVIRONMENT = {
+    "COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
+    "INSPECTOR_GPU": "none",
+}  # fmt: skip
 
 
 def run(command: str) -> str:
@@ -60,7 +70,13 @@ def regenerate(text: str) -> str:
     """The page with every block's body made anew."""
     if len(re.findall(r"^<!-- generated: ", text, re.MULTILINE)) != len(BLOCK.findall(text)):
         sys.exit("error: a generated block has no <!-- end -->")
-    return BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
+    text = BLOCK.sub(lambda match: match[1] + render(match["command"]), text)
+    return PROGRAM.sub(lambda m: f"```python\n{m['code']}```\n\n```text\n{run_program(m['code'])}\n```", text)
+
+
+def run_program(code: str) -> str:
+    """What a program of a page prints."""
+    return run(f"python -c {shlex.quote(code)}")
 
 
 def print_architectures() -> None:
@@ -114,20 +130,48 @@ def pages(only: list[str]) -> list[str]:
     return [path for path in found if not only or os.path.relpath(path, ROOT) in only]
 
 
+def texts(only: list[str]) -> Iterator[tuple[str, str, str]]:
+    """(path, text as it stands, text as it should be) of every page and schema."""
+    for path in pages(only):
+        before = read(path)
+        yield path, before, regenerate(before)
+    for name, text in made(only):
+        path = os.path.join(ROOT, name)
+        yield path, read(path) if os.path.exists(path) else "", text
+
+
+def made(only: list[str]) -> Iterator[tuple[str, str]]:
+    """(name, text) of the files that are made whole: the schemas and the manual page."""
+    if not only or any(name.startswith("docs/schemas") for name in only):
+        import json_schemas
+
+        for name, text in json_schemas.schemas().items():
+            if not only or {"docs/schemas", f"docs/schemas/{name}"} & set(only):
+                yield f"docs/schemas/{name}", text
+    if not only or "docs/inspector.1" in only:
+        import man_page
+
+        yield "docs/inspector.1", man_page.man_page()
+
+
+def read(path: str) -> str:
+    with open(path, encoding="utf-8") as file:
+        return file.read()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a page is stale")
-    parser.add_argument("--only", action="append", default=[], metavar="PAGE", help="this page; repeatable")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PAGE", help="this page (or docs/schemas); repeatable"
+    )
     parser.add_argument("--print", choices=["architectures", "layers"], help="print a registry as Markdown and stop")
     args = parser.parse_args()
     if args.print:
         {"architectures": print_architectures, "layers": print_layers}[args.print]()
         return 0
     stale = 0
-    for path in pages(args.only):
-        with open(path, encoding="utf-8") as file:
-            before = file.read()
-        after = regenerate(before)
+    for path, before, after in texts(args.only):
         if after == before:
             continue
         stale += 1

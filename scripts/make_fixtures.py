@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 from gguf import GGML_QUANT_SIZES, GGMLQuantizationType, GGUFEndian, GGUFValueType, GGUFWriter
+from holes import stretch
 from safetensors import TensorSpec, serialize_file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -134,7 +135,7 @@ def write_sparse(path: str, arch: str, metadata: dict[str, tuple[str, Any]], ten
     align = writer.data_alignment
     size = -(-os.path.getsize(path) // align) * align
     size += sum(-(-ggml_nbytes(dtype, shape) // align) * align for dtype, shape in tensors.values())
-    os.truncate(path, size)
+    stretch(path, size)
     return size
 
 

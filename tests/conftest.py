@@ -5,15 +5,35 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from holes import stretch
 
 ROOT = Path(__file__).resolve().parent.parent
 LOOPBACK = ("127.", "::1", "localhost")
+
+
+# What tests may do on POSIX only: the names that Python lacks elsewhere, and what Windows lets administrators do.
+_POSIX_ONLY = re.compile(
+    r"no attribute '(?:mkfifo|fork|openpty|killpg|setsid|geteuid|pread|SIGALRM|SIGKILL|SIGSTOP|alarm|setitimer)'"
+    r"|No module named '(?:resource|pty|fcntl|termios|tty)'|WinError 1314"
+)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call():
+    """On Windows, a test that needs what POSIX alone has is skipped, and says what that is."""
+    try:
+        return (yield)
+    except (AttributeError, ImportError, OSError) as error:
+        if os.name == "nt" and (lacking := _POSIX_ONLY.search(str(error))):
+            pytest.skip(f"POSIX only: {lacking[0]}")
+        raise
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +79,7 @@ def sparse_model(tmp_path_factory: pytest.TempPathFactory):
         if not path.exists():
             headers = ROOT / "fixtures" / "llamacpp-headers"
             path.write_bytes(gzip.decompress((headers / f"{name}.gguf-header.gz").read_bytes()))
-            os.truncate(path, json.loads((headers / f"{name}.json").read_text())["full_size"])
+            stretch(str(path), json.loads((headers / f"{name}.json").read_text(encoding="utf-8"))["full_size"])
         return path
 
     return build
@@ -80,6 +100,14 @@ def _no_network():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_gpu():
+    """What is printed does not depend on the machine that the tests run on."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INSPECTOR_GPU", "none")
+        yield
+
+
 @pytest.fixture(scope="session")
 def run_inspector(tmp_path_factory: pytest.TempPathFactory):
     """`run_inspector(args, env=…, cwd=…, stdin=…) -> (code, out, err)`: the command in a process of its own.
@@ -96,7 +124,10 @@ def run_inspector(tmp_path_factory: pytest.TempPathFactory):
         "COLUMNS": "80",
         "NO_COLOR": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "INSPECTOR_GPU": "none",
     }
+    if os.name == "nt":  # where a home, UTF-8 and the system itself go by other names
+        base |= {"USERPROFILE": str(home), "PYTHONUTF8": "1", "SYSTEMROOT": os.environ["SYSTEMROOT"]}
     if paths := os.environ.get("PYTHONPATH"):
         base["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, paths.split(os.pathsep)))
 

@@ -53,7 +53,7 @@ def test_type_checkers_and_the_program_read_the_same_names(root):
         for alias in node.names
     }  # fmt: skip
     run = {name: (module, name) for name, module in inspector._MODULES.items()}
-    assert typed == run | {"audit": ("inspector.audit.api", "audit")}
+    assert typed == run | {name: (f"inspector.{name}.api", name) for name in inspector._CALLED}
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,18 @@ def test_functions_stay_functions_whatever_was_imported(before, root):
 
 
 def test_functions_say_what_they_take():
-    for name in ("inspect", "read_facts", "estimate", "audit", "diff", "fit", "parse_gpu", "quantize_size"):
+    for name in (
+        "inspect",
+        "read_facts",
+        "estimate",
+        "audit",
+        "diff",
+        "fit",
+        "memory",
+        "parse_gpu",
+        "quantize_size",
+        "compare",
+    ):
         function = getattr(inspector, name)
         if isinstance(function, types.ModuleType):
             function = function.__call__
@@ -83,10 +94,58 @@ def test_functions_say_what_they_take():
         assert untyped == [], name
 
 
-def test_calling_the_package_is_calling_the_audit():
+def test_calling_a_package_is_calling_its_function():
     from inspector.audit.api import audit
+    from inspector.memory.api import memory
 
     assert inspect.signature(inspector.audit) == inspect.signature(audit)
+    assert inspect.signature(inspector.memory) == inspect.signature(memory)
+
+
+def test_memory_says_what_the_command_says(files, run_inspector):
+    import json
+
+    settings = ["-c", "256", "-np", "2", "-ctk", "f32", "-ctv", "f32", "--gpu", "4GiB", "--gpu", "4GiB", "-ngl", "2"]
+    for target, words, options in (
+        (Q8, settings, dict(
+            ctx=256, parallel=2, kv="f32", gpu=["4GiB", "4GiB"], placement=inspector.Placement(n_gpu_layers=2))),
+        (Q8, ["--gpu", "rtx3090", "--backend", "vulkan"], dict(gpu="rtx3090", backend="vulkan")),
+        (Q8, ["--server"], dict(server=True)),
+        (Q8, ["-e", "textbook", "--kv-form", "gqa"], dict(engine="textbook", kv_form="gqa")),
+        ("safetensors/llama-tied", ["-c", "128", "--gpu", "h100"], dict(ctx=128, gpu="h100")),
+        ("../configs/qwen3-8b.json", ["-e", "llama.cpp", "--quant", "F16"], dict(engine="llama.cpp", quant="F16")),
+    ):  # fmt: skip
+        said = json.loads(run_inspector(["memory", files / target, *words, "--json"])[1])
+        found = inspector.memory(str(files / target), **options)
+        assert [x.nbytes for x in found.lines] == [x["nbytes"] for x in said["lines"]]
+        assert [(d.device, d.used, d.capacity) for d in found.devices] == [
+            (d["device"], d["used"], d["capacity"]) for d in said["devices"]
+        ]
+        assert (found.fits, found.grade, found.engine) == (said["fits"], said["grade"], said["engine"])
+
+
+def test_compare_says_what_the_command_says(files, run_inspector, tmp_path):
+    import json
+
+    text = "build: 11434 (abc) with cc\nllama_context: n_ctx         = 256\n"
+    text += "llama_kv_cache:        CPU KV buffer size =   12.50 MiB\n"
+    (tmp_path / "start.log").write_text(text)
+    said = json.loads(run_inspector(["compare", tmp_path / "start.log", files / Q8, "--json"])[1])["lines"]
+    found = inspector.compare(text, str(files / Q8))
+    assert [(x.what, x.device, x.theirs, x.ours, x.off) for x in found] == [
+        (x["what"], x["device"], x["log_nbytes"], x["nbytes"], x["off"]) for x in said
+    ]
+    with pytest.raises(inspector.InspectorError):
+        inspector.compare("nothing of the kind", str(files / Q8))
+
+
+def test_memory_takes_a_target_a_checkpoint_or_facts(files):
+    path = str(files / Q8)
+    checkpoint = inspector.inspect(path)
+    asked = [inspector.memory(x, ctx=256) for x in (path, checkpoint, read_facts(checkpoint))]
+    assert asked[0] == asked[1] == asked[2]
+    with pytest.raises(inspector.WorkloadError, match="srver"):
+        inspector.memory(path, srver=True)
 
 
 def test_fit_takes_a_target_a_checkpoint_or_facts(files):
@@ -176,12 +235,15 @@ def test_mypy_strict_accepts_the_example_in_readme(root, tmp_path):
         "changes: tuple[inspector.Change, ...] = inspector.diff('a', 'b').changes\n"
         "document: dict[str, object] = facts.to_json()\n"
         "choice: inspector.Choice = inspector.fit(facts, inspector.parse_gpu('rtx4090')).choices[0]\n"
+        "asked: inspector.Estimate = inspector.memory('m.gguf', gpu=['2xrtx3090', '8GiB'], ctx=4096)\n"
         "size: int | None = inspector.quantize_size(checkpoint, 'Q4_K_M').nbytes\n"
     )
     place = os.path.dirname(os.path.dirname(inspector.__file__))
     # mypy finds an installed package by itself, and refuses to be pointed at it
     found_by = {} if "site-packages" in place else {"MYPYPATH": place}
-    wrong = "inspector.fit(facts)\ninspector.Workload(n_ctxx=1)\ninspector.quantize_size(facts, 4)\n"
+    wrong = (
+        "inspector.memory(3)\ninspector.fit(facts)\ninspector.Workload(n_ctxx=1)\ninspector.quantize_size(facts, 4)\n"
+    )
     for name, text, code_wanted in (("right", code + extra, 0), ("wrong", code + wrong, 1)):
         path = tmp_path / f"{name}.py"
         path.write_text(text, encoding="utf-8")
@@ -192,4 +254,4 @@ def test_mypy_strict_accepts_the_example_in_readme(root, tmp_path):
         )  # fmt: skip
         assert done.returncode == code_wanted, done.stdout
         errors = [line for line in done.stdout.splitlines() if ": error: " in line]
-        assert len(errors) == (3 if code_wanted else 0), done.stdout
+        assert len(errors) == (4 if code_wanted else 0), done.stdout

@@ -31,7 +31,7 @@ from inspector.memory.engines import vllm
 from inspector.memory.engines.textbook import precision, weights_nbytes
 from inspector.memory.engines.transformers.peak import Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
-from inspector.memory.estimate import Gpu, Line, Placement, Workload
+from inspector.memory.estimate import Device, Estimate, Gpu, Line, Placement, Workload
 from inspector.memory.fit.choose import Merits, asked_context
 from inspector.memory.fit.records import Ask
 from inspector.sources.http import Retry, retried
@@ -189,6 +189,17 @@ def test_layers_are_shared_out_by_what_the_reserve_leaves(reserve, n_on_first):
     assert [*placed.blocks, placed.output].count("g0") == n_on_first
 
 
+@pytest.mark.parametrize(("verdicts", "fits"), [((True, False), False), ((True, True), True), ((True, None), True)])
+def test_one_device_that_is_too_small_is_enough(verdicts, fits):
+    devices = tuple(Device(f"g{i}", GIB, GIB, x) for i, x in enumerate(verdicts))
+    assert Estimate("e", Workload(), {}, (), devices).fits is fits
+
+
+def test_a_total_is_no_better_known_than_its_weakest_line():
+    lines = tuple(Line("weights", 1, grade, "") for grade in ("exact", "modelled", "derived"))
+    assert Estimate("e", Workload(), {}, lines).grade == "modelled"
+
+
 def test_a_mac_of_32_gib_lets_a_process_wire_two_thirds():
     # llama.cpp prints recommendedMaxWorkingSetSize = 22906.50 MB on an M1 Max: whole pages of 16 KiB
     assert 22_906_500_000 - (16 << 10) < apple_working_set(32 * GIB) < 22_906_510_000
@@ -278,6 +289,13 @@ def test_a_budget_may_be_filled_to_the_byte():
     used = run(8 * GIB).used
     assert run(used).fits is True
     assert run(used - 1).fits is False
+
+
+@pytest.mark.parametrize(("window", "blocks"), [(1024, 97), (1025, 97), (1026, 98)])
+def test_a_window_needs_one_token_less_than_it_says_before_the_new_ones(window, blocks):
+    # kv_cache_interface.py SlidingWindowSpec: cdiv(window - 1 + in flight, 16) blocks, and one where it begins inside
+    facts = facts_by_hand([KVCache(8, 128, 128, window)])
+    assert plan(facts, Setup(max_model_len=4096, in_flight=512), Workload()).blocks_one_req == blocks
 
 
 # --- transformers --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from holes import stretch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -163,7 +164,7 @@ def test_a_hostile_config_is_one_known_error(tmp_path, text):
 
 def test_a_huge_document_is_refused_by_its_size(tmp_path):
     path = write(tmp_path, "config.json", b"")
-    os.truncate(path, 1 << 40)
+    stretch(path, 1 << 40)
     with pytest.raises(FormatError, match="documents of more than"):
         open_checkpoint(str(path))
 

@@ -80,6 +80,7 @@ def test_no_claim_of_a_header_costs_time_or_memory(tmp_path, claim):
     assert peak_kib * 1024 < fuzz.MEMORY_NBYTES
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only: bash and its redirections")
 @pytest.mark.parametrize("ending", [">&-", ">/dev/full"])
 @pytest.mark.parametrize("words", ["", "tensors", "memory --json", "audit"])
 def test_an_answer_that_cannot_be_written_is_one_line(root, words, ending):
@@ -91,6 +92,7 @@ def test_an_answer_that_cannot_be_written_is_one_line(root, words, ending):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX only: bash and its pipes")
 def test_a_reader_that_stops_is_no_error(root):
     target = root / "fixtures" / "files" / "gguf" / "tiny-llama-q8_0.gguf"
     command = f"set -o pipefail; {sys.executable} -m inspector tensors {target} --json | head -1"

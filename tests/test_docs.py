@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 import json
 import re
 import stat
 import subprocess
 import sys
 
-import jsonschema
 import pytest
-from schemas import SCHEMAS, check
 
-from inspector.audit.registry import Finding
-from inspector.cli.group import COMMANDS
-from inspector.comparison import Change
+from inspector.cli.group import COMMANDS, EPILOG
 from inspector.facts import ModelFacts
-from inspector.layers import Layer
-from inspector.memory.estimate import Device, Gpu, Line, Workload
 
 
 def load(root, name):
@@ -55,82 +48,25 @@ def test_every_fact_is_in_the_glossary(root):
 
 def test_links_lead_somewhere(root):
     broken = []
-    pages = ("memory", "accuracy", "cli", "architectures", "architecture", "glossary")
-    for page in [root / "docs" / f"{name}.md" for name in pages]:
+    for page in [*root.glob("*.md"), *root.glob("docs/**/*.md")]:
         links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
         broken += [(page.name, x) for x in links if "://" not in x and not (page.parent / x).exists()]
     assert broken == []
 
 
-def test_every_schema_is_one(root):
-    assert len(SCHEMAS) >= 11
-    for name, schema in SCHEMAS.items():
-        jsonschema.Draft202012Validator.check_schema(schema)
-        if name != "common":
-            assert schema["additionalProperties"] is False
-            assert schema["properties"]["schema"] == {"const": f"inspector.{name}/1"}
+def test_every_page_is_named_in_readme_and_in_help(root):
+    readme = (root / "README.md").read_text(encoding="utf-8")
+    for page in [*(root / "docs").glob("*.md"), root / "docs" / "schemas", root / "docs" / "decisions"]:
+        assert f"](docs/{page.name})" in readme, page.name
+        assert page.name in EPILOG, page.name
 
 
-JSON_TYPES = {"int": "integer", "str": "string", "bool": "boolean", "float": "number", "Mapping": "object",
-              "tuple": "array"}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("schema", "record"),
-    [
-        (SCHEMAS["common"]["$defs"]["facts"], ModelFacts),
-        (SCHEMAS["common"]["$defs"]["layer"], Layer),
-        (SCHEMAS["common"]["$defs"]["line"], Line),
-        (SCHEMAS["common"]["$defs"]["device"], Device),
-        (SCHEMAS["common"]["$defs"]["workload"], Workload),
-        (SCHEMAS["fit"]["properties"]["gpus"]["items"], Gpu),
-        (SCHEMAS["audit"]["properties"]["findings"]["items"], Finding),
-        (SCHEMAS["diff"]["properties"]["changes"]["items"], Change),
-    ],
-    ids=lambda x: x.__name__ if isinstance(x, type) else "",
-)
-def test_a_schema_has_the_types_of_its_record(schema, record):
-    types = {name: p.annotation for name, p in inspect.signature(record).parameters.items()}
-    assert set(schema["properties"]) <= set(types)
-    for name, said in schema["properties"].items():
-        words = [word.strip().partition("[")[0] for word in types[name].split(" | ")]
-        if words == ["Any"] or "type" not in said:  # a $ref, or an enumeration of words
-            assert words == ["Any"] or {"$ref", "enum"} & set(said), name
-            continue
-        wanted = {"null" if word == "None" else JSON_TYPES[word] for word in words}
-        stated = said["type"] if isinstance(said["type"], list) else [said["type"]]
-        left_out = name not in schema["required"]  # where there is nothing to say, instead of null
-        assert set(stated) in (wanted, *[wanted - {"null"}] * left_out), name
-
-
-@pytest.mark.parametrize(
-    ("args", "codes"),
-    [
-        (["audit", "safetensors/bert"], (0, 1)),
-        (["audit", "broken/half-a-download"], (1,)),
-        (["diff", "gguf/tiny-llama-q8_0.gguf", "gguf/tiny-moe-q8_0.gguf"], (1,)),
-        (["diff", "safetensors/llama-tied", "safetensors/llama-untied"], (1,)),
-        (["quantize-size", "gguf/tiny-llama-q8_0.gguf", "--to", "Q4_K_M", "--to", "Q8_0"], (0,)),
-        (["fit", "gguf/tiny-llama-q8_0.gguf", "--gpu", "24GiB"], (0,)),
-    ],
-    ids=lambda x: " ".join(x) if isinstance(x, list) else None,
-)
-def test_documents_hold_to_their_schemas(args, codes, files, run_inspector):
-    words = [a if a.startswith("-") or "/" not in a else files / a for a in args]
-    code, out, err = run_inspector([*words, "--json"])
-    assert code in codes, err
-    check(json.loads(out))
-
-
-def test_a_schema_refuses_what_it_does_not_name(files, run_inspector):
-    document = json.loads(run_inspector(["show", files / "gguf" / "tiny-llama-q8_0.gguf", "--json"])[1])
-    check(document)
-    with pytest.raises(jsonschema.ValidationError):
-        check(document | {"more": 1})
-    with pytest.raises(jsonschema.ValidationError):
-        check(document | {"tensors_nbytes": 1.5})
-    with pytest.raises(jsonschema.ValidationError):
-        check({k: v for k, v in document.items() if k != "facts"})
+@pytest.mark.parametrize("table", ["vllm"])
+def test_figures_of_other_programs_are_those_of_our_lines_now(table, root):
+    page = (root / "docs" / "faq.md").read_text(encoding="utf-8")
+    done = run(root, "scripts/other_numbers.py", table)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout in page
 
 
 def test_a_block_is_written_anew_and_what_is_around_it_stays(root):
@@ -186,7 +122,10 @@ def test_weights_and_caches_are_exact_in_every_row(root):
     assert done.returncode == 0, done.stderr
     for row in done.stdout.splitlines()[2:]:
         cells = [c.strip() for c in row.strip("|").split("|")]
-        if cells[2] != "compute":
+        if "every architecture" in cells[1] and "CUDA" in cells[1]:  # what is off is listed, with its reason
+            n, exact, silent = (int(c.replace(",", "") or 0) for c in cells[3:6])
+            assert exact >= 0.99 * (n - silent), row
+        elif cells[2] != "compute":
             assert cells[3] == cells[4], row
 
 

@@ -24,7 +24,7 @@ def tiny(root):
 
 # fmt: off
 WORKLOADS = [
-    ["-c", HUGE], ["-c", FAR], ["-c", "0"], ["-c", "-1"], ["-c", "1e9"], ["-c", ""], ["-c", "9" * 5000], ["-c", "nan"],
+    ["-c", HUGE], ["-c", FAR], ["-c", "0"], ["-c", "-1"], ["-c", "1e-9"], ["-c", ""], ["-c", "9" * 5000], ["-c", "nan"],
     ["-c", "²"], ["-np", HUGE], ["-np", FAR], ["-np", "0"], ["-np", "-1"], ["-np", "9" * 5000], ["-b", HUGE],
     ["-ub", HUGE], ["-ub", "0"], ["-b", HUGE, "-ub", HUGE, "-c", "2147483647", "-np", "256"],
     ["-c", "2147483647", "--swa-full", "-np", "256"], ["-c", "2147483647", "--sweep", "ctx"], ["--layers", "-c", FAR],
@@ -33,7 +33,7 @@ WORKLOADS = [
     ["-c", FAR, "-np", HUGE, "-e", "transformers", "--attn", "eager"],
     ["-ts", ""], ["-ts", "nan"], ["-ts", "inf"], ["-ts", "-1,1"], ["-ts", "0,0"], ["-ts", "1,,2"], ["-ts", "1,1,1,1,1"],
     ["-ts", "1e308,1e308", "--gpu", "2xrtx4090"], ["-ts", "5e-324,5e-324", "--gpu", "2xrtx4090"],
-    ["--gpu", ""], ["--gpu", "24G"], ["--gpu", "0GiB"], ["--gpu", "-1GiB"], ["--gpu", "²x24GiB"], ["--gpu", "2x"],
+    ["--gpu", ""], ["--gpu", "24X"], ["--gpu", "0GiB"], ["--gpu", "-1GiB"], ["--gpu", "²x24GiB"], ["--gpu", "2x"],
     ["--gpu", "9999999999999999999999TiB"], ["--gpu", "99999999999999xrtx4090"], ["--gpu", "\x1b[31m"],
     ["--gpu", "a" * 5000], ["--gpu", "9" * 5000 + "GiB"], ["-ngl", FAR, "--gpu", "24GiB"], ["-ncmoe", FAR],
     ["-ngl", "-1", "--gpu", "24GiB"], ["-tp", FAR, "-e", "vllm"], ["--block-size", FAR, "-e", "vllm"],
@@ -47,7 +47,7 @@ WORKLOADS = [
 # What can only be a mistake: a usage error, never an estimate.
 REFUSED = [
     ["-c", "-1"],
-    ["-c", "1e9"],
+    ["-c", "1e-9"],
     ["-c", ""],
     ["-c", "nan"],
     ["-c", "9" * 5000],
@@ -56,7 +56,7 @@ REFUSED = [
     ["-ub", "0"],
     ["-ts", "0,0"],
     ["-ts", "nan"],
-    ["--gpu", "24G"],
+    ["--gpu", "24X"],
     ["--gpu", "0GiB"],
     ["--gpu", "2x"],
     ["-ot", "[=CPU"],

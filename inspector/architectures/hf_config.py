@@ -192,6 +192,8 @@ class HfConfig:
         value = self.get(name)
         if value is None:
             return default
+        if isinstance(value, list | tuple) and value and all(type(v) is int and v == value[0] for v in value):
+            value = value[0]  # Hunyuan writes one number a layer
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_INT:
@@ -231,12 +233,13 @@ class HfConfig:
 
     @property
     def tied(self) -> bool | None:
-        """Whether the output head is the embedding: the text part's word before the outer one, then the class's."""
+        """Whether the output head is the embedding: the text part's word, the outer one's, then the outer class's."""
         for mapping in (self.inner, self.outer):
             for key in ("tie_word_embeddings", "tie_embedding"):
                 if isinstance(value := mapping.get(key), bool):
                     return value
-        value = self.defaults.get("tie_word_embeddings")
+        outer = class_defaults().get(self.outer_type, {}) if self.prefix else {}
+        value = outer.get("tie_word_embeddings", self.defaults.get("tie_word_embeddings"))
         return value if isinstance(value, bool) else None
 
     def note(self, text: str) -> None:

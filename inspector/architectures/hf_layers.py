@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 
 _STATEFUL: Final = frozenset({types.LINEAR, types.CONV, types.HYBRID, types.HYBRID_SLIDING})
 _ATTENTIVE: Final = frozenset(
-    {types.FULL, types.SLIDING, types.CHUNKED, types.INDEXED, types.HYBRID, types.HYBRID_SLIDING, "cross_attention"}
+    {
+        types.FULL,
+        types.SLIDING,
+        types.CHUNKED,
+        types.INDEXED,
+        types.HYBRID,
+        types.HYBRID_SLIDING,
+        "cross_attention",
+        "minimax_m3_sparse",
+    }
 )
 # What the names alone say, without knowing the architecture.
 _GENERIC: Final = frozenset({types.FULL, types.SLIDING, types.CHUNKED})

@@ -17,6 +17,8 @@ from inspector.architectures.hf_blocks import (
     shared_mlp,
     shortconv,
 )
+from inspector.architectures.hf_caches import indexer_types
+from inspector.architectures.hf_config import MAX_INT
 from inspector.architectures.hf_experts import moe_layers
 from inspector.architectures.hf_lookup import find
 from inspector.architectures.hf_types import CONV, HYBRID, LINEAR, layer_types
@@ -44,15 +46,22 @@ def tensor_groups(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
     if record is None or not (record.tensors or record.layout):
         return None
     try:
-        found = record.tensors(k) if record.tensors else _decoder(k, record.layout) if record.layout else ()
+        found = record.tensors(k) if record.tensors else laid_out(k, record.layout) if record.layout else ()
         groups: list[ExpectedTensor] = []
         for t in found:
-            groups.append(t)
+            groups.append(checked(t))
             if len(groups) > MAX_TENSORS:
                 raise FactsError(f"config.json promises over {MAX_TENSORS:,} kinds of tensors")
     except (TypeError, ArithmeticError, AssertionError) as e:  # None or zero where a shape needs a count
         raise FactsError(f"config.json does not give all sizes of {k.model_type}") from e
     return tuple(groups)
+
+
+def checked(t: ExpectedTensor) -> ExpectedTensor:
+    """The tensor itself. Raises TypeError where a dimension is no count: nested keys come unchecked."""
+    if not all(type(dim) is int and 0 <= dim <= MAX_INT for dim in (t.copies, *t.shape)):
+        raise TypeError(t.name)
+    return t
 
 
 def expected_tensors(k: HfConfig) -> tuple[ExpectedTensor, ...] | None:
@@ -75,14 +84,15 @@ def _each(t: ExpectedTensor) -> Iterator[ExpectedTensor]:
         yield ExpectedTensor(f"{before}experts.{j}.{after}", t.shape, t.role)
 
 
-def _decoder(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:
+def laid_out(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:
+    """A decoder by its layout: embedding, layers, last norm, head."""
     hidden, vocab = k.need("hidden_size"), k.need("vocab_size")
     yield ExpectedTensor("model.embed_tokens.weight", (vocab, hidden), "embedding")
     n = k.n_layers
     kinds, _ = layer_types(k, n)
     moe = moe_layers(k, n)
     for i in range(n):
-        yield from _layer(k, layout, f"model.layers.{i}.", kinds[i], routed=moe[i])
+        yield from _layer(k, layout, i, kinds[i], routed=moe[i])
     if layout.final:
         yield from norm(layout.final or "model.norm", hidden, ln=layout.ln)
     if k.tied is False:
@@ -91,14 +101,14 @@ def _decoder(k: HfConfig, layout: Layout) -> Iterator[ExpectedTensor]:
             yield ExpectedTensor("lm_head.bias", (vocab,), "output")
 
 
-def _layer(k: HfConfig, layout: Layout, at: str, kind: str, *, routed: bool) -> Iterator[ExpectedTensor]:
-    hidden = k.need("hidden_size")
+def _layer(k: HfConfig, layout: Layout, i: int, kind: str, *, routed: bool) -> Iterator[ExpectedTensor]:
+    hidden, at = k.need("hidden_size"), f"model.layers.{i}."
     norms = layout.norms
     if layout.parallel_key and k.flag(layout.parallel_key):
         norms = norms[:1]
     for name in norms:
         yield from norm(at + name, hidden, ln=layout.ln)
-    yield from _mixer(k, layout, at, kind)
+    yield from _mixer(k, layout, i, kind)
     if routed and layout.moe:
         yield from experts_of(k, layout, at)
     elif layout.mlp == "shared":
@@ -114,13 +124,15 @@ def _dense_width(k: HfConfig, layout: Layout) -> int:
     return (record.d_ff(k) if record and record.d_ff else None) or k.need("intermediate_size")
 
 
-def _mixer(k: HfConfig, layout: Layout, at: str, kind: str) -> Iterator[ExpectedTensor]:
+def _mixer(k: HfConfig, layout: Layout, i: int, kind: str) -> Iterator[ExpectedTensor]:
     """Attention, a state in its place (linear layers), or both side by side (hybrid ones)."""
+    at = f"model.layers.{i}."
     if kind in (LINEAR, HYBRID):
         yield from (layout.mixer or mamba2)(k, at + layout.mixer_at)
     if kind == CONV:
         yield from shortconv(k, at + "conv.")
     elif kind != LINEAR and layout.mla:
-        yield from mla(k, layout, at + "self_attn.")
+        shares = layout.indexer and indexer_types(k, i) == "shared"  # another layer's indexer serves this one too
+        yield from mla(k, layout.replace(indexer=False) if shares else layout, at + "self_attn.")
     elif kind != LINEAR:
         yield from attention(k, layout, at + "self_attn.")

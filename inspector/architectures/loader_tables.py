@@ -8,17 +8,30 @@ file from the engine's source.
 from __future__ import annotations
 
 import os
-from functools import cache
 
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from types import CodeType
-    from typing import Final
+    from typing import Any, Final, TypeVar
+
+    T = TypeVar("T")
 
 _TABLES: Final = os.path.join(os.path.dirname(__file__), "loaders.txt")
+
+
+def _once(make: Callable[..., T]) -> Callable[..., T]:
+    """What a function gave for the same arguments before; functools would cost a plain look at a file more."""
+    kept: dict[tuple[Any, ...], T] = {}
+
+    def get(*args: Any) -> T:
+        if args not in kept:
+            kept[args] = make(*args)
+        return kept[args]
+
+    return get
 
 
 class Loader(Record):
@@ -28,7 +41,7 @@ class Loader(Record):
     tensors: str
 
 
-@cache
+@_once
 def sections() -> Mapping[str, str]:
     """All sections by heading ("llama tensors", "* archs")."""
     with open(_TABLES, encoding="utf-8") as file:
@@ -36,26 +49,26 @@ def sections() -> Mapping[str, str]:
     return {head: body for head, _, body in (part.partition("\n") for part in parts)}
 
 
-@cache
+@_once
 def loaders() -> Mapping[str, Loader]:
     """Which tables each architecture uses, by the name that `general.architecture` gives."""
     rows = (line.split() for line in sections()["* archs"].splitlines())
     return {row[0]: Loader(*row[1:]) for row in rows if len(row) == 3}
 
 
-@cache
+@_once
 def names_without_loaders() -> frozenset[str]:
     """Architectures that the engine has a name for, and no code."""
     return frozenset(line for line in sections()["* archs"].splitlines() if line and " " not in line)
 
 
-@cache
+@_once
 def pre_tokenizers() -> frozenset[str]:
     """The names that `tokenizer.ggml.pre` may have."""
     return frozenset(sections()["* pre-tokenizers"].splitlines())
 
 
-@cache
+@_once
 def code_of(heading: str) -> CodeType:
     """One section as a function `section`, compiled. Raises KeyError where there is no such section."""
     name, _, part = heading.partition(" ")

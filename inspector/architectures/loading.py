@@ -6,8 +6,6 @@ src/llama-model-loader.cpp and src/llama-hparams.cpp. Tensor data and what a con
 
 from __future__ import annotations
 
-from functools import partial
-
 from inspector.architectures.loader_tables import code_of, loaders, names_without_loaders
 from inspector.architectures.loading_values import (
     Fields,
@@ -119,8 +117,11 @@ class _Run:
     def section(self, name: str, part: str) -> Any:
         return self._function(f"{name} {part}")()
 
-    def _call(self, heading: str, *args: Any) -> Any:
-        return self._function(heading)(*args)
+    def _qkv(self, *args: Any) -> None:
+        self._function("* create_tensor_qkv(layer, bid, n_embd_, n_embd_q_, n_embd_k_, n_embd_v_, flags)")(*args)
+
+    def _experts(self, *args: Any) -> None:
+        self._function("* create_tensor_gate_up_exps(layer, bid, n_embd_, n_ff_, n_expert_, flags)")(*args)
 
     def _function(self, heading: str) -> Callable[..., Any]:
         found: dict[str, Any] = {}
@@ -147,8 +148,6 @@ class _Run:
         v.GGML_TYPE_NVFP4 = "NVFP4"
         v.ml, v.INT32_MAX = self, (1 << 31) - 1
         v.adapter_token_to_slot, v.adapter_token_to_substitute = Pairs(), Pairs()
-        qkv = "* create_tensor_qkv(layer, bid, n_embd_, n_embd_q_, n_embd_k_, n_embd_v_, flags)"
-        experts = "* create_tensor_gate_up_exps(layer, bid, n_embd_, n_ff_, n_expert_, flags)"
         return {
             "h": self.h, "v": v, "ml": self, "arch": self.arch, "layers": _Layers(), "Values": Values,
             "OPTIONAL": OPTIONAL, "AGAIN": AGAIN, "UNUSED": UNUSED, "RESHAPED": RESHAPED, "Refusal": Refusal,
@@ -157,7 +156,7 @@ class _Run:
             "fill": self.fill, "form": form, "base": self.section, "load_swa_pattern": self.load_swa_pattern,
             "named": lambda name, *numbers: name % numbers, "arch_name": lambda: self.arch,
             "require_nonzero": self.require_nonzero, "require_arr_len": self.require_length,
-            "create_tensor_qkv": partial(self._call, qkv), "create_tensor_gate_up_exps": partial(self._call, experts),
+            "create_tensor_qkv": self._qkv, "create_tensor_gate_up_exps": self._experts,
         }  # fmt: skip
 
     def key(self, name: str, *, own: bool = True) -> str:

@@ -12,18 +12,22 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from typing import Any, Final
+    from typing import Annotated, Any, Final
 
     from inspector.audit.subject.records import Subject
 
 SEVERITIES: Final = ("info", "warning", "error")
 
+if TYPE_CHECKING:
+    Severity = Annotated[str, ("enum", SEVERITIES)]
+    Code = Annotated[str, ("pattern", "^[A-Z]{2}[0-9]{3}$")]
+
 
 class Finding(Record):
     """One thing that is wrong: which rule says so, how bad it is, where, in words, and what to do about it."""
 
-    code: str
-    severity: str
+    code: Code
+    severity: Severity
     where: str
     message: str
     hint: str = ""
@@ -41,9 +45,9 @@ class Hit(Record):
 class Rule(Record):
     """A check: `needs` is "" for what headers and documents tell, "values" for --deep, "hash" for --hash."""
 
-    code: str
+    code: Code
     name: str
-    severity: str
+    severity: Severity
     check: Callable[[Subject], Iterable[Hit]]
     hint: str = ""
     needs: str = ""

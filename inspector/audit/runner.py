@@ -9,7 +9,7 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
-    from typing import Final
+    from typing import Annotated, Final
 
     from inspector.audit.registry import Rule
     from inspector.audit.subject.records import Subject
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 MOST_OF_ONE_KIND: Final = 20
 # No rule may bring the run down by looking too long: a generator that yields this much is cut and counted.
 MOST_COUNTED: Final = 100_000
+VERDICTS: Final = ("pass", "warn", "fail")  # in the order of severities
+
+if TYPE_CHECKING:
+    Verdict = Annotated[str, ("enum", VERDICTS)]
 
 
 class AuditReport(Record):
@@ -27,7 +31,7 @@ class AuditReport(Record):
     """
 
     target: str
-    verdict: str
+    verdict: Verdict
     findings: tuple[Finding, ...]
     n_files: int
     nbytes: int
@@ -82,7 +86,7 @@ def run(
     with paused_gc():
         findings = _findings(subject, ignore, deep=deep, hashes=hashes, guard=guard)
     worst = max((rank(f.severity) for f in findings), default=0)
-    verdict = ("pass", "warn", "fail")[worst]
+    verdict = VERDICTS[worst]
     sizes = [e.size for e in subject.entries if e.kind == "file"]
     return AuditReport(subject.target, verdict, tuple(findings), len(sizes), sum(sizes), subject.root)
 

@@ -10,7 +10,7 @@ import click
 
 from inspector import __version__
 from inspector.cli import outcome
-from inspector.cli.options import json_option
+from inspector.cli.options import complete_files, json_option
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False
@@ -70,7 +70,7 @@ def _check_codes(words: tuple[str, ...]) -> None:
 
 
 @click.command()
-@click.argument("targets", metavar="PATH...", nargs=-1, required=True)
+@click.argument("targets", metavar="PATH...", nargs=-1, required=True, shell_complete=complete_files)
 @click.option("--deep", is_flag=True, help="Read tensor values too: NaN, Inf, all-zero tensors, broken block scales.")
 @click.option("--hash", "hashes", is_flag=True, help="Hash whole files against what the cache, LFS or SHA256SUMS says.")
 @click.option("--fail-on", type=click.Choice(["error", "warning", "info"]), default="error", show_default=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from inspector.cli.options import open_target
+from inspector.cli.options import complete_files, open_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
 def beside_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """`--mmproj`, `--lora` and `--draft`."""
     for flag, arguments, help_ in reversed(_OPTIONS):
-        function = click.option(flag, help=help_, **arguments)(function)
+        function = click.option(flag, help=help_, shell_complete=complete_files, **arguments)(function)
     return function
 
 

@@ -7,10 +7,12 @@ from types import MappingProxyType
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import SIZE, TOKENS, Parsed, json_option
+from inspector.cli.options import json_option
+from inspector.cli.values import COUNT as SEQUENCES
+from inspector.cli.values import GPU, SIZE, TOKENS, Parsed, counted
 from inspector.errors import InspectorError
 from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
-from inspector.units import parse_count
+from inspector.units import parse_count, parse_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,21 +72,17 @@ def _default_form(facts: ModelFacts, kv_heads_given: bool) -> str:
 @click.option("--quant", default="FP16", show_default=True, help="Weight format: FP16, INT8, Q4_K_M, QLoRA, …")
 @click.option("--nominal", is_flag=True, help="The bits people quote (Q4_K_M: 4.0) instead of the format's real ones.")
 @click.option("--layers", type=click.IntRange(1, 100_000), help="Layers.")
-@click.option("--hidden", type=click.IntRange(1, 1 << 24), help="Hidden dimension (d_model).")
+@click.option("--hidden", type=counted(1, 1 << 24, parse_tokens), help="Hidden dimension (d_model).")
 @click.option("--heads", type=click.IntRange(1, 1 << 20), help="Attention heads.")
 @click.option("--kv-heads", type=click.IntRange(1, 1 << 20), help="KV heads (grouped-query attention).")
 @click.option("--head-dim", type=click.IntRange(1, 1 << 20), help="Dimension of a head.")
 @click.option("-c", "--ctx", "n_ctx", type=TOKENS, default="4096", show_default=True, help="Tokens of one sequence.")
-@click.option(
-    "--batch", "-np", "n_seqs", type=click.IntRange(1, 1 << 31), default=1, show_default=True, help="Sequences."
-)
+@click.option("--batch", "-np", "n_seqs", type=SEQUENCES, default=1, show_default=True, help="Sequences.")
 @click.option("--kv-dtype", default="f16", show_default=True, help="Cache precision: f32, f16, fp8, int8, q8_0, …")
 @click.option("--kv-form", type=click.Choice(KV_FORMS[1:]), help="Form of the KV formula.")
 @click.option("--constant-factor", type=SIZE, help="Simplified activations: bytes a token.")
 @click.option("--overhead", type=SIZE, default=OVERHEAD, show_default=True, help="The constant term.")
-@click.option(
-    "--gpu", "gpus", multiple=True, metavar="GPU", help="rtx4090, 2xrtx3090, 24GiB; exit code 1 if it does not fit."
-)
+@click.option("--gpu", "gpus", multiple=True, type=GPU, help="rtx4090, 2xrtx3090, 24G; exit code 1 if it does not fit.")
 @json_option
 def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: Any) -> int:
     """The textbook formulas by hand, no file needed.
@@ -107,16 +105,16 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
     workload = Workload(n_ctx=params.pop("n_ctx"), n_seqs=params.pop("n_seqs"), kv_dtype_k=dtype, kv_dtype_v=dtype)
     placement = Placement()
     if gpus:
-        from inspector.memory.devices.gpus import parse_gpu
+        from inspector.memory.devices.gpus import parse_gpus
 
-        placement = Placement(gpus=tuple(g for name in gpus for g in parse_gpu(name)))
+        placement = Placement(gpus=parse_gpus(gpus))
     try:
         result = textbook.estimate(facts, workload, placement=placement, kv_form=form, **params)
     except InspectorError as error:
         raise click.UsageError(str(error) + (f" ({error.hint})" if error.hint else "")) from None
     name = preset or "by hand"
     if as_json:
-        outcome.write_json(report.memory_json(name, facts, result) | {"schema": "inspector.calc/1"})
+        outcome.write_json(report.calc_json(name, facts, result))
     else:
         outcome.write(report.memory_lines(name, facts, result, width=outcome.width()))
     return outcome.NO if result.fits is False else outcome.OK

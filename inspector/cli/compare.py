@@ -7,7 +7,15 @@ import sys
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import Parsed, build_placement, json_option, open_target, placement_options
+from inspector.cli.options import (
+    build_placement,
+    complete_files,
+    json_option,
+    open_target,
+    placement_options,
+    target_argument,
+)
+from inspector.cli.values import Parsed
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False
@@ -45,8 +53,8 @@ def read_log_text(path: str) -> str:
 
 
 @click.command()
-@click.argument("log", metavar="LOG")
-@click.argument("target", metavar="TARGET")
+@click.argument("log", metavar="LOG", shell_complete=complete_files)
+@target_argument
 @placement_options
 @click.option(
     "--within", type=Parsed("percent", _share), default="1", show_default=True, help="Percent a line may be off by."

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import TOKENS, json_option, open_target
+from inspector.cli.options import complete_files, json_option, open_target
+from inspector.cli.values import TOKENS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ def _cache_nbytes(checkpoint: Checkpoint, n_ctx: int) -> int | None:
 
 
 @click.command()
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=complete_files)
+@click.argument("b", metavar="B", shell_complete=complete_files)
 @click.option(
     "-c", "--ctx", "n_ctx", type=TOKENS, default="4096", show_default=True, help="Tokens the caches are compared at."
 )

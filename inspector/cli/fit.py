@@ -7,13 +7,7 @@ import click
 from inspector.cli import outcome
 from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
-    COUNT,
-    LAYERS,
-    OVERRIDES,
-    SHARES,
-    SIZE,
     build_workload,
-    driven_by,
     engine_option,
     engine_options,
     engine_settings,
@@ -24,6 +18,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.values import COUNT, GPU, LAYERS, OVERRIDES, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
@@ -38,8 +33,8 @@ if TYPE_CHECKING:
     from inspector.report.fit import Commands
 
 _OPTIONS: Final = (
-    (("--gpu", "gpus"), dict(multiple=True, required=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable. Default: what this machine has."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
     (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
@@ -57,7 +52,8 @@ _OPTIONS: Final = (
     (("--backend", "backend"), dict(metavar="NAME"),
      "llama.cpp's back end, like cuda, vulkan or rpc. Default: the GPU's own."),
     (("--no-offload", "no_offload"), dict(is_flag=True), "Nothing of the model on the host: all on the GPUs, or no."),
-    (("--host", "host"), dict(type=SIZE), "Host memory there is, like 64GiB; without it there is no limit."),
+    (("--host", "host"), dict(type=SIZE),
+     "Host memory there is, like 64G. Default: no limit; without --gpu, what is free here."),
     (("--margin", "margin"), dict(type=SIZE),
       "Bytes to leave free on every GPU; default: what the engine itself leaves (llama.cpp: 1GiB)."),
     (("--prefer", "prefer"), dict(metavar="LIST"), "What matters most: offload, quant, context, kv; commas between."),
@@ -106,14 +102,31 @@ def _forms(
     return offered(found, engine, quants=quants, makeable=makeable)
 
 
+def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
+    """Where no GPU is named: those of this machine, and the host memory that is free on it; a note that says so."""
+    if params["gpus"]:
+        return ()
+    from inspector.memory.devices.machine import host_available
+    from inspector.units import format_nbytes
+
+    params["gpus"] = ("auto",)
+    free = None if params["host"] else host_available()
+    if not free:
+        return ()
+    params["host"] = free
+    return (f"the host memory that is free on this machine now: {format_nbytes(free)} (--host)",)
+
+
 def _read_ask(params: dict[str, Any], engine: str) -> Ask:
-    from inspector.memory.devices.gpus import parse_gpu
+    from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import engine_of
     from inspector.memory.estimate import Placement
     from inspector.memory.fit.records import Ask
 
-    named = driven_by(tuple(g for name in params.pop("gpus") for g in parse_gpu(name)), params.pop("backend"))
+    named = gpus_asked(params.pop("gpus"), params.pop("backend"))
     gpus = engine_of(engine).placed(Placement(gpus=named)).gpus
+    if not gpus and not engine_of(engine).on_cpu:
+        raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
     params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for
@@ -163,6 +176,7 @@ def fit(
 
     \b
     Examples:
+      inspector fit model.gguf
       inspector fit model.gguf --gpu rtx3090
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
@@ -180,6 +194,7 @@ def fit(
     code = incomplete(there.checkpoint) if there.checkpoint is not None else outcome.OK
     largest = max(there.candidates, key=lambda c: c.nbytes)
     engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
+    of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
     ask = _read_ask(params, engine.name)
     candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
@@ -187,7 +202,7 @@ def fit(
         candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,
     )
-    found = found.replace(notes=(*found.notes, *there.notes))
+    found = found.replace(notes=(*found.notes, *of_here, *there.notes))
     commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))

@@ -13,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from click.shell_completion import CompletionItem
+
 # command: (module under inspector.cli, attribute)
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
@@ -23,7 +25,17 @@ COMMANDS: Final = {
 
 EPILOG = """\b
 Exit codes: 0 answered, and fine; 1 answered "no" (does not fit, a finding,
-a difference); 2 could not answer (usage, unreadable, unsupported)."""
+a difference); 2 could not answer (usage, unreadable, unsupported).
+
+\b
+INSPECTOR_GPU: what this machine is taken to have, in place of what is found
+(for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes.
+
+\b
+Pages (docs/ of the sources): first-steps.md, cookbook.md,
+faq.md (why something else shows another number), cli.md, library.md,
+memory.md, accuracy.md, rules.md, attacks.md, architectures.md, glossary.md,
+architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
 
 
 def _module_exists(name: str) -> bool:
@@ -47,6 +59,8 @@ class InspectorGroup(click.Group):
 
         module = import_module(f"inspector.cli.{COMMANDS[cmd_name]}")
         command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        if _NO_COLOR not in command.params:
+            command.params.append(_NO_COLOR)
         return command
 
     def resolve_command(
@@ -58,6 +72,12 @@ class InspectorGroup(click.Group):
                 self._refuse(ctx, word)
             args = ["show", *args]
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands, and files: a bare target is what `show` takes."""
+        from click.shell_completion import CompletionItem
+
+        return [*super().shell_complete(ctx, incomplete), CompletionItem(incomplete, type="file")]
 
     def _refuse(self, ctx: click.Context, word: str) -> None:
         import difflib
@@ -77,6 +97,22 @@ class InspectorGroup(click.Group):
 def _no_color(_ctx: click.Context, _param: click.Parameter, value: Any) -> None:
     if value:
         os.environ["NO_COLOR"] = "1"
+
+
+# before the command it is in the list of options; after it, it works as well
+_NO_COLOR: Final = click.Option(["--no-color"], is_flag=True, expose_value=False, callback=_no_color, hidden=True)
+
+
+def _near_option(error: click.NoSuchOption, argv: list[str]) -> str:
+    """What click says of an option that there is none of, with the nearest: it cuts `-nlg` down to `-n`."""
+    typed = next((w for w in argv if not w.startswith("--") and w.startswith(error.option_name)), "")
+    if error.possibilities or error.ctx is None or len(typed) < 3:
+        return error.format_message()
+    from difflib import get_close_matches
+
+    names = [n for p in error.ctx.command.params for n in (*p.opts, *p.secondary_opts) if n[:1] == "-"]
+    close = get_close_matches(typed, names, n=1)
+    return f"No such option {typed!r}." + (f" Did you mean {close[0]!r}?" if close else "")
 
 
 @click.group(
@@ -115,6 +151,9 @@ def run_command_line(argv: list[str]) -> int:
             code = cli.main(args=argv, prog_name="inspector", standalone_mode=False)
         except click.exceptions.NoArgsIsHelpError as error:
             outcome.write([error.format_message()])
+            return outcome.FAILED
+        except click.NoSuchOption as error:
+            outcome.complain(_near_option(error, argv), hint=_usage_hint(error))
             return outcome.FAILED
         except click.ClickException as error:
             outcome.complain(error.format_message(), hint=_usage_hint(error))

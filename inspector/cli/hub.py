@@ -7,6 +7,7 @@ from inspector.cli import outcome
 from inspector.cli.progress import progress_line
 from inspector.errors import AccessDenied, InspectorError
 from inspector.report import repo as report
+from inspector.report.records import ComponentRow, ModelRow
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class MemoryQuestion:
         self.placement = placement
         self.gpus = gpus
 
-    def row(self, row: report.ModelRow, facts: ModelFacts) -> report.ModelRow:
+    def row(self, row: ModelRow, facts: ModelFacts) -> ModelRow:
         """The row with cache, total and a verdict for each GPU."""
         results = {name: self.run(facts, placement) for name, placement in self.gpus.items()}
         result = next(iter(results.values())) if results else self.run(facts, self.placement)
@@ -44,15 +45,13 @@ class MemoryQuestion:
         )
 
 
-def _row(
-    listed: tuple[str, int, str], found: Checkpoint | InspectorError, ask: MemoryQuestion | None
-) -> report.ModelRow:
+def _row(listed: tuple[str, int, str], found: Checkpoint | InspectorError, ask: MemoryQuestion | None) -> ModelRow:
     from inspector.facts import read_facts
 
     name, nbytes, quant = listed
     if not isinstance(found, Checkpoint):
-        return report.ModelRow(name, quant, (name,), nbytes, error=str(found).removeprefix(f"{name}: "))
-    row = report.ModelRow(name, quant, tuple(f.name for f in found.files), nbytes, missing_nbytes=found.missing_nbytes)
+        return ModelRow(name, quant, (name,), nbytes, error=str(found).removeprefix(f"{name}: "))
+    row = ModelRow(name, quant, tuple(f.name for f in found.files), nbytes, missing_nbytes=found.missing_nbytes)
     try:
         facts = read_facts(found)
         bits = found.tensors_nbytes * 8 / facts.n_params if facts.n_params else None
@@ -93,7 +92,7 @@ def show_several(several: SeveralModels, target: str, *, ask: MemoryQuestion | N
     return _code(rows)
 
 
-def _about(first: Checkpoint | None, rows: Sequence[report.ModelRow]) -> str:
+def _about(first: Checkpoint | None, rows: Sequence[ModelRow]) -> str:
     from inspector.report.text import join
     from inspector.units import format_count
 
@@ -108,7 +107,7 @@ def _about(first: Checkpoint | None, rows: Sequence[report.ModelRow]) -> str:
     )
 
 
-def _code(rows: Sequence[report.ModelRow]) -> int:
+def _code(rows: Sequence[ModelRow]) -> int:
     failed = [row for row in rows if row.error]
     if failed:
         outcome.complain(f"{failed[0].name}: {failed[0].error}")
@@ -121,13 +120,13 @@ def memory_question(
     workload: Workload, placement: Placement, names: Sequence[str], *, engine: str, arguments: Mapping[str, object]
 ) -> MemoryQuestion:
     """What to compute for each model: the same workload, on each of the GPUs (as they were typed) in turn."""
-    from inspector.memory.devices.gpus import detect_gpus, parse_gpu
+    from inspector.memory.devices.gpus import parse_gpu
     from inspector.memory.engines import estimate
 
     def run(facts: ModelFacts, where: Placement) -> Estimate:
         return estimate(facts, workload, engine=engine, placement=where, **arguments)
 
-    gpus = {n: placement.replace(gpus=detect_gpus() if n == "auto" else parse_gpu(n)) for n in names}
+    gpus = {n: placement.replace(gpus=parse_gpu(n)) for n in names}
     return MemoryQuestion(run, placement, gpus)
 
 
@@ -143,7 +142,7 @@ def show_refused(error: AccessDenied, target: str, *, as_json: bool) -> int:
 def show_sizes(models: Sequence[tuple[str, int, str]], target: str, error: AccessDenied, *, as_json: bool) -> int:
     """Prints what a listing says of files that may not be read, what to accept and where; exit code 2."""
     if as_json:
-        rows = [report.ModelRow(name, quant, (name,), n, error="access denied") for name, n, quant in models]
+        rows = [ModelRow(name, quant, (name,), n, error="access denied") for name, n, quant in models]
         revision = getattr(error, "revision", None)
         outcome.write_json(report.repo_json(target, rows, revision=revision, notes=[str(error)]))
     elif models:
@@ -152,7 +151,7 @@ def show_sizes(models: Sequence[tuple[str, int, str]], target: str, error: Acces
     return outcome.FAILED
 
 
-def component_rows(checkpoint: Checkpoint) -> list[report.ComponentRow]:
+def component_rows(checkpoint: Checkpoint) -> list[ComponentRow]:
     """A pipeline's components with their logical parameters."""
     from inspector.facts import read_facts
 
@@ -170,6 +169,6 @@ def component_rows(checkpoint: Checkpoint) -> list[report.ComponentRow]:
             pass  # a component of a kind not known here: its tensors are counted as they stand
         files = tuple(f.name for f in found.files)
         rows.append(
-            report.ComponentRow(component.name, files, len(found.tensors), n_params, found.tensors_nbytes, quantization)
+            ComponentRow(component.name, files, len(found.tensors), n_params, found.tensors_nbytes, quantization)
         )
     return rows

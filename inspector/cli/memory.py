@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.checkpoint import Checkpoint
+    from inspector.cli.verify import Measured
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
     from inspector.memory.estimate import Estimate, Line, Placement, Workload
@@ -55,14 +56,14 @@ def _sweep(
 
 def _report(
     target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
-    measured: dict[str, dict[str, int | None]] | None, as_json: bool,
+    measured: Measured | None, as_json: bool,
 ) -> None:  # fmt: skip
     from inspector.report import memory as report
 
     if as_json:
         body = report.memory_json(target, facts, result)
         body |= {"layers": rows} if rows is not None else {}
-        outcome.write_json(body | ({"verify": measured} if measured is not None else {}))
+        outcome.write_json(body | ({"verify": measured.as_json()} if measured is not None else {}))
         return
     lines = report.memory_lines(target, facts, result, width=outcome.width())
     lines += report.layer_lines(rows) if rows is not None else []
@@ -102,12 +103,16 @@ def _with_addons(
 
 
 class Question(Record):
-    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments."""
+    """What is asked of one model: the engine's name, what to run and where, the engine's own arguments.
+
+    `asked`: the placement as it was typed, of which the engine may leave devices out.
+    """
 
     engine: str
     workload: Workload
     placement: Placement
     arguments: dict[str, Any]
+    asked: Placement
 
 
 def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
@@ -116,11 +121,11 @@ def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Quest
 
     name = engine_name(engine) if engine else default_engine(format_)
     workload, placement = build_workload(params), build_placement(params)
-    placement = engine_of(name).placed(placement)
+    asked, placement = placement, engine_of(name).placed(placement)
     arguments, extra = engine_settings(name, params)
     if extra:
         workload = workload.replace(options={**(workload.options or {}), **extra})
-    return Question(name, workload, placement, arguments)
+    return Question(name, workload, placement, arguments, asked)
 
 
 def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[[Workload], Estimate]:
@@ -157,10 +162,9 @@ def _check_verifiable(checkpoint: Checkpoint, q: Question, addons: dict[str, Any
     """A usage error where llama-fit-params cannot be asked the same question."""
     from inspector.cli.verify import refusal
 
-    asked = {"--gpu": q.placement.gpus, "--outputs last": q.workload.outputs == "last"}
-    asked |= {f"--{name}": value for name, value in addons.items()}
+    asked = {f"--{name}": value for name, value in addons.items()}
     asked |= {f"--{name}": q.arguments.get(name) for name in ("server", "repack")}
-    why = refusal(q.engine, checkpoint, asked)
+    why = refusal(q.engine, checkpoint, q.workload, q.asked, asked)
     if why is not None:
         raise click.UsageError(f"--verify {why}")
 
@@ -171,10 +175,10 @@ def _layers(facts: ModelFacts, q: Question) -> list[LayerRow]:
     return engine_of(q.engine).layer_rows(facts, q.workload, q.arguments, q.placement)
 
 
-def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, int | None]]:
+def _measure(checkpoint: Checkpoint, result: Estimate, q: Question) -> Measured:
     from inspector.cli.verify import measure
 
-    return measure(checkpoint, result)
+    return measure(checkpoint, result, q.asked, q.arguments)
 
 
 @click.command(cls=PastingCommand)
@@ -188,7 +192,7 @@ def _measure(checkpoint: Checkpoint, result: Estimate) -> dict[str, dict[str, in
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
 )
-@click.option("--verify", is_flag=True, help="Run llama-fit-params, when it is on PATH, and show the difference.")
+@click.option("--verify", is_flag=True, help="Ask llama.cpp's own programs on PATH too: the difference.")
 @json_option
 def memory(
     target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verify: bool, as_json: bool, **params: Any
@@ -228,6 +232,6 @@ def memory(
         _check_verifiable(checkpoint, question, addons)
     result = run(question.workload)
     rows = _layers(facts, question) if by_layer else None
-    measured = _measure(checkpoint, result) if verify else None
+    measured = _measure(checkpoint, result, question) if verify else None
     _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.checkpoint import Checkpoint
+    from inspector.report import documents
 
 
 def _pick(checkpoint: Checkpoint, keys: tuple[str, ...]) -> tuple[dict[str, Any], Mapping[str, str]]:
@@ -74,7 +75,10 @@ def meta(target: str, *, keys: tuple[str, ...], full: bool, as_json: bool) -> in
     if full:
         metadata = _whole(checkpoint, metadata)
     if as_json:
-        outcome.write_json({"schema": "inspector.meta/1", "target": target, "metadata": metadata, "types": dict(types)})
+        body: documents.Meta = {
+            "schema": "inspector.meta/1", "target": target, "metadata": metadata, "types": types,
+        }  # fmt: skip
+        outcome.write_json(body)
     else:
         outcome.write(report.meta_lines(metadata, types, full=full, width=outcome.width()))
     return incomplete(checkpoint)

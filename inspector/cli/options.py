@@ -6,123 +6,52 @@ import os
 
 import click
 
-from inspector.errors import InspectorError
+from inspector.cli import outcome
+from inspector.cli.values import (
+    BATCH,
+    COUNT,
+    DEVICES,
+    GPU,
+    KEEP,
+    LAYERS,
+    LOAD_MODES,
+    NUMBER,
+    OVERRIDES,
+    SEQUENCES,
+    SHARES,
+    SIZE,
+    SPLIT_MODES,
+    SWITCH,
+    TOKENS,
+)
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines import ENGINE_NAMES, engine_of, engines
 from inspector.memory.estimate import Placement, Workload
-from inspector.units import parse_nbytes, parse_tokens
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final, TypeVar
 
+    from click.shell_completion import CompletionItem
+
     from inspector.checkpoint import Checkpoint
     from inspector.memory.engines.protocol import Engine, Option
-    from inspector.memory.estimate import Gpu
     from inspector.sources import Source
 
     F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Parsed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
-    """An option value read by one of our own parsers; its refusal is a usage error."""
-
-    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
-        self.name = name
-        self._parse = parse
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return self._parse(value)
-        except InspectorError as error:
-            self.fail(f"{error}" + (f" ({error.hint})" if error.hint else ""), param, ctx)
-
-
-TOKENS = Parsed("tokens", parse_tokens)
-SIZE = Parsed("size", parse_nbytes)
-COUNT = click.IntRange(min=1, max=1 << 31)
-NUMBER = click.IntRange(min=-1, max=(1 << 31) - 1)
-
-
-def _switch(text: str) -> bool | None:
-    try:
-        return {"on": True, "off": False, "auto": None, "1": True, "0": False}[text.lower()]
-    except KeyError:
-        raise InspectorError(f"{text!r} is not on, off or auto") from None
-
-
-def _floats(text: str) -> tuple[float, ...]:
-    try:
-        parts = tuple(float(p) for p in text.replace("/", ",").split(","))
-    except ValueError:
-        raise InspectorError(f"{text!r} is not a list of numbers like 3,1") from None
-    if any(not 0 <= p < 1e30 for p in parts) or not sum(parts):  # llama.cpp adds them up in single precision
-        raise InspectorError(f"{text!r}: shares cannot be negative, all zero or beyond counting")
-    return parts
-
-
-def _keep(text: str) -> tuple[int, int]:
-    first, plus, last = text.partition("+")
-    if not plus:
-        raise InspectorError(f"{text!r} is not FIRST+LAST, like 4+1024")
-    return parse_tokens(first), parse_tokens(last)
-
-
-def _override(text: str) -> tuple[str, str]:
-    pattern, equals, device = text.partition("=")
-    if not equals or not pattern or not device:
-        raise InspectorError(f"{text!r} is not PATTERN=DEVICE, like 'ffn_.*_exps=CPU'")
-    import re
-
-    try:
-        re.compile(pattern)
-    except re.error as error:
-        raise InspectorError(f"{pattern!r} is not a regular expression: {error}") from None
-    return pattern, device
-
-
-def _overrides(text: str) -> tuple[tuple[str, str], ...]:
-    """As llama.cpp cuts them: at every comma, then at the first `=` (parse_tensor_buffer_overrides, common/arg.cpp)."""
-    return tuple(map(_override, text.split(",")))
-
-
-def _integer(text: str, words: str) -> int:
-    try:
-        return int(text[:20])
-    except ValueError:
-        raise InspectorError(f"{text!r} is not {words}") from None
-
-
-def _layers(text: str) -> int:
-    """Layers on devices; -1 is auto and what is below is all, as in llama.cpp."""
-    return {"auto": -1, "all": -2}.get(text) or _integer(text, "a number of layers, all or auto")
-
-
-def _sequences(text: str) -> int | None:
-    """Sequences at a time; None leaves it to the engine (llama-server's -1)."""
-    n = -1 if text == "auto" else _integer(text, "a number of sequences")
-    if n != -1 and not 1 <= n <= 1 << 31:
-        raise InspectorError(f"{n:,} sequences at a time: 1 or more, or -1 for the engine's default")
-    return None if n == -1 else n
-
-
-def _devices(text: str) -> tuple[str, ...]:
-    return () if text == "none" else tuple(text.split(","))
-
-
-SHARES = Parsed("N,N…", _floats)
-LAYERS = Parsed("N|all|auto", _layers)
-OVERRIDES = Parsed("PATTERN=DEVICE,…", _overrides)
-SPLIT_MODES: Final = ("none", "layer", "row", "tensor")
-LOAD_MODES: Final = ("auto", "none", "mmap", "mlock", "mmap+mlock", "dio")
-
-
 def target_argument(function: F) -> F:
     """The TARGET of most commands."""
-    return click.argument("target", metavar="TARGET")(function)
+    return click.argument("target", metavar="TARGET", shell_complete=complete_files)(function)
+
+
+def complete_files(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """What a shell may put in place of a half-typed target, log or output: files and folders."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(incomplete, type="file")]
 
 
 def json_option(function: F) -> F:
@@ -136,11 +65,11 @@ def json_option(function: F) -> F:
 _WORKLOAD = (
     (("-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx"), dict(type=TOKENS),
      "Tokens of context. llama.cpp: over all sequences; elsewhere: of one sequence. Default: the engine's."),
-    (("-np", "--parallel", "--batch", "--max-num-seqs", "n_seqs"), dict(type=Parsed("N", _sequences)),
-     "Sequences at a time; -1: the engine's default."),
-    (("-b", "--batch-size", "n_batch"), dict(type=COUNT),
+    (("-np", "--parallel", "--batch", "n_seqs"), dict(type=SEQUENCES),
+     "Sequences at once; -1: the engine's default."),
+    (("-b", "--batch-size", "n_batch"), dict(type=BATCH),
      "Tokens of a logical batch (llama.cpp)."),
-    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=COUNT),
+    (("-ub", "--ubatch-size", "n_ubatch"), dict(type=BATCH),
      "Tokens of a physical batch (llama.cpp)."),
     (("-ctk", "--cache-type-k", "kv_dtype_k"), dict(metavar="TYPE"),
      "Type of cached keys: f16, q8_0, …"),
@@ -148,7 +77,7 @@ _WORKLOAD = (
      "Type of cached values."),
     (("--kv-cache-dtype", "--kv-dtype", "kv_dtype"), dict(metavar="TYPE"),
      "Keys and values alike: auto, f16, fp8, int8, q8_0, …"),
-    (("-fa", "--flash-attn", "flash_attn"), dict(type=Parsed("on|off|auto", _switch)),
+    (("-fa", "--flash-attn", "flash_attn"), dict(type=SWITCH),
      "Flash attention: on, off or auto."),
     (("-kvu/-no-kvu", "--kv-unified/--no-kv-unified", "kv_unified"), dict(default=None),
      "One cache for all sequences (llama.cpp)."),
@@ -156,21 +85,21 @@ _WORKLOAD = (
      "Sliding layers keep the whole context (llama.cpp)."),
     (("--outputs", "outputs"), dict(type=click.Choice(["all", "last"])),
      "Rows of logits: all (llama-cli) or last (llama-server)."),
-    (("--kv-keep", "kv_keep"), dict(type=Parsed("FIRST+LAST", _keep)),
+    (("--kv-keep", "kv_keep"), dict(type=KEEP),
      "Token pruning: keep the first and the last so many."),
     (("--window", "window"), dict(type=TOKENS),
      "Keep only the last so many tokens in every layer."),
 )  # fmt: skip
 _PLACEMENT = (
-    (("--gpu", "gpus"), dict(multiple=True, metavar="GPU"),
-     "rtx4090, 2xrtx3090, 24GiB or auto; repeatable."),
+    (("--gpu", "gpus"), dict(multiple=True, type=GPU),
+     "rtx4090, 2xrtx3090, 24G, auto or none; repeatable."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
      "Layers on the GPU: a number, all, or auto, which is all of them here; default: all."),
     (("-sm", "--split-mode", "split_mode"), dict(type=click.Choice(SPLIT_MODES), default="layer"),
      "How several GPUs share the model: by layer (default), or none of it but on one (llama.cpp)."),
     (("-mg", "--main-gpu", "main_gpu"), dict(type=int, default=0, metavar="N"),
      "The number of the one GPU of -sm none (llama.cpp)."),
-    (("-dev", "--device", "devices"), dict(type=Parsed("DEV,DEV…", _devices)),
+    (("-dev", "--device", "devices"), dict(type=DEVICES),
      "Which of the GPUs are used, in this order: CUDA0,CUDA1 or none (llama.cpp)."),
     (("-ts", "--tensor-split", "tensor_split"), dict(type=SHARES),
      "Shares of the layers a GPU."),
@@ -216,6 +145,7 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "flag": dict(is_flag=True), "count": dict(type=COUNT), "number": dict(type=NUMBER),
     "tokens": dict(type=TOKENS), "nbytes": dict(type=SIZE),
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
+    "real": dict(type=click.FloatRange(0, 1 << 20)),
 }  # fmt: skip
 _ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
 
@@ -288,31 +218,14 @@ def build_workload(params: dict[str, Any]) -> Workload:
     )
 
 
-def _distinct(gpus: list[Gpu]) -> tuple[Gpu, ...]:
-    """The devices with names of their own: equal ones are numbered."""
-    names = [g.name for g in gpus]
-    return tuple(g.replace(name=f"{g.name} #{i}") if names.count(g.name) > 1 else g for i, g in enumerate(gpus))
-
-
-def driven_by(gpus: tuple[Gpu, ...], name: str | None) -> tuple[Gpu, ...]:
-    """The devices under the back end that was asked for. Raises InspectorError for one that there is not."""
-    if name is None:
-        return gpus
-    from inspector.memory.devices.gpus import under
-    from inspector.memory.engines.llamacpp.backends import backend
-
-    return tuple(under(gpu, backend(name).name) for gpu in gpus)
-
-
 def build_placement(params: dict[str, Any]) -> Placement:
     """Takes the placement options out of `params`."""
-    names = params.pop("gpus")
+    names, backend = params.pop("gpus"), params.pop("backend")
     gpus: tuple[Any, ...] = ()
     if names:
-        from inspector.memory.devices.gpus import detect_gpus, parse_gpu
+        from inspector.memory.devices.asked import gpus_asked
 
-        gpus = _distinct([g for name in names for g in (detect_gpus() if name == "auto" else parse_gpu(name))])
-    gpus = driven_by(gpus, params.pop("backend"))
+        gpus = gpus_asked(names, backend)
     order = list(params)  # click hands options over as they were typed; llama.cpp's first pattern that matches counts
     experts_first = order.index("cpu_moe" if params["cpu_moe"] else "n_cpu_moe") < order.index("overrides")
     n_cpu_moe, cpu_moe = params.pop("n_cpu_moe"), params.pop("cpu_moe")
@@ -337,9 +250,7 @@ def _load_mode(params: dict[str, Any]) -> str:
     if no_mmap and mode not in {None, "none"}:
         raise click.UsageError(f"--no-mmap is --load-mode none in llama.cpp b11434, and here is --load-mode {mode}")
     if no_mmap:
-        from inspector.cli.outcome import remark
-
-        remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
+        outcome.remark("llama.cpp b11434 has no --no-mmap any more: type --load-mode none")
     return "none" if no_mmap else mode or "auto"
 
 

@@ -14,11 +14,20 @@ from inspector.errors import InspectorError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import TextIO
+    from typing import Any, Final, TextIO
 
 OK, NO, FAILED = 0, 1, 2
 _DEFAULT_WIDTH = 100
 _LONGEST_MESSAGE = 1000
+# Signs of ours that an encoding may lack (cp1252 has no bars, cp437 no dashes, ASCII none); a column each where one
+# says as much.
+_SIGNS: Final[dict[str, str]] = {
+    "×": "x", "·": "|", "–": "-", "—": "-", "−": "-", "→": ">", "←": "<", "≈": "~", "≤": "<=", "≥": ">=", "±": "~",
+    "÷": "/", "³": "3", "“": '"', "”": '"', "‘": "'", "’": "'", "…": "~", "✔": "+", "✓": "+", "✘": "x", "✗": "x",
+    "█": "#", "▉": "#", "▊": "#", "▋": "#", "▌": "#", "▍": "=", "▎": "-", "▏": "-", "▓": "#", "▒": ":", "░": ".",
+    "─": "-", "│": "|", "├": "|", "└": "`", "┌": ".", "┐": ".", "┘": "'", "┤": "|", "●": "*", "•": "*",
+    "▁": "_", "▂": "_", "▃": "-", "▄": "-", "▅": "=", "▆": "=", "▇": "#",
+}  # fmt: skip
 _BOLD, _RED, _GREEN, _RESET = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 
@@ -37,7 +46,21 @@ def use_color() -> bool:
     """Colour only on a terminal, and not against the user's word (`NO_COLOR`, `--no-color`, TERM=dumb)."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return False
-    return sys.stdout is not None and sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty() and obeys_escapes()
+
+
+def obeys_escapes() -> bool:
+    """Whether the terminal reads escape sequences: consoles of Windows must be asked to, and old ones decline."""
+    if os.name != "nt":
+        return True
+    import ctypes
+
+    kernel: Any = ctypes.WinDLL("kernel32") if hasattr(ctypes, "WinDLL") else None
+    for number in (-11, -12):  # STD_OUTPUT_HANDLE, STD_ERROR_HANDLE
+        handle, mode = kernel.GetStdHandle(number), ctypes.c_uint32()
+        if kernel.GetConsoleMode(handle, ctypes.byref(mode)) and kernel.SetConsoleMode(handle, mode.value | 4):
+            return True  # 4: ENABLE_VIRTUAL_TERMINAL_PROCESSING
+    return False
 
 
 def _paint(line: str) -> str:
@@ -71,7 +94,27 @@ def write(lines: Iterable[str]) -> None:
     except BrokenPipeError:
         _silence(sys.stdout)
     except OSError as error:
-        raise _not_written(error) from None
+        if not _is_closed_pipe(error):
+            raise _not_written(error) from None
+        _silence(sys.stdout)
+
+
+def write_bytes(data: bytes) -> None:
+    """A document, on stdout, as it is. Raises InspectorError as `write` does."""
+    if sys.stdout is None:
+        raise InspectorError("standard output is closed")
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        if not _is_closed_pipe(error):
+            raise _not_written(error) from None
+        _silence(sys.stdout)
+
+
+def _is_closed_pipe(error: OSError) -> bool:
+    """Whether nobody reads any more; the C library of Windows says EINVAL where others say EPIPE."""
+    return isinstance(error, BrokenPipeError) or (os.name == "nt" and error.errno == errno.EINVAL)
 
 
 def _not_written(error: OSError) -> InspectorError:
@@ -84,8 +127,9 @@ def write_json(value: object) -> None:
     import json
 
     from inspector.jsonable import jsonable
+    from inspector.report.forms import written
 
-    write([json.dumps(jsonable(value), indent=2, ensure_ascii=True, allow_nan=False)])
+    write([json.dumps(jsonable(value, written), indent=2, ensure_ascii=True, allow_nan=False)])
 
 
 def complain(message: str, *, hint: str | None = None) -> None:
@@ -105,6 +149,11 @@ def remark(message: str) -> None:
         _say(f"note: {message}\n")
 
 
+def remark_shop_size(text: str) -> None:
+    """That a size was read as shops mean it."""
+    remark(f"{text}: G and GB are read as GiB (1024³ bytes), as cards and memory are sold")
+
+
 def _say(text: str) -> None:
     try:
         sys.stderr.write(text)
@@ -113,12 +162,28 @@ def _say(text: str) -> None:
         _silence(sys.stderr)
 
 
-def guarded(run: Callable[[], int]) -> int:
-    """Runs a command; a known error becomes one line and exit code 2. Anything else is a bug and shows itself."""
-    for stream in (sys.stdout, sys.stderr):  # what the encoding has no sign for (LC_ALL=C) is spelled out
+def _sign(error: UnicodeError) -> tuple[str, int]:
+    """The ASCII that stands for a sign of ours; what is not ours is spelled out."""
+    assert isinstance(error, UnicodeEncodeError)
+    lost = error.object[error.start : error.end]
+    words = (_SIGNS.get(c) or c.encode("ascii", "backslashreplace").decode() for c in lost)
+    return "".join(words), error.end
+
+
+def spell_out_signs() -> None:
+    """Nothing that is printed can fail for want of a sign: consoles of cp1252 or LC_ALL=C are given ASCII for ours."""
+    import codecs
+
+    codecs.register_error("inspector.signs", _sign)
+    for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="backslashreplace")
+            reconfigure(errors="inspector.signs")
+
+
+def guarded(run: Callable[[], int]) -> int:
+    """Runs a command; a known error becomes one line and exit code 2. Anything else is a bug and shows itself."""
+    spell_out_signs()
     try:
         return run()
     except InspectorError as error:
@@ -126,10 +191,10 @@ def guarded(run: Callable[[], int]) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        _silence(sys.stdout)
-        return OK
     except OSError as error:
+        if _is_closed_pipe(error) and error.filename is None:
+            _silence(sys.stdout)
+            return OK
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
         complain(str(_not_written(error)))  # click's own help, on a full disk

@@ -1,4 +1,4 @@
-"""The two questions asked most, `inspector FILE` and `inspector memory FILE [-c N]`, without loading click.
+"""The questions asked most, `inspector FILE` and `inspector memory FILE [-c N] [--gpu G]`, without loading click.
 
 click alone costs four times a bare Python, more than reading a header of 262,144 tokens
 (docs/decisions/0006-plain-path.md). Anything else, and anything odd, goes to click.
@@ -13,9 +13,16 @@ from inspector.cli import outcome
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Final
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Gpu
     from inspector.quantization.labels import QuantLabel
+    from inspector.report.records import ComponentRow
+
+_CONTEXT: Final = frozenset(("-c", "--ctx-size"))
+_PLAIN: Final = _CONTEXT | {"--gpu"}
 
 
 def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
@@ -27,31 +34,53 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
     label = _label(checkpoint)
     if as_json:
         claimed, actual = (label.claimed, label.actual) if label else (None, facts.quantization or facts.dtype)
-        body = report.show_json(checkpoint, facts, claimed=claimed, actual=actual)
-        outcome.write_json(body | _components(checkpoint))
+        rows = _components(checkpoint)
+        outcome.write_json(report.show_json(checkpoint, facts, claimed=claimed, actual=actual, components=rows))
     else:
         words = label.words if label else ""
         lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
         outcome.write(lines + _component_lines(checkpoint))
+        if here := _here_lines(checkpoint, facts):  # after the answer, which need not wait for it
+            outcome.write(here)
     return incomplete(checkpoint)
 
 
-def _components(checkpoint: Checkpoint) -> dict[str, object]:
-    if not checkpoint.components:
-        return {}
-    from inspector.cli.hub import component_rows
-    from inspector.report.repo import components_json
+def _here_lines(checkpoint: Checkpoint, facts: ModelFacts) -> list[str]:
+    """What it would take on this machine, in a line; none where nothing is found that could run it."""
+    from inspector.errors import InspectorError
+    from inspector.memory.devices.here import gpus_at_once
 
-    return {"components": components_json(component_rows(checkpoint))}
+    try:
+        gpus = gpus_at_once(os.environ)
+        if not gpus or checkpoint.missing or checkpoint.missing_nbytes:
+            return []
+        from inspector.memory.engines import default_engine, engine_of, estimate
+        from inspector.memory.estimate import Placement, Workload
+        from inspector.report.here import here_lines
+
+        engine = default_engine(checkpoint.format)
+        placement = engine_of(engine).placed(Placement(gpus=gpus))
+        result = estimate(facts, Workload(), engine=engine, placement=placement)
+    except InspectorError:  # no engine's rules answer for it: the line would say nothing about the model
+        return []
+    return here_lines(result, width=outcome.width())
 
 
-def _component_lines(checkpoint: Checkpoint) -> list[str]:
+def _components(checkpoint: Checkpoint) -> list[ComponentRow]:
     if not checkpoint.components:
         return []
     from inspector.cli.hub import component_rows
+
+    return component_rows(checkpoint)
+
+
+def _component_lines(checkpoint: Checkpoint) -> list[str]:
+    rows = _components(checkpoint)
+    if not rows:
+        return []
     from inspector.report.repo import component_lines
 
-    return component_lines(component_rows(checkpoint), width=outcome.width())
+    return component_lines(rows, width=outcome.width())
 
 
 def _label(checkpoint: Checkpoint) -> QuantLabel | None:
@@ -90,20 +119,30 @@ def show_target(target: str) -> int:
     return show(open_checkpoint(target))
 
 
-def memory_target(target: str, n_ctx: int | None) -> int:
-    """`inspector memory TARGET [-c N]`, by the default engine, on no particular device."""
+def memory_target(target: str, n_ctx: int | None, gpu: str | None) -> int:
+    """`inspector memory TARGET [-c N] [--gpu G]`, by the default engine."""
     from inspector.checkpoint import open_checkpoint
     from inspector.facts import read_facts
-    from inspector.memory.engines import default_engine, estimate
+    from inspector.memory.engines import default_engine, engine_of, estimate
     from inspector.memory.estimate import Placement, Workload
     from inspector.report.memory import memory_lines
 
     checkpoint = open_checkpoint(target)
-    facts = read_facts(checkpoint)
     engine = default_engine(checkpoint.format)
-    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=Placement())
+    placement = Placement() if gpu is None else engine_of(engine).placed(Placement(gpus=_parsed(gpu)))
+    facts = read_facts(checkpoint)
+    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=placement)
     outcome.write(memory_lines(target, facts, result, width=outcome.width()))
-    return incomplete(checkpoint)
+    return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)
+
+
+def _parsed(gpu: str) -> tuple[Gpu, ...]:
+    from inspector.memory.devices.gpus import is_shop_gpu, parse_gpu
+
+    found = parse_gpu(gpu)
+    if is_shop_gpu(gpu):
+        outcome.remark_shop_size(gpu)
+    return found
 
 
 def plain_command(argv: list[str]) -> Callable[[], int] | None:
@@ -114,9 +153,15 @@ def plain_command(argv: list[str]) -> Callable[[], int] | None:
     target, rest = words[0], words[1:]
     if command == "show":
         return None if rest else lambda: show_target(target)
-    if not rest:
-        return lambda: memory_target(target, None)
-    digits = rest[1] if len(rest) == 2 and rest[0] in {"-c", "--ctx-size"} else ""
-    if len(digits) <= 10 and digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31:
-        return lambda: memory_target(target, int(digits))
-    return None
+    given = dict(zip(rest[::2], rest[1::2], strict=False))
+    if len(given) * 2 != len(rest) or not _PLAIN.issuperset(given) or len(_CONTEXT.intersection(given)) > 1:
+        return None  # something is missing, doubled or not plain
+    n_ctx, gpu = given.get("-c", given.get("--ctx-size")), given.get("--gpu")
+    if (n_ctx is not None and not _is_context(n_ctx)) or (gpu is not None and gpu.startswith("-")):
+        return None
+    return lambda: memory_target(target, None if n_ctx is None else int(n_ctx), gpu)
+
+
+def _is_context(digits: str) -> bool:
+    """Whether this is a number of tokens, and nothing that has to be read further."""
+    return len(digits) <= 10 and digits.isascii() and digits.isdigit() and 0 < int(digits) < 1 << 31

@@ -7,6 +7,7 @@ import threading
 import time
 from contextlib import contextmanager
 
+from inspector.cli.outcome import obeys_escapes
 from inspector.report.escape import escape
 from inspector.report.text import shorten_middle
 
@@ -23,7 +24,7 @@ _CLEAR: Final = "\r\x1b[K"
 @contextmanager
 def progress_line() -> Iterator[Callable[[str], None] | None]:
     """A function that shows its words for the moment (any thread may call it), or None where nobody looks."""
-    if not sys.stderr.isatty():
+    if not sys.stderr.isatty() or not obeys_escapes():
         yield None
         return
     lock = threading.Lock()

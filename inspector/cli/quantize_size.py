@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.options import COUNT, Parsed, json_option, open_target, target_argument
+from inspector.cli.options import json_option, open_target, target_argument
+from inspector.cli.values import COUNT, Parsed
 from inspector.errors import InspectorError
 
 TYPE_CHECKING = False

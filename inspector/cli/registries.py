@@ -8,6 +8,12 @@ from inspector.cli import outcome
 from inspector.cli.options import json_option
 from inspector.report.text import table
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from inspector.report import documents
+
 
 @click.command()
 @click.argument("name", required=False)
@@ -22,9 +28,10 @@ def archs(*, name: str | None, as_json: bool) -> int:
     """
     from inspector.architectures import architecture_rows
 
-    rows = [r for r in architecture_rows() if name is None or name.lower() in r["name"].lower()]
+    rows: list[Any] = [r for r in architecture_rows() if name is None or name.lower() in r["name"].lower()]
     if as_json:
-        outcome.write_json({"schema": "inspector.archs/1", "architectures": rows})
+        body: documents.Archs = {"schema": "inspector.archs/1", "architectures": rows}
+        outcome.write_json(body)
     else:
         cells = [("name", "format", "layers", "source")] + [
             (r["name"], r["format"], r["layers"], r["ref"]) for r in rows
@@ -45,8 +52,8 @@ def dtypes(*, as_json: bool) -> int:
     from inspector.dtypes import DTYPES
 
     if as_json:
-        rows = [d.as_dict() | {"bits_per_weight": d.bits_per_weight} for d in DTYPES.values()]
-        outcome.write_json({"schema": "inspector.dtypes/1", "dtypes": rows})
+        body: documents.Dtypes = {"schema": "inspector.dtypes/1", "dtypes": list(DTYPES.values())}
+        outcome.write_json(body)
         return outcome.OK
     cells = [("type", "ggml", "safetensors", "elements", "bytes", "bits/weight", "")]
     cells += [
@@ -72,9 +79,10 @@ def gpus(*, name: str | None, as_json: bool) -> int:
     from inspector.memory.devices.gpus import gpu_rows
     from inspector.units import format_nbytes
 
-    rows = [r for r in gpu_rows() if name is None or name.lower() in r["name"].lower()]
+    rows: list[Any] = [r for r in gpu_rows() if name is None or name.lower() in r["name"].lower()]
     if as_json:
-        outcome.write_json({"schema": "inspector.gpus/1", "gpus": rows})
+        body: documents.Gpus = {"schema": "inspector.gpus/1", "gpus": rows}
+        outcome.write_json(body)
     else:
         cells = [("name", "memory", "bytes", "source")]
         cells += [(r["name"], format_nbytes(r["nbytes"]), f"{r['nbytes']:,}", r["source"]) for r in rows]
@@ -95,8 +103,11 @@ def engines(*, as_json: bool) -> int:
 
     found = registry()
     if as_json:
-        rows = [{"name": e.name, "module": e.rules, "version": e.release} for e in found]
-        outcome.write_json({"schema": "inspector.engines/1", "engines": rows})
+        body: documents.Engines = {
+            "schema": "inspector.engines/1",
+            "engines": [{"name": e.name, "module": e.rules, "version": e.release} for e in found],
+        }
+        outcome.write_json(body)
     else:
         outcome.write(table([("engine", "rules of"), *((e.name, e.release) for e in found)], align="<<"))
     return outcome.OK

@@ -7,6 +7,10 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import json_option
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from inspector.report import documents
+
 
 @click.command()
 @click.argument("code", required=False)
@@ -17,7 +21,7 @@ def rule(*, code: str | None, as_json: bool) -> int:
     \b
     Examples:
       inspector rule
-      inspector rule GG030
+      inspector rule CD002
     """
     from inspector.audit.registry import find_rule, rules
     from inspector.report import audit as report
@@ -25,10 +29,8 @@ def rule(*, code: str | None, as_json: bool) -> int:
     if code is None:
         every = rules()
         if as_json:
-            rows = [
-                {"code": r.code, "name": r.name, "severity": r.severity, "summary": r.summary} for r in every.values()
-            ]
-            outcome.write_json({"schema": "inspector.rules/1", "rules": rows})
+            table: documents.Rules = {"schema": "inspector.rules/1", "rules": list(every.values())}
+            outcome.write_json(table)
         else:
             outcome.write(report.rules_lines(every))
         return outcome.OK
@@ -36,14 +38,11 @@ def rule(*, code: str | None, as_json: bool) -> int:
     if found is None:
         raise click.UsageError(f"no rule {code!r}; 'inspector rule' lists them")
     if as_json:
-        row = {
-            "code": found.code,
-            "name": found.name,
-            "severity": found.severity,
-            "page": found.page,
-            "hint": found.hint,
-        }
-        outcome.write_json({"schema": "inspector.rule/1", **row})
+        page: documents.RulePage = {
+            "schema": "inspector.rule/1", "code": found.code, "name": found.name, "severity": found.severity,
+            "page": found.page, "hint": found.hint,
+        }  # fmt: skip
+        outcome.write_json(page)
     else:
         outcome.write(report.rule_lines(found, width=outcome.width()))
     return outcome.OK

@@ -10,10 +10,12 @@ from inspector.cli.plain import incomplete
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Mapping, Sequence
+
+    from inspector.report import documents
 
 
-def _write_csv(rows: list[dict[str, Any]], fields: list[str]) -> None:
+def _write_csv(rows: Sequence[Mapping[str, object]], fields: list[str]) -> None:
     import csv
     import io
 
@@ -23,7 +25,7 @@ def _write_csv(rows: list[dict[str, Any]], fields: list[str]) -> None:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(fields)
     for row in rows:
-        cells = ["x".join(map(str, v)) if isinstance(v := row[f], list) else v for f in fields]
+        cells = ["x".join(map(str, v)) if isinstance(v := row[f], tuple) else v for f in fields]
         writer.writerow([escape(c) if isinstance(c, str) else c for c in cells])
     outcome.write(out.getvalue().rstrip("\n").split("\n"))
 
@@ -55,7 +57,10 @@ def tensors(target: str, *, match: str | None, by: str | None, sort: str | None,
     if by is not None:
         groups = report.group_json(chosen, by)
         if as_json:
-            outcome.write_json({"schema": "inspector.tensors/1", "target": target, "by": by, "groups": groups})
+            sums: documents.TensorSums = {
+                "schema": "inspector.tensors/1", "target": target, "by": by, "groups": groups,
+            }  # fmt: skip
+            outcome.write_json(sums)
         elif as_csv:
             _write_csv(groups, [by, "n_tensors", "n_elements", "nbytes"])
         else:
@@ -63,8 +68,11 @@ def tensors(target: str, *, match: str | None, by: str | None, sort: str | None,
     else:
         rows = [report.tensor_json(t) for t in chosen] if as_json or as_csv else []
         if as_json:
-            total = sum(t.nbytes or 0 for t in chosen)
-            outcome.write_json({"schema": "inspector.tensors/1", "target": target, "tensors": rows, "nbytes": total})
+            every: documents.Tensors = {
+                "schema": "inspector.tensors/1", "target": target, "tensors": rows,
+                "nbytes": sum(t.nbytes or 0 for t in chosen),
+            }  # fmt: skip
+            outcome.write_json(every)
         elif as_csv:
             _write_csv(rows, ["name", "shape", "dtype", "n_elements", "nbytes", "offset"])
         else:

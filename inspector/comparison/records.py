@@ -6,7 +6,15 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Annotated, Any, Final
+
+CHANGES: Final = ("added", "removed", "changed", "renamed", "reshaped", "requantised")
+SORTS: Final = ("metadata", "config", "fact", "tensor", "values")
+WAYS: Final = ("sha256", "hash", "values")  # how values were compared
+
+if TYPE_CHECKING:
+    ChangeKind = Annotated[str, ("enum", CHANGES)]
+    Sort = Annotated[str, ("enum", SORTS)]
 
 
 class Change(Record):
@@ -14,8 +22,8 @@ class Change(Record):
     tensor or values; `before` and `after` are what stood there (None: nothing).
     """
 
-    kind: str
-    what: str
+    kind: ChangeKind
+    what: Sort
     name: str
     before: Any = None
     after: Any = None

@@ -9,7 +9,7 @@ from inspector.architectures.gguf_purpose import purpose
 from inspector.architectures.loading import refusal
 from inspector.errors import FactsError
 from inspector.facts.records import ModelFacts
-from inspector.layers import Layer, UnknownCache
+from inspector.layers import Layer, Refused, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.architectures.gguf_layers import Stack
+    from inspector.architectures.gguf_purpose import Purpose
     from inspector.architectures.gguf_record import Arch
     from inspector.checkpoint import Checkpoint
     from inspector.formats.modelfile import TensorInfo
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 def read_facts_gguf(checkpoint: Checkpoint) -> ModelFacts:
     """The facts of a GGUF model. An absent key leaves its fact None; one of a wrong kind raises FactsError."""
     facts = facts_of_gguf(checkpoint.metadata, checkpoint.tensors)
+    if any(isinstance(note, Refused) for note in facts.notes):  # said once
+        return facts
     return facts.replace(notes=(*facts.notes, *_loading_note(checkpoint)))
 
 
@@ -45,49 +48,64 @@ def _loading_note(checkpoint: Checkpoint) -> tuple[str, ...]:
 
 def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
     """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
-    name, what = metadata.get("general.architecture"), purpose(metadata, tensors)
-    if name is None and what is not None:
-        name = what.word
-    if not isinstance(name, str):
-        raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
-    arch = gguf_arch(name)
-    keys = Keys(name, metadata)
+    what = purpose(metadata, tensors)
+    name = _arch_name(metadata, what)
+    arch, keys, by_name = gguf_arch(name), Keys(name, metadata), {t.name: t for t in tensors}
     keys.origin["arch"] = "general.architecture"
-    by_name = {t.name: t for t in tensors}
     stack = read_stack(arch or GENERIC, keys, by_name)
     n_params, n_active = _params(tensors, keys, stack)
     keys.origin["n_params"] = "tensor shapes"
     if stack is not None and arch is None:
         stack = stack.replace(layers=_unsure(stack.layers, keys))
-    numbers = stack.numbers if stack is not None else None
     return ModelFacts(
         arch=name,
         format="gguf",
         n_params=n_params,
         n_params_active=n_active,
-        n_layers=numbers.n_main if numbers is not None else None,
-        d_model=numbers.d_model if numbers is not None else keys.integer("embedding_length", "d_model"),
-        d_ff=_largest(numbers.d_ff) if numbers is not None else None,
-        n_heads=_largest(numbers.heads) if numbers is not None else None,
-        n_kv_heads=_largest(numbers.kv_heads) if numbers is not None else None,
-        head_dim_k=(numbers.k_full or None) if numbers is not None else None,
-        head_dim_v=(numbers.v_full or None) if numbers is not None else None,
+        **_of_layers(stack, keys),
         vocab_size=_vocab_size(metadata, keys, by_name),
         n_ctx_train=keys.integer("context_length", "n_ctx_train"),
-        layers=stack.layers if stack is not None else (),
         origin=keys.origin,
-        n_layers_nextn=len(stack.nextn_layers) if stack is not None else 0,
         n_experts=keys.integer("expert_count", "n_experts") or None,
         n_experts_used=_experts_used(keys, stack),
         d_ff_expert=_expert_width(keys, stack),
-        window=stack.window if stack is not None else None,
         tied_embeddings=_tied(arch, by_name, keys),
         causal=_causal(arch, keys),
         generic=arch is None,
         notes=_fork_notes(tensors) + ((what.words,) if what is not None else _notes(name, arch, stack)),
         tensors=tensors,
         keys=metadata,
-        nextn_layers=stack.nextn_layers if stack is not None else (),
+    )
+
+
+def _arch_name(metadata: Mapping[str, Any], what: Purpose | None) -> str:
+    """`general.architecture`, or what a file that is no model is for. Raises FactsError."""
+    name = metadata.get("general.architecture")
+    if name is None and what is not None:
+        name = what.word
+    if not isinstance(name, str):
+        raise FactsError("general.architecture is missing" if name is None else "general.architecture is not text")
+    return name
+
+
+def _of_layers(stack: Stack | None, keys: Keys) -> dict[str, Any]:
+    """The layers, and numbers that sum them up: the largest where layers differ."""
+    if stack is None:
+        unknown = dict.fromkeys(("n_layers", "d_ff", "n_heads", "n_kv_heads", "head_dim_k", "head_dim_v"))
+        return {**unknown, "layers": (), "d_model": keys.integer("embedding_length", "d_model")}
+    n = stack.numbers
+    return dict(
+        n_layers=n.n_main,
+        d_model=n.d_model,
+        d_ff=_largest(n.d_ff),
+        n_heads=_largest(n.heads),
+        n_kv_heads=_largest(n.kv_heads),
+        head_dim_k=n.k_full or None,
+        head_dim_v=n.v_full or None,
+        layers=stack.layers,
+        n_layers_nextn=len(stack.nextn_layers),
+        window=stack.window,
+        nextn_layers=stack.nextn_layers,
     )
 
 

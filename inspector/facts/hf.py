@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts.promised import Promise
     from inspector.quantization.packed import LogicalTensor
-    from inspector.quantization.promised import PromisedTensor
 
 # Names of routed experts' tensors: per-expert modules and v5's fused ones alike.
 _EXPERTS: Final = (".experts.", "block_sparse_moe.input_linear.", "block_sparse_moe.output_linear.")
@@ -92,6 +92,8 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         keys={**k.outer, **k.inner} if k.prefix else k.inner,
         promised=params.promised,
         promised_nbytes=sum(t.nbytes * t.copies for t in params.promised) or None,
+        n_params_text=params.text,
+        uncounted=params.unknown,
         stated_nbytes=None if checkpoint.files else checkpoint.stated_nbytes,
     )
 
@@ -133,9 +135,12 @@ class _Params:
         active: int | None,
         origin: str,
         notes: tuple[str, ...] = (),
-        promised: tuple[PromisedTensor, ...] = (),
+        promise: Promise | None = None,
     ) -> None:
-        self.total, self.active, self.origin, self.notes, self.promised = total, active, origin, notes, promised
+        self.total, self.active, self.origin, self.notes = total, active, origin, notes
+        self.promised = promise.tensors if promise else ()
+        self.text = promise.n_text if promise else None
+        self.unknown = promise.unknown if promise else ()
 
 
 def _layers(k: HfConfig) -> tuple[Layer, ...]:
@@ -229,7 +234,7 @@ def _from_config(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, use
     found = promise(k, quantization_config(checkpoint), _dtype(k))
     active = _active(found.n_params, found.n_routed, n_experts, used)
     origin = f"shapes that {k.model_type} gives its tensors" if found.n_params is not None else ""
-    return _Params(found.n_params, active, origin, found.notes, found.tensors)
+    return _Params(found.n_params, active, origin, found.notes, found)
 
 
 def _active(total: int | None, routed: int, n_experts: int | None, used: int | None) -> int | None:

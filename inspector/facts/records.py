@@ -7,11 +7,20 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any
+    from typing import Annotated, Any, Final
 
     from inspector.formats.modelfile import TensorInfo
     from inspector.layers import Layer
     from inspector.quantization.promised import PromisedTensor
+    from inspector.record import Positive
+
+FORMATS: Final = ("gguf", "safetensors", "config", "none")  # none: typed by hand
+
+if TYPE_CHECKING:
+    Format = Annotated[str, ("enum", FORMATS)]
+    Origin = Annotated[Mapping[str, str], "fact: the key it was read from"]
+    Stated = Annotated[Positive, "Bytes of all tensors as an index states them, where they are not here themselves"]
+    Promised = Annotated[Positive, "Bytes of the tensors that a config alone promises, in the form it says they have"]
 
 
 class Prediction(Record):
@@ -31,11 +40,12 @@ class ModelFacts(Record):
     registry and the layers are a plain reading of the usual keys. `tensors` and `keys` carry what the file said, for
     engines whose rules need more than this vocabulary. `prediction`: there is no such file yet. `promised`: of a config
     alone, the tensors that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states
-    for all of them.
+    for all of them. `n_params_text`: those of the language model, where a config promises towers beside it;
+    `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
     """
 
     arch: str
-    format: str
+    format: Format
     n_params: int | None
     n_params_active: int | None
     n_layers: int | None
@@ -48,7 +58,7 @@ class ModelFacts(Record):
     vocab_size: int | None
     n_ctx_train: int | None
     layers: tuple[Layer, ...]
-    origin: Mapping[str, str]
+    origin: Origin
     n_layers_nextn: int = 0
     n_experts: int | None = None
     n_experts_used: int | None = None
@@ -65,5 +75,7 @@ class ModelFacts(Record):
     nextn_layers: tuple[Layer, ...] = ()
     prediction: Prediction | None = None
     promised: tuple[PromisedTensor, ...] = ()
-    promised_nbytes: int | None = None
-    stated_nbytes: int | None = None
+    promised_nbytes: Promised | None = None
+    stated_nbytes: Stated | None = None
+    n_params_text: int | None = None
+    uncounted: tuple[str, ...] = ()

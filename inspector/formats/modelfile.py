@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -29,10 +31,7 @@ class TensorInfo(Record):
     @property
     def n_elements(self) -> int:
         """Product of the shape; 1 for a scalar."""
-        n = 1
-        for dim in self.shape:
-            n *= dim
-        return n
+        return prod(self.shape)
 
 
 class LongArray(Record):

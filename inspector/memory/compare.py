@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from inspector.errors import InspectorError
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Any
+    from collections.abc import Iterable, Iterator, Mapping
+    from typing import Any, Final
 
     from inspector.logs import StartupLog
-    from inspector.memory.estimate import Estimate
+    from inspector.memory.estimate import Estimate, Line
 
 
 class Comparison(Record):
@@ -42,27 +44,103 @@ def _flash(value: Any) -> bool | None:
     return {1: True, 0: False, "on": True, "off": False, "enabled": True, "disabled": False}.get(value)
 
 
-def workload_of(log: StartupLog) -> Workload:
-    """The workload that a log's settings describe; what it does not say is left to the engine's defaults."""
-    s = log.settings
-    if log.engine == "vllm":
-        dtype = s.get("kv_cache_dtype")
-        names = ("max_num_batched_tokens", "dtype", "enforce_eager")
-        options = {name: s[name] for name in names if s.get(name)}
+class _Log:
+    """How the log of one engine is understood: as a question to its estimator, and which lines are of one thing."""
+
+    def workload(self, settings: Mapping[str, Any]) -> Workload:
+        """The workload that settings describe."""
+        raise NotImplementedError
+
+    def placement(self, log: StartupLog, given: Placement) -> Placement:
+        """Where the model lies; what is not printed is taken from `given`."""
+        raise NotImplementedError
+
+    def device(self, buffer: str) -> str:
+        """The device that a buffer is on, by its name."""
+        raise NotImplementedError
+
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
+        """Kind, device and bytes of the lines that a log has figures of."""
+        raise NotImplementedError
+
+
+class _Vllm(_Log):
+    """vLLM's: one rank's figures, whichever GPU it is on."""
+
+    def workload(self, settings: Mapping[str, Any]) -> Workload:
+        """Context, sequences and the options that sizes depend on."""
+        dtype = settings.get("kv_cache_dtype")
+        names = ("max_num_batched_tokens", "max_num_seqs", "dtype", "enforce_eager")
+        options = {name: settings[name] for name in names if settings.get(name)}
         cache = None if dtype in {None, "auto"} else str(dtype)
         return Workload(
-            n_ctx=_int(s.get("max_seq_len")), n_seqs=_int(s.get("max_num_seqs")), kv_dtype_k=cache, kv_dtype_v=cache,
-            options=options or None,
+            n_ctx=_int(settings.get("max_seq_len")), kv_dtype_k=cache, kv_dtype_v=cache, options=options or None,
         )  # fmt: skip
-    rows, batch = _int(s.get("n_outputs_max")), _int(s.get("n_batch"))
-    last = rows < batch if rows and batch else bool(s.get("server"))
-    unified = s.get("kv_unified")
-    return Workload(
-        n_ctx=_int(s.get("n_ctx")), n_seqs=_int(s.get("n_seq_max")), n_batch=batch, n_ubatch=_int(s.get("n_ubatch")),
-        kv_dtype_k=s.get("type_k"), kv_dtype_v=s.get("type_v"), flash_attn=_flash(s.get("flash_attn")),
-        kv_unified=unified if isinstance(unified, bool) else None, outputs="last" if last else "all",
-        options={"outputs_asked": True},
-    )  # fmt: skip
+
+    def placement(self, log: StartupLog, given: Placement) -> Placement:
+        """As many ranks as the log says."""
+        return given.replace(tensor_parallel=_int(log.settings.get("tensor_parallel_size")) or 1)
+
+    def device(self, buffer: str) -> str:
+        """As it is printed."""
+        return buffer
+
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
+        """Those of the first rank; of the overhead, a log prints the graphs alone."""
+        lines = tuple(lines)
+        for x in lines:
+            if x.device == lines[0].device and (x.what != "overhead" or x.label == "cuda_graphs"):
+                yield (x.what, "GPU 0"), x.nbytes
+
+
+class _LlamaCpp(_Log):
+    """llama.cpp's: a buffer of each kind on every device."""
+
+    def workload(self, settings: Mapping[str, Any]) -> Workload:
+        """Context, sequences, batches, cache types; the last rows alone where fewer are held than a batch has."""
+        s = settings
+        rows, batch, unified = _int(s.get("n_outputs_max")), _int(s.get("n_batch")), s.get("kv_unified")
+        last = rows < batch if rows and batch else bool(s.get("server"))
+        return Workload(
+            n_ctx=_int(s.get("n_ctx")), n_seqs=_int(s.get("n_seq_max")), n_batch=batch,
+            n_ubatch=_int(s.get("n_ubatch")), kv_dtype_k=s.get("type_k"), kv_dtype_v=s.get("type_v"),
+            flash_attn=_flash(s.get("flash_attn")), kv_unified=unified if isinstance(unified, bool) else None,
+            outputs="last" if last else "all", options={"outputs_asked": True},
+        )  # fmt: skip
+
+    def placement(self, log: StartupLog, given: Placement) -> Placement:
+        """The devices that are listed or hold a buffer, and how many layers are on them."""
+        offloaded = log.settings.get("offloaded")
+        names = _gpu_names(log) if offloaded != 0 or log.devices else []
+        caches = [b.device for b in log.buffers if b.what in {"kv_cache", "recurrent_state"} and b.nbytes]
+        on_host = bool(caches) and all(is_host(name) for name in caches) and bool(offloaded)
+        return given.replace(
+            gpus=tuple(_gpu(log, name) for name in names),
+            n_gpu_layers=offloaded if given.n_gpu_layers is None else given.n_gpu_layers,
+            n_cpu_moe=given.n_cpu_moe or log.settings.get("n_cpu_moe", 0),
+            kv_offload=given.kv_offload and not on_host,
+        )
+
+    def device(self, buffer: str) -> str:
+        """Without what the name says of how the memory is held."""
+        return device_of(buffer)
+
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
+        """All."""
+        return (((x.what, x.device), x.nbytes) for x in lines)
+
+
+_LOGS: Final = MappingProxyType({"llama.cpp": _LlamaCpp(), "vllm": _Vllm()})
+
+
+def workload_of(log: StartupLog) -> Workload:
+    """The workload that a log's settings describe; what it does not say is left to the engine's defaults."""
+    return _LOGS[log.engine].workload(log.settings)
+
+
+def placement_of(log: StartupLog, given: Placement | None = None) -> Placement:
+    """Where the log's model lies. What a log does not print (`-ts`, `-ot`, `-ncmoe`) is taken from `given`."""
+    return _LOGS[log.engine].placement(log, given or Placement())
 
 
 def is_host(device: str) -> bool:
@@ -80,6 +158,15 @@ def _gpu_names(log: StartupLog) -> list[str]:
     return names
 
 
+def _gpu(log: StartupLog, name: str) -> Gpu:
+    """A device with the memory that the log gives it; without bound where it gives none."""
+    from inspector.memory.engines.llamacpp.backends import backend_of_device
+
+    known = next((d for d in log.devices if d.name == name), None)
+    capacity = (known.free or known.total) if known is not None else None
+    return Gpu(name=name, capacity=capacity or 1 << 62, backend=backend_of_device(name))
+
+
 def device_of(buffer: str) -> str:
     """The device that a buffer's name belongs to, `host` for all of host memory."""
     if is_host(buffer):
@@ -89,46 +176,11 @@ def device_of(buffer: str) -> str:
     return buffer
 
 
-def placement_of(log: StartupLog, given: Placement | None = None) -> Placement:
-    """Where the log's model lies. What a log does not print (`-ts`, `-ot`, `-ncmoe`) is taken from `given`."""
-    base = given or Placement()
-    if log.engine == "vllm":
-        return base.replace(tensor_parallel=_int(log.settings.get("tensor_parallel_size")) or 1)
-    from inspector.memory.engines.llamacpp.backends import backend_of_device
-
-    offloaded = log.settings.get("offloaded")
-    names = _gpu_names(log) if offloaded != 0 or log.devices else []
-    known = {d.name: d for d in log.devices}
-    gpus = tuple(
-        Gpu(
-            name=name,
-            capacity=(known[name].free or known[name].total or 1 << 62) if name in known else 1 << 62,
-            backend=backend_of_device(name),
-        )
-        for name in names
-    )
-    caches = [b.device for b in log.buffers if b.what in {"kv_cache", "recurrent_state"} and b.nbytes]
-    on_host = bool(caches) and all(is_host(name) for name in caches) and bool(offloaded)
-    return base.replace(
-        gpus=gpus,
-        n_gpu_layers=offloaded if base.n_gpu_layers is None else base.n_gpu_layers,
-        n_cpu_moe=base.n_cpu_moe or log.settings.get("n_cpu_moe", 0),
-        kv_offload=base.kv_offload and not on_host,
-    )
-
-
 def _sums(pairs: Iterable[tuple[tuple[str, str], int]]) -> dict[tuple[str, str], int]:
     sums: dict[tuple[str, str], int] = {}
     for key, nbytes in pairs:
         sums[key] = sums.get(key, 0) + nbytes
     return sums
-
-
-def _our_key(what: str, device: str, label: str, engine: str) -> tuple[str, str] | None:
-    if engine == "vllm":
-        # of the overhead, a log prints the graphs alone
-        return None if what == "overhead" and label != "cuda_graphs" else (what, "GPU 0")
-    return what, device
 
 
 def compare(log: StartupLog, estimate: Estimate) -> tuple[Comparison, ...]:
@@ -139,17 +191,10 @@ def compare(log: StartupLog, estimate: Estimate) -> tuple[Comparison, ...]:
     """
     if log.engine != estimate.engine:
         raise InspectorError(f"a log of {log.engine} beside an estimate of {estimate.engine}")
-    theirs = _sums(((b.what, b.device if log.engine == "vllm" else device_of(b.device)), b.nbytes) for b in log.buffers)
-    slack = _sums(
-        ((b.what, b.device if log.engine == "vllm" else device_of(b.device)), b.precision) for b in log.buffers
-    )
-    first = {line.device for line in estimate.lines[:1]} if log.engine == "vllm" else set()
-    keyed = (
-        (_our_key(x.what, x.device, x.label, log.engine), x.nbytes)
-        for x in estimate.lines
-        if not first or x.device in first
-    )
-    ours = _sums((key, nbytes) for key, nbytes in keyed if key is not None)
+    of = _LOGS[log.engine]
+    theirs = _sums(((b.what, of.device(b.device)), b.nbytes) for b in log.buffers)
+    slack = _sums(((b.what, of.device(b.device)), b.precision) for b in log.buffers)
+    ours = _sums(of.ours(estimate.lines))
     printed = {what for what, _ in theirs}
     keys = [*theirs, *(k for k in ours if k not in theirs and k[0] in printed and ours[k])]
     return tuple(

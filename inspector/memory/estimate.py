@@ -7,7 +7,7 @@ from inspector.record import Record
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from typing import Any, Final
+    from typing import Annotated, Any, Final
 
 # Weakest last. exact: read from the file. derived: the engine's own rule, verified byte for byte.
 # modelled: an approximation whose measured error is published.
@@ -19,9 +19,18 @@ def weakest(grades: Iterable[str]) -> str:
     return GRADES[max(map(GRADES.index, grades), default=0)]
 
 
-# fmt: off
 WHATS: Final = ("weights", "kv_cache", "recurrent_state", "compute", "output", "overhead")
-# fmt: on
+OUTPUTS: Final = ("all", "last")
+
+if TYPE_CHECKING:
+    Grade = Annotated[
+        str,
+        ("enum", GRADES),
+        "exact: read from the file; derived: the engine's own rule, checked byte for byte; modelled: an approximation",
+    ]
+    What = Annotated[str, ("enum", WHATS)]
+    Outputs = Annotated[str, ("enum", OUTPUTS)]
+    Peak = Annotated[int, "What storage holds for a moment, where that differs"]
 
 
 class Workload(Record):
@@ -41,7 +50,7 @@ class Workload(Record):
     flash_attn: bool | None = None
     kv_unified: bool | None = None
     swa_full: bool = False
-    outputs: str = "all"
+    outputs: Outputs = "all"
     options: Mapping[str, Any] | None = None
     backend: str | None = None
 
@@ -52,13 +61,13 @@ class Line(Record):
     `peak_nbytes`: what storage holds for a moment, where that differs; `label` tells lines of one kind apart.
     """
 
-    what: str
+    what: What
     nbytes: int
-    grade: str
+    grade: Grade
     how: str
     device: str = "host"
     label: str = ""
-    peak_nbytes: int | None = None
+    peak_nbytes: Peak | None = None
 
 
 class Device(Record):

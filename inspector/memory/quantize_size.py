@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
+    from inspector.memory.estimate import Grade
     from inspector.quantization.mix import Quantizable
 
 COMMON: Final = ("Q2_K", "Q3_K_M", "Q4_K_S", "Q4_K_M", "Q5_K_M", "Q6_K", "Q8_0", "F16")
@@ -46,7 +47,7 @@ class QuantizedSize(Record):
     to: str
     nbytes: int | None
     n_params: int | None
-    grade: str
+    grade: Grade
     tensors: tuple[SizedTensor, ...] = ()
     notes: tuple[str, ...] = ()
     refused: str | None = None

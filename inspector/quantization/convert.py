@@ -40,6 +40,12 @@ if TYPE_CHECKING:
     Named = tuple[str, Shape]
 
 
+class _Unnamed(str):
+    """A note on a tensor that has no GGUF name: counted as what it is, not by its words."""
+
+    __slots__ = ()
+
+
 class Converted(Record):
     """A checkpoint as the converter would write it: enough to predict a quantised mix from.
 
@@ -105,10 +111,10 @@ def gguf_tensors_from_hf(
     for name, shape in _rewritten(arch, flat, source, n_blocks, notes):
         mapped = name[1:] if name.startswith("=") else lookup(name)
         if mapped is None:
-            notes.append(f"no GGUF name for {name}")
+            notes.append(_Unnamed(f"no GGUF name for {name}"))
         else:
             made[mapped] = shape
-    unmapped = len([n for n in notes if n.startswith("no GGUF name")])
+    unmapped = sum(isinstance(n, _Unnamed) for n in notes)
     return Converted(
         arch=arch,
         keys=gguf_keys(arch, stated, n_blocks, n_extra, defaults=defaults),
@@ -177,7 +183,7 @@ def _made_of(arch: str, config: Mapping[str, Any], name: str, shape: Shape, note
     if made is not None and all(type(dim) is int and dim >= 0 for _, dims in made for dim in dims):
         return made
     # The config lacks what the rewrite needs, or says it in words, or the tensor has not the rank that is expected.
-    notes.append(f"no GGUF name for {name}: its shape {list(shape)} does not go with the config")
+    notes.append(_Unnamed(f"no GGUF name for {name}: its shape {list(shape)} does not go with the config"))
     return []
 
 

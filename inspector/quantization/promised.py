@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from inspector.dtypes import DTYPES
 from inspector.errors import FactsError
 from inspector.quantization.promised_config import rules_of
@@ -47,10 +49,7 @@ class PromisedTensor(Record):
     @property
     def n_elements(self) -> int:
         """Elements of one copy."""
-        n = 1
-        for dim in self.shape:
-            n *= dim
-        return n
+        return prod(self.shape)
 
 
 def promised_tensors(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.audit.registry import Finding, Rule
     from inspector.audit.runner import AuditReport
+    from inspector.report import documents
 
 _VERDICTS: Final = {"pass": "PASS", "warn": "WARN", "fail": "FAIL"}
 _SARIF_LEVELS: Final = {"error": "error", "warning": "warning", "info": "note"}
@@ -23,18 +24,18 @@ _SARIF_SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
 _MAX_MESSAGE: Final = 2000
 
 
-def finding_json(finding: Finding) -> dict[str, Any]:
-    """One finding as JSON carries it, every text escaped."""
-    return {f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields}
+def _escaped(finding: Finding) -> Finding:
+    """A finding with every text escaped and none without end."""
+    return finding.replace(**{f: escape(str(getattr(finding, f)))[:_MAX_MESSAGE] for f in finding._fields})
 
 
-def audit_json(report: AuditReport) -> dict[str, Any]:
+def audit_json(report: AuditReport) -> documents.Audit:
     """The schema `inspector.audit/1` for one target."""
     return {
         "schema": "inspector.audit/1",
         "target": escape(report.target),
         "verdict": report.verdict,
-        "findings": [finding_json(f) for f in report.findings],
+        "findings": [_escaped(f) for f in report.findings],
         "n_files": report.n_files,
         "nbytes": report.nbytes,
     }
@@ -62,6 +63,12 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     return lines
 
 
+def file_uri(absolute: str) -> str:
+    """An absolute path as a file: address: `/x`, `C:\\x` or `\\\\server\\share\\x` (RFC 8089, E.2 and E.3)."""
+    path = absolute.replace("\\", "/")
+    return "file:" + (path if path.startswith("//") else f"//{path}" if path.startswith("/") else f"///{path}")
+
+
 def _uri(finding: Finding, report: AuditReport, root: str) -> str:
     """Where a finding's file lies, seen from `root`; as file:// where it lies outside, so that no host mistakes it."""
     from urllib.parse import quote
@@ -70,8 +77,9 @@ def _uri(finding: Finding, report: AuditReport, root: str) -> str:
     if report.folder:
         path = report.target if where == report.target else os.path.join(report.folder, where)
         absolute = os.path.abspath(path)
-        inside = absolute == root or absolute.startswith(root.rstrip(os.sep) + os.sep)
-        where = os.path.relpath(absolute, root) if inside else f"file://{absolute}"
+        folded, above = os.path.normcase(absolute), os.path.normcase(root)  # Windows: C:\\x and c:\\X are one file
+        inside = folded == above or folded.startswith(above.rstrip(os.sep) + os.sep)
+        where = os.path.relpath(absolute, root) if inside else file_uri(absolute)
     return quote(escape(where).replace("\\", "/"), safe="/._-~:")[:1024] or "."
 
 

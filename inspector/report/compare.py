@@ -9,11 +9,11 @@ from inspector.units import MIB
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from inspector.logs import StartupLog
     from inspector.memory.compare import Comparison
     from inspector.memory.estimate import Estimate
+    from inspector.report import documents
 
 
 def _mib(nbytes: int | None) -> str:
@@ -49,7 +49,7 @@ def compare_lines(
 
 def compare_json(
     target: str, log: StartupLog, estimate: Estimate, rows: Sequence[Comparison], *, within: float
-) -> dict[str, Any]:
+) -> documents.Compare:
     """The same as data; sizes in bytes, `off` as a share."""
     return {
         "schema": "inspector.compare/1",
@@ -57,7 +57,7 @@ def compare_json(
         "engine": log.engine,
         "build": log.build,
         "model": log.model,
-        "settings": dict(log.settings),
+        "settings": log.settings,
         "devices": [
             {"name": d.name, "description": d.description, "total_nbytes": d.total, "free_nbytes": d.free}
             for d in log.devices

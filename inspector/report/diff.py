@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.comparison import Change, Diff
+    from inspector.report import documents
 
 _TITLES: Final = {
     "metadata": "metadata", "config": "config.json", "fact": "facts", "tensor": "tensors", "values": "values",
@@ -20,19 +21,19 @@ _TITLES: Final = {
 _MARKS: Final = {"added": "+", "removed": "-", "changed": "~", "renamed": "→", "reshaped": "~", "requantised": "~"}
 
 
-def diff_json(found: Diff, caches: tuple[int | None, int | None]) -> dict[str, Any]:
+def diff_json(found: Diff, caches: tuple[int | None, int | None]) -> documents.Diff:
     """The schema `inspector.diff/1`. `caches`: bytes of one sequence's cache on each side."""
     return {
         "schema": "inspector.diff/1",
         "a": found.a,
         "b": found.b,
         "equal": _equal(found),
-        "changes": list(found.changes),
+        "changes": found.changes,
         "tensors_nbytes": {"a": found.tensors_nbytes_a, "b": found.tensors_nbytes_b},
         "n_params": {"a": found.n_params_a, "b": found.n_params_b},
         "cache_nbytes": {"a": caches[0], "b": caches[1]},
         "values": {"equal": found.values_equal, "by": found.values_by or None},
-        "notes": list(found.notes),
+        "notes": found.notes,
     }
 
 

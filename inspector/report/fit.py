@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.memory import line_json
+from inspector.report.memory import lines_json
 from inspector.report.text import join, shorten, table, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from typing import Any, Final
+    from typing import Final
 
     from inspector.memory.estimate import Gpu
     from inspector.memory.fit.records import Ask, Choice, Fit, Lack
+    from inspector.report import documents
 
 LEVELS: Final = {
     "all": "all on the devices", "experts": "experts on the host", "layers": "layers on the host",
@@ -21,34 +22,35 @@ LEVELS: Final = {
 }  # fmt: skip
 
 
-def _choice_json(choice: Choice, commands: Commands) -> dict[str, Any]:
+def _choice_json(choice: Choice, commands: Commands) -> documents.Choice:
     e, c, p = choice.estimate, choice.candidate, choice.placement
     return {
-        "candidate": {"label": c.label, "path": c.path, "nbytes": c.nbytes, "hypothetical": c.hypothetical},
+        "candidate": c,
         "n_ctx": choice.n_ctx,
         "kv_dtype_k": choice.workload.kv_dtype_k,
         "kv_dtype_v": choice.workload.kv_dtype_v,
         "level": choice.level,
         "n_gpu_layers": p.n_gpu_layers,
         "n_cpu_moe": p.n_cpu_moe,
-        "tensor_split": list(p.tensor_split) if p.tensor_split else None,
+        "tensor_split": p.tensor_split or None,
+        "main_gpu": p.main_gpu if p.split_mode == "none" else None,
         "tensor_parallel": p.tensor_parallel,
-        "effective": dict(e.effective),
-        "lines": [line_json(line) for line in e.lines],
+        "effective": e.effective,
+        "lines": lines_json(e),
         "devices": [
             {"device": d.device, "capacity": d.capacity, "used": d.used, "headroom": choice.headroom.get(d.device)}
             for d in e.devices
         ],
         "total_nbytes": e.total_nbytes,
         "grade": e.grade,
-        "gave_way": list(choice.gave_way),
+        "gave_way": choice.gave_way,
         "largest_ctx": choice.largest_ctx,
         "largest_ctx_is_trained": choice.capped,
         "command": commands.engine,
         "convert_command": commands.convert,
         "quantize_command": commands.quantize,
         "memory_command": commands.memory,
-        "notes": list(e.notes),
+        "notes": e.notes,
     }
 
 
@@ -64,11 +66,7 @@ class Commands:
         self.quantize = quantize
 
 
-def _gpu_json(gpu: Gpu | None) -> dict[str, Any] | None:
-    return None if gpu is None else {k: getattr(gpu, k) for k in ("name", "capacity", "reserve", "context")}
-
-
-def _lack_json(lack: Lack | None) -> dict[str, Any] | None:
+def _lack_json(lack: Lack | None) -> documents.Lack | None:
     if lack is None:
         return None
     return {
@@ -77,31 +75,31 @@ def _lack_json(lack: Lack | None) -> dict[str, Any] | None:
     }  # fmt: skip
 
 
-def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) -> dict[str, Any]:
+def fit_json(target: str, found: Fit, ask: Ask, commands: Sequence[Commands]) -> documents.Fit:
     """The schema `inspector.fit/1`."""
     return {
         "schema": "inspector.fit/1",
         "target": target,
         "engine": ask.engine,
-        "gpus": [_gpu_json(g) for g in ask.gpus],
+        "gpus": ask.gpus,
         "margin": ask.margin,
         "fits": found.fits,
         "n_candidates": found.n_candidates,
         "n_ctx_asked": found.n_ctx_asked,
-        "order": list(found.order),
+        "order": found.order,
         "choices": [_choice_json(c, x) for c, x in zip(found.choices, commands, strict=True)],
         "lack": _lack_json(found.lack),
-        "smallest_gpu": _gpu_json(found.smallest_gpu),
-        "notes": list(found.notes),
+        "smallest_gpu": found.smallest_gpu,
+        "notes": found.notes,
     }
 
 
 def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *, width: int) -> list[str]:
     """Choices, best first, each with its command line; or by how much nothing fits."""
-    gpus = join((_device(g) for g in ask.gpus), " + ")
+    gpus = join((_device(g) for g in ask.gpus), " + ") or "the CPU"
     several = f", {found.n_candidates} candidates" if found.n_candidates > 1 else ""
     asked = f"{found.n_ctx_asked:,} tokens" if found.n_ctx_asked else "a context"
-    free = f", {format_nbytes(ask.margin)} of each kept free" if ask.margin else ""
+    free = f", {format_nbytes(ask.margin)} of {'each' if ask.gpus else 'the host'} kept free" if ask.margin else ""
     lines = [
         shorten(escape(target), width),
         *_wrapped(f"{ask.engine} on {escape(gpus)}, {asked} wanted{several}{free}", width),
@@ -109,12 +107,12 @@ def fit_lines(target: str, found: Fit, ask: Ask, commands: Sequence[Commands], *
         "",
     ]
     if found.choices:
-        lines += _table(found.choices)
+        lines += _table(found)
         lines += _footnote(found.choices, commands)
         for i, (choice, words) in enumerate(zip(found.choices, commands, strict=True), 1):
             lines += ["", *_detail(i, choice, words, width)]
     elif found.lack is not None:
-        lines += _lack_lines(found.lack)
+        lines += _lack_lines(found.lack, on_gpus=bool(ask.gpus))
     lines += ["", *_smallest(found)]
     if commands:
         lines.append(f"  choice 1 line by line: {escape(commands[0].memory)}")
@@ -132,13 +130,22 @@ def _wrapped(text: str, width: int, indent: str = "  ") -> list[str]:
     return [indent + line for line in wrap(text, width=width - len(indent), indent="  ")]
 
 
-def _table(choices: Sequence[Choice]) -> list[str]:
-    rows = [("", "quant", "context", "up to", "cache", "where", "weights", "total", "left")]
-    for i, c in enumerate(choices, 1):
+def _where(choice: Choice) -> str:
+    p = choice.placement
+    if p.split_mode == "none":
+        return f"all on {escape(p.gpus[p.main_gpu].name)}"
+    return LEVELS[choice.level] if p.gpus else "on the CPU"
+
+
+def _table(found: Fit) -> list[str]:
+    first = "model" if found.models else "quant"
+    rows = [("", first, "context", "up to", "cache", "where", "weights", "total", "left")]
+    for i, c in enumerate(found.choices, 1):
         left = join((format_nbytes(n) for n in c.headroom.values()), " + ")
+        name = c.candidate.stem if found.models else c.candidate.label
         rows.append(
-            (f"{i}", escape(c.candidate.label) + (" *" if c.candidate.hypothetical else ""), f"{c.n_ctx:,}",
-             f"{c.largest_ctx:,}", escape(c.kv), LEVELS[c.level], format_nbytes(c.candidate.nbytes),
+            (f"{i}", escape(name) + (" *" if c.candidate.hypothetical else ""), f"{c.n_ctx:,}",
+             f"{c.largest_ctx:,}", escape(c.kv), _where(c), format_nbytes(c.candidate.nbytes),
              format_nbytes(c.estimate.total_nbytes), left)
         )  # fmt: skip
     return table(rows, align="<<>><<>><")
@@ -169,9 +176,10 @@ def _detail(i: int, choice: Choice, commands: Commands, width: int) -> Iterable[
             yield f"     {escape(command)}"
 
 
-def _lack_lines(lack: Lack) -> Iterable[str]:
+def _lack_lines(lack: Lack, *, on_gpus: bool) -> Iterable[str]:
     yield "  NOTHING FITS"
-    yield f"  closest: {escape(lack.candidate.label)}, {lack.n_ctx:,} tokens, cache {lack.kv}, {LEVELS[lack.level]}"
+    where = LEVELS[lack.level] if on_gpus else "on the CPU"
+    yield f"  closest: {escape(lack.candidate.label)}, {lack.n_ctx:,} tokens, cache {lack.kv}, {where}"
     for device, nbytes in lack.missing.items():
         yield f"    {escape(device)}: {format_nbytes(nbytes)} missing"
     if not lack.missing:

@@ -11,8 +11,9 @@ import json
 
 from inspector.jsonable import jsonable
 from inspector.report.escape import escape
+from inspector.report.forms import written
 from inspector.report.memory import part_sums
-from inspector.report.show import dtype_rows, facts_json, layer_kinds
+from inspector.report.show import dtype_rows, layer_kinds
 from inspector.report.tensors import tensor_json
 
 TYPE_CHECKING = False
@@ -28,7 +29,7 @@ MAX_TENSORS: Final = 20_000
 
 
 def _fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
-    body = facts_json(facts)
+    body = written(facts)
     skip = {"layers", "origin", "format"}
     rows = [
         (k, "unknown" if v is None else f"{v:,}" if type(v) is int else escape(str(v)))
@@ -42,14 +43,22 @@ def _fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
 def _point(n_ctx: int, estimate: Estimate) -> dict[str, Any]:
     return {
         "n_ctx": n_ctx, "parts": part_sums(estimate), "total": estimate.total_nbytes, "grade": estimate.grade,
-        "unknown": list(estimate.unknown),
+        "unknown": list(estimate.unknown), "on_card": sum(d.used for d in estimate.devices if d.capacity is not None),
     }  # fmt: skip
 
 
 def page(
-    checkpoint: Checkpoint, facts: ModelFacts, sweeps: Mapping[str, Sequence[tuple[int, Estimate]]], *, version: str
+    checkpoint: Checkpoint,
+    facts: ModelFacts,
+    sweeps: Mapping[str, Sequence[tuple[int, Estimate]]],
+    *,
+    version: str,
+    cards: Sequence[Mapping[str, int]] = (),
 ) -> str:
-    """The whole page as text. `sweeps`: cache type → (context, estimate) in order of context."""
+    """The whole page as text. `sweeps`: cache type → (context, estimate) in order of context.
+
+    `cards`: sizes in GiB, bytes `usable` of each, and what it takes more (`extra`) than the one of the estimates.
+    """
     tensors = [tensor_json(t) for t in checkpoint.tensors[:MAX_TENSORS]]
     notes = [*checkpoint.notes, *facts.notes]
     if len(checkpoint.tensors) > MAX_TENSORS:
@@ -58,7 +67,8 @@ def page(
         "facts": _fact_rows(facts),
         "notes": [escape(n) for n in notes],
         "dtypes": dtype_rows(checkpoint),
-        "tensors": [t | {"name": escape(t["name"])} for t in tensors],
+        "tensors": [{**t, "name": escape(t["name"])} for t in tensors],
+        "cards": list(cards),
         "sweeps": {kv: {"points": [_point(n, e) for n, e in points]} for kv, points in sweeps.items()},
     }
     engine = next((e.engine for points in sweeps.values() for _, e in points), "")

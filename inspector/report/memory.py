@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.show import facts_json
 from inspector.report.text import bar, columns, join, pad, percent, shorten, table, wrap
 from inspector.units import format_nbytes
 
@@ -14,7 +13,8 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.breakdown import LayerRow
-    from inspector.memory.estimate import Device, Estimate, Line
+    from inspector.memory.estimate import Estimate, Line
+    from inspector.report import documents
 
 WORDS = {
     "weights": "weights", "kv_cache": "KV cache", "recurrent_state": "recurrent state",
@@ -27,42 +27,38 @@ def display_nbytes(nbytes: int, grade: str) -> str:
     return ("≈ " if grade == "modelled" else "") + format_nbytes(nbytes)
 
 
-def line_json(line: Line) -> dict[str, Any]:
-    """One line as JSON carries it; `peak_nbytes` only where it differs."""
-    entry: dict[str, Any] = {
-        "what": line.what, "nbytes": line.nbytes, "grade": line.grade, "how": line.how, "device": line.device,
-    }  # fmt: skip
-    if line.label:
-        entry["label"] = line.label
-    if line.peak_nbytes is not None and line.peak_nbytes != line.nbytes:
-        entry["peak_nbytes"] = line.peak_nbytes
-    return entry
+def lines_json(estimate: Estimate) -> list[Line]:
+    """The lines as JSON carries them; `peak_nbytes` only where it differs."""
+    return [x if x.peak_nbytes != x.nbytes else x.replace(peak_nbytes=None) for x in estimate.lines]
 
 
-def _device_json(device: Device) -> dict[str, Any]:
+def _answer(target: str, facts: ModelFacts, estimate: Estimate, notes: Sequence[str]) -> documents.Answer:
     return {
-        "device": device.device, "backend": device.backend, "capacity": device.capacity, "reserve": device.reserve,
-        "used": device.used, "fits": device.fits, "unified": device.unified,
-    }  # fmt: skip
-
-
-def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Sequence[str] = ()) -> dict[str, Any]:
-    """The schema `inspector.memory/1`."""
-    return {
-        "schema": "inspector.memory/1",
         "target": target,
         "engine": estimate.engine,
-        "facts": facts_json(facts),
-        "workload": {k: v for k, v in estimate.workload.as_dict().items() if k != "backend" or v is not None},
-        "effective": dict(estimate.effective),
-        "lines": [line_json(line) for line in estimate.lines],
-        "devices": [_device_json(d) for d in estimate.devices],
+        "facts": facts,
+        "workload": estimate.workload,
+        "effective": estimate.effective,
+        "lines": lines_json(estimate),
+        "devices": estimate.devices,
         "total_nbytes": estimate.total_nbytes,
         "grade": estimate.grade,
         "fits": estimate.fits,
-        "unknown": list(estimate.unknown),
-        "notes": list(dict.fromkeys([*estimate.notes, *notes])),
+        "unknown": estimate.unknown,
+        "notes": list(dict.fromkeys([*estimate.notes, *notes, *facts.notes])),
     }
+
+
+def memory_json(target: str, facts: ModelFacts, estimate: Estimate, *, notes: Sequence[str] = ()) -> documents.Memory:
+    """The schema `inspector.memory/1`."""
+    from typing import cast
+
+    return cast("documents.Memory", {"schema": "inspector.memory/1", **_answer(target, facts, estimate, notes)})
+
+
+def calc_json(name: str, facts: ModelFacts, estimate: Estimate) -> documents.Calc:
+    """The schema `inspector.calc/1`."""
+    return {"schema": "inspector.calc/1", **_answer(name, facts, estimate, ())}
 
 
 def _line_rows(estimate: Estimate) -> list[tuple[str, ...]]:
@@ -150,19 +146,20 @@ def memory_lines(
     return lines
 
 
-def sweep_json(target: str, axis: str, points: Sequence[tuple[Any, Estimate]]) -> dict[str, Any]:
+def sweep_json(target: str, axis: str, points: Sequence[tuple[Any, Estimate]]) -> documents.Sweep:
     """The schema `inspector.memory-sweep/1`: one estimate's sums a point."""
     return {
         "schema": "inspector.memory-sweep/1",
         "target": target,
         "engine": points[0][1].engine if points else None,
         "axis": axis,
-        "points": [
-            {axis: value, **part_sums(e), "total_nbytes": e.total_nbytes, "grade": e.grade, "fits": e.fits}
-            for value, e in points
-        ],
+        "points": [_point_json(axis, value, e) for value, e in points],
         "kv_overtakes_weights_at": overtakes(points) if axis == "ctx" else None,
     }
+
+
+def _point_json(axis: str, value: Any, e: Estimate) -> Any:
+    return {axis: value, **part_sums(e), "total_nbytes": e.total_nbytes, "grade": e.grade, "fits": e.fits}
 
 
 def part_sums(estimate: Estimate) -> dict[str, int]:

@@ -9,27 +9,29 @@ from inspector.units import format_nbytes
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
 
     from inspector.memory.quantize_size import QuantizedSize
+    from inspector.report import documents
 
 
-def quantize_json(target: str, results: Sequence[QuantizedSize], adapter: int | None = None) -> dict[str, Any]:
+def quantize_json(target: str, results: Sequence[QuantizedSize], adapter: int | None = None) -> documents.QuantizeSize:
     """The schema `inspector.quantize-size/1`."""
-    body: dict[str, Any] = {
+    body: documents.QuantizeSize = {
         "schema": "inspector.quantize-size/1",
         "target": target,
         "results": [_result(r) for r in results],
     }
-    return body | ({"adapter_nbytes": adapter} if adapter is not None else {})
+    if adapter is not None:
+        body["adapter_nbytes"] = adapter
+    return body
 
 
-def _result(r: QuantizedSize) -> dict[str, Any]:
+def _result(r: QuantizedSize) -> documents.Quantized:
     bits = r.bits_per_weight
     return {
         "to": r.to, "nbytes": r.nbytes, "n_params": r.n_params,
         "bits_per_weight": None if bits is None else round(bits, 4), "grade": r.grade, "refused": r.refused,
-        "quality": r.quality or None, "tensors": list(r.tensors), "notes": list(r.notes),
+        "quality": r.quality or None, "tensors": r.tensors, "notes": r.notes,
     }  # fmt: skip
 
 

@@ -2,47 +2,16 @@
 
 from __future__ import annotations
 
-from inspector.record import Record
 from inspector.report.escape import escape
 from inspector.report.text import join, shorten, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any
+    from collections.abc import Sequence
 
-
-class ModelRow(Record):
-    """One model of several. `nbytes`: of its files, exactly; what could not be read or computed is None, and `error`.
-
-    `kv_nbytes` and `total_nbytes` at the context asked for; `fits`: by GPU as it was typed.
-    """
-
-    name: str
-    quant: str
-    files: tuple[str, ...]
-    nbytes: int
-    n_params: int | None = None
-    bits_per_weight: float | None = None
-    n_ctx: int | None = None
-    kv_nbytes: int | None = None
-    total_nbytes: int | None = None
-    grade: str | None = None
-    fits: Mapping[str, bool | None] | None = None
-    missing_nbytes: int = 0
-    error: str | None = None
-
-
-class ComponentRow(Record):
-    """One component of a pipeline, by the folder it lies in; `n_params` is None where it cannot be told."""
-
-    name: str
-    files: tuple[str, ...]
-    n_tensors: int
-    n_params: int | None
-    nbytes: int
-    quantization: str | None = None
+    from inspector.report import documents
+    from inspector.report.records import ComponentRow, ModelRow
 
 
 _FITS = {True: "fits", False: "does not fit", None: "unknown"}
@@ -97,15 +66,14 @@ def repo_lines(
 
 def repo_json(
     target: str, rows: Sequence[ModelRow], *, revision: str | None, notes: Sequence[str] = ()
-) -> dict[str, Any]:
+) -> documents.Repo:
     """The schema `inspector.repo/1`."""
-    models = [row.as_dict() | {"files": list(row.files), "fits": dict(row.fits or {})} for row in rows]
     return {
         "schema": "inspector.repo/1",
         "target": target,
         "revision": revision,
-        "models": models,
-        "notes": list(notes),
+        "models": [row.replace(fits=row.fits or {}) for row in rows],
+        "notes": notes,
     }
 
 
@@ -141,8 +109,3 @@ def component_lines(rows: Sequence[ComponentRow], *, width: int = 100) -> list[s
         )
     )  # fmt: skip
     return ["", *(shorten(line, width) for line in table(cells, align="<>>>>>"))]
-
-
-def components_json(rows: Sequence[ComponentRow]) -> list[dict[str, Any]]:
-    """The `components` of `inspector.show/1`."""
-    return [row.as_dict() | {"files": list(row.files)} for row in rows]

@@ -10,11 +10,12 @@ from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from collections.abc import Sequence
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.layers import Layer
+    from inspector.report import documents
+    from inspector.report.records import ComponentRow
 
 # Kinds of layers in the words of the report; a kind without a row is shown as it is.
 _KIND_WORDS = {
@@ -68,10 +69,14 @@ def _dims(facts: ModelFacts) -> str:
 
 def _params(facts: ModelFacts) -> str:
     if facts.n_params is None:
-        return "unknown"
+        text_part = f" · {format_count(facts.n_params_text)} of the text part" if facts.n_params_text else ""
+        return f"unknown{text_part}"
     text = f"{format_count(facts.n_params)} params ({facts.n_params:,})"
     if facts.n_params_active is not None and facts.n_params_active != facts.n_params:
         text += f" · {format_count(facts.n_params_active)} active a token"
+        if facts.tied_embeddings is False and facts.vocab_size and facts.d_model:
+            fewer = facts.n_params_active - facts.vocab_size * facts.d_model
+            text += f", {format_count(fewer)} without the input embedding"
     return text
 
 
@@ -206,28 +211,17 @@ def show_lines(
     return lines
 
 
-def facts_json(facts: ModelFacts) -> dict[str, Any]:
-    """Facts as the JSON reports carry them; what is not known is None."""
-    skip = {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised"}
-    body: dict[str, Any] = {f: getattr(facts, f) for f in facts._fields if f not in skip}
-    return body | {"layers": [_layer_json(x) for x in facts.layers]}
-
-
-def _layer_json(layer: Layer) -> dict[str, Any]:
-    """A layer with each cache's type beside its fields: KVCache, LatentCache, StateCache, …"""
-    return layer.as_dict() | {"caches": [{"type": type(c).__name__} | c.as_dict() for c in layer.caches]}
-
-
 def show_json(
-    checkpoint: Checkpoint, facts: ModelFacts, *, claimed: str | None, actual: str | None, notes: tuple[str, ...] = ()
-) -> dict[str, Any]:
-    """The schema `inspector.show/1`."""
-    result: dict[str, Any] = {
+    checkpoint: Checkpoint, facts: ModelFacts, *, claimed: str | None, actual: str | None,
+    notes: tuple[str, ...] = (), components: Sequence[ComponentRow] = (),
+) -> documents.Show:  # fmt: skip
+    """The schema `inspector.show/1`. `components`: of a pipeline."""
+    result: documents.Show = {
         "schema": "inspector.show/1",
         "target": checkpoint.target,
         "format": checkpoint.format,
         "files": [_file_json(checkpoint, i) for i in range(len(checkpoint.files))],
-        "facts": facts_json(facts),
+        "facts": facts,
         "dtypes": [
             {"dtype": name, "n_tensors": n, "n_elements": elements, "nbytes": nbytes}
             for name, n, elements, nbytes in dtype_rows(checkpoint)
@@ -242,12 +236,14 @@ def show_json(
     }
     if checkpoint.revision is not None:
         result["revision"] = checkpoint.revision
+    if components:
+        result["components"] = components
     return result
 
 
-def _file_json(checkpoint: Checkpoint, i: int) -> dict[str, Any]:
+def _file_json(checkpoint: Checkpoint, i: int) -> documents.File:
     file = checkpoint.files[i]
-    entry: dict[str, Any] = {
+    entry: documents.File = {
         "name": file.name, "nbytes": file.size, "header_nbytes": file.header_bytes, "n_tensors": len(file.tensors),
     }  # fmt: skip
     if checkpoint.sha256 is not None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.formats.modelfile import TensorInfo
+    from inspector.report import documents
 
 _SORTS: Mapping[str, Callable[[TensorInfo], Any]] = {
     "size": lambda t: (-(t.nbytes or 0), t.name),
@@ -42,10 +43,10 @@ def sort_tensors(tensors: Iterable[TensorInfo], order: str | None) -> list[Tenso
     return sorted(tensors, key=_SORTS[order]) if order else list(tensors)
 
 
-def tensor_json(tensor: TensorInfo) -> dict[str, Any]:
+def tensor_json(tensor: TensorInfo) -> documents.Tensor:
     """One tensor as JSON and CSV carry it."""
     return {
-        "name": tensor.name, "shape": list(tensor.shape), "dtype": dtype_name(tensor),
+        "name": tensor.name, "shape": tensor.shape, "dtype": dtype_name(tensor),
         "n_elements": tensor.n_elements, "nbytes": tensor.nbytes, "offset": tensor.offset,
     }  # fmt: skip
 
@@ -65,7 +66,7 @@ def tensor_lines(tensors: Sequence[TensorInfo], *, width: int) -> list[str]:
     return [*lines, "", f"  {len(tensors):,} tensors, {total:,} B ({format_nbytes(total)})"]
 
 
-def group_json(tensors: Sequence[TensorInfo], by: str) -> list[dict[str, Any]]:
+def group_json(tensors: Sequence[TensorInfo], by: str) -> list[Any]:
     """Sums over tensors that share a dtype, layer or role, in order of first appearance."""
     groups: dict[str, list[int]] = {}
     for t in tensors:

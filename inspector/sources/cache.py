@@ -34,7 +34,8 @@ def is_repo_folder(path: str) -> bool:
 
 def read_ref(repo_folder: str, revision: str) -> str | None:
     """The commit that a branch or tag stood at when it was last downloaded, or None."""
-    if os.path.isabs(revision) or ".." in revision.split("/"):
+    # git knows no reference with a backslash or a colon (git check-ref-format); on Windows both would lead elsewhere
+    if os.path.isabs(revision) or ".." in revision.split("/") or "\\" in revision or ":" in revision:
         return None
     try:
         path = os.path.join(repo_folder, "refs", revision)

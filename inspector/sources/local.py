@@ -1,4 +1,4 @@
-"""Files on disk: opened read-only, without following anything but plain files, read by `pread`, never mapped.
+"""Files on disk: opened read-only, without following anything but plain files, read at an offset, never mapped.
 
 No mmap, so a file that shrinks under us is a short read and not a SIGBUS; no whole-file reads, so memory stays flat.
 """
@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import os
 import stat
+from _thread import allocate_lock
 
 from inspector.errors import AccessDenied, NotFound, SourceError
 from inspector.sources import Source
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # O_NONBLOCK: opening a FIFO must not wait for a writer. Absent on Windows, as are O_CLOEXEC and pread.
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+_seeking = allocate_lock()
+
+
+def _seek_and_read(fd: int, length: int, offset: int) -> bytes:
+    """What `pread` does, where there is none (Windows): one reader at a time moves the file's position."""
+    with _seeking:
+        if offset >= os.fstat(fd).st_size:  # seeking there may be refused, reading there is not
+            return b""
+        os.lseek(fd, offset, os.SEEK_SET)
+        return os.read(fd, length)
 
 
 def describe_mode(mode: int) -> str:
@@ -54,7 +70,8 @@ class LocalSource(Source):
 
     def read_at(self, offset: int, length: int) -> bytes:
         try:
-            return os.pread(self._fd, length, offset)
+            read: Callable[[int, int, int], bytes] = getattr(os, "pread", _seek_and_read)
+            return read(self._fd, length, offset)
         except OSError as error:
             raise _wrap(error, self.path) from None
         except OverflowError:  # an offset beyond what the system can address lies beyond any file

@@ -1,5 +1,8 @@
 """What the user typed, taken apart: a path that exists wins, else a repository on the Hub, else an address.
 
+Paths of Windows (`C:\\models\\x.gguf`, `C:x`, `\\\\server\\share\\x`) are paths on every system: no name on the Hub has
+a backslash, and no organisation or scheme is a single letter before a colon.
+
 Forms: `org/name[@revision][:QUANT][/file]`, `hf://[models/]…`, `hf.co/…`, pasted huggingface.co addresses
 (blob, resolve, tree, raw; `%2F` and `refs/pr/N` in revisions), and plain https addresses of model files.
 """
@@ -59,9 +62,18 @@ def parse_target(text: str, *, endpoint: str | None = None) -> Target:
     if not text.strip() or not text.isprintable():
         raise NotFound(f"{_shown(text) or 'an empty name'}: no such file")
     folder, colon, quant = text.rpartition(":")
-    if colon and folder and "/" not in quant and os.path.isdir(folder):
+    on_drive = len(folder) == 1 and os.path.splitdrive(text)[0]  # `C:x` is a file of drive C, not of a folder C
+    if colon and folder and not on_drive and not {"/", "\\"}.intersection(quant) and os.path.isdir(folder):
         return Target(text, "local", path=folder, quant=quant)
+    if _is_windows_path(text):
+        return _no_such_path(text)
     return _parse_address(text, endpoint) or _parse_repo(text) or _no_such_path(text)
+
+
+def _is_windows_path(text: str) -> bool:
+    """Whether a text has a drive's letter in front, or two slashes before a server's name."""
+    drive = text[1:2] == ":" and text[0].isascii() and text[0].isalpha()
+    return drive or text.startswith(("\\\\", "//"))
 
 
 def _hosts(endpoint: str | None) -> tuple[str, ...]:
@@ -191,7 +203,8 @@ def _checked_repo(text: str, repo: str, *, bare: bool = True) -> str:
 
 
 def _checked_file(text: str, path: str) -> str | None:
-    if any(part in {"", ".", ".."} for part in path.split("/")) and path:
+    parts = path.replace("\\", "/").split("/")  # the file may be looked up on a disk where both divide folders
+    if path and (any(part in {"", ".", ".."} for part in parts) or path[1:2] == ":"):
         raise InspectorError(f"{_shown(text)}: not a path in a repository")
     return path or None
 
@@ -205,7 +218,7 @@ def near_names(text: str, names: Iterable[str]) -> list[str]:
 
 
 def _near_hint(text: str) -> str | None:
-    folder, name = os.path.split(text.rstrip("/"))
+    folder, name = os.path.split(text.rstrip("/" + os.sep))
     if len(name) > 255:
         return None
     try:

@@ -14,7 +14,7 @@ from inspector.architectures.hf_lookup import every_record
 MODEL_TYPES = {name for name, _ in every_record()}
 # Architectures of files that are no models (llama.cpp's projectors), and words that a table of names holds besides.
 OTHERS = {"clip", "controlvector"}
-LAYOUTS = {"_EXPERT_NAMES"}  # keyed by names of tensor layouts, some of which are those of their first model
+NO_NAMES = {"_EXPERT_NAMES", "FAMILIES"}  # tables by layouts and modules, some called like their first model
 MOST = 0.6  # a table is one of architectures if so many of its words are names of some
 
 
@@ -36,7 +36,7 @@ def tables():
         if module.name.endswith("__main__") or ".cli" in module.name:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
-            found = [] if name.startswith("__") or name in LAYOUTS else words(value)
+            found = [] if name.startswith("__") or name in NO_NAMES else words(value)
             for known in (set(GGUF_ARCHS), MODEL_TYPES):
                 if len(found) > 1 and sum(w in known for w in found) > MOST * len(found):
                     yield f"{module.name}.{name}", found, known

@@ -11,6 +11,7 @@ import sys
 import pytest
 from audit_builder import gguf_bytes, llama_folder, sharded, st_bytes, write
 from gguf_builder import STR, Arr, Tensor, build
+from holes import stretch
 
 from inspector.audit.runner import run
 from inspector.audit.subject.local import gather
@@ -135,7 +136,7 @@ def measure(path):
 def sized(raw, size):
     def make(path):
         path.write_bytes(raw)
-        os.truncate(path, size)
+        stretch(path, size)
 
     return make
 

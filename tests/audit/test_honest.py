@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -204,3 +206,21 @@ def test_the_hook_takes_models_and_nothing_else(root):
     pattern = re.compile(re.search(r"files: \|\n(.*?)\n  \w", text, re.DOTALL)[1].strip())
     assert [name for name in HOOKED if not pattern.search(name)] == []
     assert [name for name in NOT_HOOKED if pattern.search(name)] == []
+
+
+# --- standard input --------------------------------------------------------------------------------------------------
+
+
+def test_a_pipe_on_standard_input_is_told_in_true_words(run_inspector):
+    code, out, _ = run_inspector(["audit", "/dev/stdin"], stdin="hello")
+    assert (code, "save it to a file first" in out, "remove it" in out) == (1, True, False)
+
+
+def test_a_file_on_standard_input_is_audited(tmp_path):
+    npy(tmp_path / "a.npy")
+    (tmp_path / "bad.pkl").write_bytes(b"cposix\nsystem\n(S'id'\ntR.")
+    command = [sys.executable, "-m", "inspector", "audit", "/dev/stdin"]
+    for name, expected in (("a.npy", 0), ("bad.pkl", 1)):
+        with open(tmp_path / name, "rb") as file:
+            done = subprocess.run(command, stdin=file, capture_output=True, encoding="utf-8", check=False)
+        assert (done.returncode, "1 file" in done.stdout) == (expected, True)

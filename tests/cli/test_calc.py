@@ -46,8 +46,14 @@ def test_a_preset_counts_its_kv_heads(run_inspector):
 def test_real_bits_and_quoted_ones(run_inspector):
     real = calc(run_inspector, "--preset", "llama-3-8b", "--quant", "Q4_K_M")
     quoted = calc(run_inspector, "--preset", "llama-3-8b", "--quant", "Q4_K_M", "--nominal")
-    assert parts(real)["weights"] == 8_030_261_248 * 9 // 16
+    assert parts(real)["weights"] == -(-8_030_261_248 * 48042 // 80000)
     assert parts(quoted)["weights"] == 8_030_261_248 // 2
+
+
+def test_llama_2_70b_in_q4_k_m_is_what_its_file_is(run_inspector):
+    words = ("calc", "--preset", "llama-2-70b", "--quant", "Q4_K_M")
+    assert "38.58 GiB" in run_inspector(words)[1]
+    assert "32.12 GiB" in run_inspector([*words, "--nominal"])[1]
 
 
 def test_fits_or_not_is_the_exit_code(run_inspector):
@@ -59,7 +65,7 @@ def test_fits_or_not_is_the_exit_code(run_inspector):
 @pytest.mark.parametrize(
     ("args", "says"),
     [([], "--params"), (["--params", "7B"], "--layers"), (["--preset", "llama-9"], "llama-9"),
-     (["--preset", "llama-3-8b", "--quant", "Q9"], "Q9"), (["--preset", "llama-3-8b", "--overhead", "1G"], "1G"),
+     (["--preset", "llama-3-8b", "--quant", "Q9"], "Q9"), (["--preset", "llama-3-8b", "--overhead", "1X"], "1X"),
      (["--params", "-1"], "-1"), (["--preset", "llama-3-8b", "--kv-dtype", "q99"], "q99")],
 )  # fmt: skip
 def test_what_is_missing_or_wrong_is_one_line(args, says, run_inspector):

@@ -125,7 +125,8 @@ def test_vllm_serve_read_back_by_memory_gives_the_same_total(config_folder, run,
         serve = shlex.split(choice["command"])
         assert serve[:3] == ["vllm", "serve", str(config_folder)]
         gpus = [x for w in words if "rtx" in w or "GiB" in w for x in ("--gpu", w)]
-        read_back = ["memory", config_folder, "--engine", "vllm", *serve[3:], *gpus]
+        at_once = [{"--max-num-seqs": "-np"}.get(w, w) for w in serve[3:]]  # to vLLM it is a ceiling, not a demand
+        read_back = ["memory", config_folder, "--engine", "vllm", *at_once, *gpus]
         assert total_by_memory(run, read_back) == choice["total_nbytes"], choice["command"]
         assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
 
@@ -184,7 +185,8 @@ def test_every_choice_leaves_what_llama_cpp_itself_keeps_free_however_a_card_is_
     reserve = {g["name"]: g["reserve"] for g in answer["gpus"]}
     for choice in answer["choices"]:
         on_cards = [d for d in choice["devices"] if d["device"] != "host"]
-        assert [d["device"] for d in on_cards] == list(reserve)
+        used = list(reserve) if choice["main_gpu"] is None else [list(reserve)[choice["main_gpu"]]]
+        assert [d["device"] for d in on_cards] == used
         assert all(d["capacity"] - reserve[d["device"]] - d["used"] >= 1024 << 20 for d in on_cards)
     code, out, _ = run("fit", sparse_model("qwen3-30b-a3b"), *words)
     assert "1.00 GiB of each kept free" in " ".join(out.split())
@@ -292,9 +294,9 @@ def test_host_memory_that_is_too_small_is_missing_too(sparse_model, ask):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ([], "Missing option '--gpu'"),
+        ([], "no GPU was found on this machine"),
         (["--gpu", "nosuchcard"], "no GPU called 'nosuchcard'"),
-        (["--gpu", "24G"], "24G"),
+        (["--gpu", "24X"], "24X"),
         (["--gpu", "rtx3060", "--prefer", "speed"], "no preference 'speed'"),
         (["--gpu", "rtx3060", "--min-quant", "Q9_X"], "Q9_X"),
         (["--gpu", "rtx3060", "--min-quant", "F32"], "nothing here is F32 or finer"),
@@ -353,3 +355,101 @@ def test_what_is_beside_the_model_is_in_both_command_lines_that_fit_prints(run, 
 )
 def test_a_repository_is_named_in_the_one_form_that_llama_server_takes(hub, path, words):
     assert model_words(Candidate("Q4_K_M", None, path, 1, hub=hub)) == words
+
+
+def test_a_model_that_fits_one_of_unlike_cards_is_not_spread(sparse_model, run, ask):
+    path = sparse_model("llama-3-8b")
+    _, unlike = ask(path, "--gpu", "rtx4060", "--gpu", "rtx3060", "-c", "8192")
+    best = unlike["choices"][0]
+    assert (best["main_gpu"], best["tensor_split"]) == (1, None)  # the one with most room
+    assert "-sm none -mg 1" in best["command"]
+    assert {d["device"] for d in best["devices"]} == {"host", "RTX 3060"}
+    assert total_by_memory(run, shlex.split(best["memory_command"])[1:]) == best["total_nbytes"]
+    assert any("-mg counts the devices in this order: RTX 4060, RTX 3060" in note for note in unlike["notes"])
+    _, alone = ask(path, "--gpu", "rtx3060", "-c", "8192")
+    assert best["total_nbytes"] == alone["choices"][0]["total_nbytes"]
+    assert "all on RTX 3060" in run("fit", path, "--gpu", "rtx4060", "--gpu", "rtx3060", "-c", "8192")[1]
+    _, alike = ask(path, "--gpu", "2xrtx3060", "-c", "8192")
+    assert alike["choices"][0]["main_gpu"] is None
+    _, large = ask(sparse_model("qwen3-30b-a3b"), "--gpu", "rtx4060ti 16gb", "--gpu", "rtx3060", "-c", "8192")
+    assert len(large["choices"][0]["tensor_split"]) == 2
+
+
+def test_a_coarser_cache_is_offered_only_where_it_buys_something(sparse_model, ask):
+    path = sparse_model("llama-3.1-70b")
+    _, fixed = ask(path, "--gpu", "2xrtx3090", "-c", "8192")  # all of what was asked for, with the finest cache
+    assert [c["kv_dtype_k"] for c in fixed["choices"]] == ["f16"]
+    _, free = ask(path, "--gpu", "2xrtx3090")
+    kinds = [(c["level"], c["n_ctx"], c["n_gpu_layers"], c["largest_ctx"], c["kv_dtype_k"]) for c in free["choices"]]
+    for level, n_ctx, ngl, largest, kv in kinds:
+        finer = {"q4_0": ("q8_0", "f16"), "q8_0": ("f16",), "f16": ()}[kv]
+        for other in kinds:
+            if other[4] in finer and other[0] == level:
+                assert n_ctx > other[1] or ngl > other[2] or largest > other[3]
+
+
+def test_a_cpu_alone_is_answered_by_llama_cpp(sparse_model, run, ask):
+    path = sparse_model("llama-3-8b")
+    code, answer = ask(path, "--gpu", "none", "-c", "8192", "--host", "16GiB")
+    (choice,) = answer["choices"]
+    assert (code, answer["gpus"]) == (0, [])
+    assert choice["command"] == f"llama-server -m {path} -c 8192 -ngl 0 -dev none -fa on"
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+    (host,) = choice["devices"]
+    assert host["headroom"] == (16 << 30) - (1 << 30) - host["used"] - (8 << 30)  # what the prompt cache may grow to
+    assert choice["gave_way"] == []
+    code, answer = ask(path, "--gpu", "none", "--host", "5GiB")
+    assert (code, [m["device"] for m in answer["lack"]["missing"]]) == (1, ["host"])
+    assert "on the CPU" in run("fit", path, "--gpu", "none")[1]
+    assert run("memory", path, "--gpu", "none")[1] == run("memory", path)[1]
+    for words in (["--gpu", "none", "--gpu", "rtx4090"], ["--gpu", "none", "-e", "vllm"]):
+        code, _, err = run("fit", path, *words)
+        assert code == 2
+        assert "none" in err
+
+
+def test_several_models_of_a_folder_are_named(sparse_model, run, tmp_path):
+    for name in ("llama-3.2-1b", "qwen2.5-7b"):
+        (tmp_path / f"{name}.gguf").hardlink_to(sparse_model(name))
+    code, out, _ = run("fit", tmp_path, "--gpu", "rtx3060")
+    assert code == 0
+    table = [line.split() for line in out.splitlines()]
+    assert ["1", "qwen2.5-7b"] in [row[:2] for row in table]
+    assert ["2", "llama-3.2-1b"] in [row[:2] for row in table]
+    assert "instead of Q4_K_M" not in out  # another model is no quant of this one
+
+
+@pytest.mark.parametrize("words", [[], ["--embeddings"], ["--outputs", "all"], ["--repack", "avx2"], ["--swa-full"]])
+def test_what_was_asked_of_llama_cpp_is_in_both_command_lines(sparse_model, run, ask, words):
+    code, answer = ask(sparse_model("gemma-3-1b"), "--gpu", "8GiB", "-c", "8192", *words)
+    assert code == 0
+    for choice in answer["choices"]:
+        assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+        assert ("--embeddings" in choice["command"]) == (words == ["--embeddings"])
+
+
+def test_embeddings_and_all_outputs_reserve_a_whole_batch(sparse_model, ask):
+    """server_output_limits, tools/server/server-context.cpp."""
+    total = {}
+    for words in ([], ["--embeddings"], ["--outputs", "all"]):
+        choice = ask(sparse_model("gemma-3-1b"), "--gpu", "8GiB", "-c", "8192", *words)[1]["choices"][0]
+        total[" ".join(words)] = sum(x["nbytes"] for x in choice["lines"] if x["what"] == "compute")
+    assert total["--embeddings"] == total["--outputs all"] > total[""] + 400 * (1 << 20)
+
+
+@pytest.mark.parametrize("engine", ["textbook", "transformers", "vllm"])
+def test_fewer_tokens_and_a_window_are_kept_in_the_memory_command(root, run, ask, engine):
+    config = root / "fixtures" / "configs" / "qwen3-8b.json"
+    quant = ["--quant", "bf16"] if engine == "textbook" else []
+    words = ["-e", engine, "--gpu", "h100", "-c", "8192", "--window", "3000", "--kv-keep", "64+1024", *quant]
+    answer = ask(config, *words)[1]
+    choice = answer["choices"][0]
+    assert "--kv-keep 64+1024 --window 3000" in choice["memory_command"]
+    assert total_by_memory(run, shlex.split(choice["memory_command"])[1:]) == choice["total_nbytes"]
+    assert "--kv-keep" not in (choice["command"] or "")
+
+
+def test_llama_cpp_says_that_it_prunes_no_tokens(sparse_model, run):
+    out = " ".join(run("memory", sparse_model("gemma-3-1b"), "--kv-keep", "4+100", "--window", "512")[1].split())
+    assert "--kv-keep is no option of llama.cpp" in out
+    assert "--window is no option of llama.cpp" in out

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -188,6 +187,8 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing(tmp_path, prompt, n_req
 
 def test_progress_is_shown_on_a_terminal_after_a_second():
     with HubServer(shards(3, 2), delay=0.5) as hub:
+        import pty
+
         ours, theirs = pty.openpty()
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "TERM": "xterm"}
         subprocess.run(

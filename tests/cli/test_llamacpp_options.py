@@ -172,5 +172,5 @@ def test_the_order_of_unlike_cards_is_said(ask, gpus, unlike):
     for command in ("memory", "fit"):
         _, answer, _ = ask("llama-3-8b", "-c", "32768", *words, command=command)
         said = [note for note in answer["notes"] if "numbers the fastest first" in note]
-        split = command == "memory" or any(c["tensor_split"] for c in answer["choices"])
+        split = command == "memory" or any(c["tensor_split"] or c["main_gpu"] is not None for c in answer["choices"])
         assert bool(said) == (unlike and split)

@@ -159,12 +159,35 @@ def test_layers_add_up_to_the_cache(sparse_model, run_inspector):
     assert {row["cells"] for row in answer["layers"] if row["kind"] == "full"} == {8192}
 
 
+def test_sizes_and_counts_are_read_as_people_type_them(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    plain = run_inspector(["memory", model, "--json", "--gpu", "24GiB", "-c", "32768", "-b", "2048", "-np", "100"])
+    typed = run_inspector(["memory", model, "--json", "--gpu", "24 GB card", "-c", "32k", "-b", "2k", "-np", "1e2"])
+    assert plain[0] == typed[0]
+    assert plain[1] == typed[1]
+    assert plain[2] == ""
+    assert typed[2] == "note: 24 GB card: G and GB are read as GiB (1024³ bytes), as cards and memory are sold\n"
+
+
+def test_and_so_they_are_by_the_short_way(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    code, out, err = run_inspector(["memory", model, "--gpu", "8gb"])
+    assert (code, err) == (0, "note: 8gb: G and GB are read as GiB (1024³ bytes), as cards and memory are sold\n")
+    assert out == run_inspector(["memory", model, "--gpu", "8GiB"])[1]
+
+
+def test_that_gb_is_gib_is_said_once(sparse_model, run_inspector):
+    model = sparse_model("llama-3.2-1b")
+    code, _, err = run_inspector(["fit", model, "--gpu", "8G", "--gpu", "12 gb", "--host", "64GB", "--margin", "1G"])
+    assert (code, err.count("note: ")) == (0, 1)
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [
         (["-ctv", "q8_0", "-fa", "off"], "flash attention"),
         (["-ctk", "q99"], "q99"),
-        (["--gpu", "24G"], "24G"),
+        (["--gpu", "24X"], "24X"),
         (["--gpu", "rtx9999"], "rtx9999"),
         (["-e", "vlm"], "vllm"),
         (["--block-size", "32"], "--block-size is for vllm, not for llama.cpp"),
@@ -194,12 +217,12 @@ def fit_params(tmp_path):
     """`fit_params(script)` → an environment whose PATH starts with such a program, and where it notes its words."""
     folder = tmp_path / "bin"
     folder.mkdir()
-    program = folder / "llama-fit-params"
 
-    def make(script=ANSWER):
+    def make(script=ANSWER, name="llama-fit-params"):
+        program = folder / name
         program.write_text(f"#!/bin/sh\n{script}")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
-        return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, folder / "llama-fit-params.args"
+        return {"PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}, folder / f"{name}.args"
 
     return make
 
@@ -225,7 +248,15 @@ def test_verify_shows_both_figures(fit_params, sparse_model, run_inspector):
 
 @pytest.mark.parametrize(
     "options",
-    [["--gpu", "24GiB"], ["--outputs", "last"], ["--server"], ["--repack", "avx2"], ["-e", "vllm"]],
+    [
+        ["--gpu", "24GiB", "--backend", "rpc"],
+        ["--outputs", "last"],
+        ["--repack", "avx2"],
+        ["-e", "vllm"],
+        ["-np", "4", "--kv-unified"],
+        ["--server", "--outputs", "all"],
+        ["--embeddings"],
+    ],
     ids=" ".join,
 )
 def test_verify_refuses_what_it_cannot_ask(options, fit_params, sparse_model, run_inspector):
@@ -234,6 +265,69 @@ def test_verify_refuses_what_it_cannot_ask(options, fit_params, sparse_model, ru
     assert (code, out) == (2, "")
     assert err.startswith("error: --verify ")
     assert not words.exists()
+
+
+def pairs_of(words, flags):
+    return {flag: words[words.index(flag) + 1] for flag in flags}
+
+
+# what llama-fit-params b11434 with CUDA's host code and two cards of 24 GiB prints: -ngl 99 -c 8192
+TWO_CARDS = """printf '%s\\n' "$*" > "$0.args"
+echo 'CUDA0 417 192 144 '
+echo 'CUDA1 280 64 318 '
+echo 'Host 140 0 72 '
+"""
+
+
+def test_verify_passes_devices_and_what_goes_where(fit_params, sparse_model, run_inspector):
+    env, words = fit_params(TWO_CARDS)
+    model = sparse_model("llama-3.2-1b")
+    options = ["-c", "8192", "--gpu", "24GiB", "--gpu", "12GiB", "-ts", "2,1", "-ngl", "all", "--verify"]
+    answer = memory(run_inspector, model, *options, env=env)
+    assert set(answer["verify"]["devices"]) == {"Host", "CUDA0", "CUDA1"}
+    assert answer["verify"]["weights"]["measured_mib"] == 417 + 280 + 140
+    assert pairs_of(words.read_text().split(), ["-ngl", "-ts", "-c"]) == {"-ngl": "all", "-ts": "2,1", "-c": "8192"}
+    memory(run_inspector, model, *options[:-1], "-dev", "CUDA1,CUDA0", "-ot", r"ffn_up=CPU,ffn_down=1", "-ncmoe", "3",
+           "-nkvo", "--no-op-offload", "--verify", env=env)  # fmt: skip
+    asked = words.read_text().split()
+    expected = {"-dev": "CUDA1,CUDA0", "-ot": "ffn_up=CPU,ffn_down=CUDA1", "-ncmoe": "3"}
+    assert asked.index("-ot") < asked.index("-ncmoe")  # as typed: of two patterns the first decides
+    assert pairs_of(asked, expected) == expected
+    assert {"--no-kv-offload", "--no-op-offload"} <= set(asked)
+
+
+def test_verify_needs_as_many_devices_as_were_asked_about(fit_params, sparse_model, run_inspector):
+    env, _ = fit_params(TWO_CARDS)
+    code, out, err = run_inspector(["memory", sparse_model("llama-3.2-1b"), "--gpu", "24GiB", "--verify"], env=env)
+    assert (code, out) == (2, "")
+    assert "runs on CUDA0, CUDA1 here, and 1 devices were asked about" in err
+
+
+# what llama-server b11434 logs of a load that allocates nothing, before it loads anything: -c 8192 -lv 5
+SERVER = """printf '%s\\n' "$*" > "$0.args"
+T='0.00.077.093 I common_memory_breakdown_print: |'
+echo "$T memory breakdown [MiB]      | total    free    self   model   context   compute    unaccounted |" >&2
+echo "$T   - CUDA0 (Fake GPU cc 8.9) | 24576 = 24576 + (1026 =   698 +     256 +      72) +       -1026 |" >&2
+echo "$T   - Host                    |                   164 =   140 +       0 +      24                |" >&2
+echo '0.00.085.190 I common_params_fit_impl: projected to use 1026 MiB of device memory' >&2
+exec sleep 300
+"""
+
+
+def test_verify_asks_llama_server_about_a_server_and_stops_it_before_it_loads(fit_params, sparse_model, run_inspector):
+    env, words = fit_params(SERVER, "llama-server")
+    model = sparse_model("llama-3.2-1b")
+    options = ["-c", "8192", "--gpu", "24GiB", "--server", "--verify"]
+    answer = memory(run_inspector, model, *options, env=env)
+    for rows in answer["verify"]["devices"].values():
+        assert all(row["ours_mib"] == row["measured_mib"] for row in rows.values())
+    assert answer["verify"]["devices"]["CUDA0"]["compute"]["measured_mib"] == 72
+    asked = words.read_text().split()
+    assert "-np" not in asked
+    assert not {"--kv-unified", "--no-kv-unified"} & set(asked)
+    memory(run_inspector, model, *options, "-np", "2", "-kvu", env=env)
+    assert "--kv-unified" in words.read_text().split()
+    assert pairs_of(words.read_text().split(), ["-np", "--host"]) == {"-np": "2", "--host": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(("script", "says"), [("echo oops >&2; exit 1", "oops"), ("exit 3", "exit code 3")])

@@ -43,6 +43,19 @@ def test_memory_by_click_is_the_plain_path_byte_for_byte(targets, run_inspector)
         assert run_inspector(["memory", target, "--ctx-size=5000"]) == plain
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["--gpu", "rtx4090"], ["--gpu", "RTX 4090", "-c", "3000"], ["-c", "900000", "--gpu", "gtx1650"],
+     ["--gpu", "2xrtx3090"], ["--gpu", "24GiB"], ["--gpu", "none"], ["--gpu", "M4 Max 36GB"], ["--gpu", "24G"],
+     ["--gpu", "nothing"], ["--gpu", ""], ["--gpu", "gaudi2"], ["--gpu"], ["--gpu", "-c", "5"],
+     ["--gpu", "rtx4090", "--gpu", "rtx3090"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_memory_on_a_gpu_by_click_is_the_plain_path_byte_for_byte(words, sparse_model, run_inspector):
+    target = sparse_model("gemma-3-1b")
+    assert run_inspector(["memory", target, *words]) == run_inspector(["--no-color", "memory", target, *words])
+
+
 def test_a_folder_and_its_only_file_are_one_model(files, run_inspector):
     code, out, _ = run_inspector([files / "safetensors" / "llama-tied"])
     assert code == 0

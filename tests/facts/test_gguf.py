@@ -322,3 +322,28 @@ def test_any_values_give_facts_or_one_error_soon(arch, values):
     assert "\n" not in (said or "")
     if facts is not None and facts.n_layers is not None:
         assert len(facts.layers) in {facts.n_layers, facts.n_layers + 1}
+
+
+@pytest.mark.parametrize(("window", "kept"), [(0, None), (1, 4096), (512, 4096)])
+def test_smallthinkers_window_is_4096_wherever_its_key_is_not_0(window, kept):
+    facts = facts_from(keys("smallthinker", attention__sliding_window=window, expert_count=4, expert_used_count=2))
+    assert {layer.window for layer in facts.layers} - {None} == ({kept} if kept else set())
+
+
+@pytest.mark.parametrize("n_shared", [1, 2])
+def test_as_many_of_the_last_layers_share_a_cache_as_the_key_says(n_shared):
+    pattern = (True, False, True, False, True, False)
+    facts = facts_from(
+        keys(
+            "gemma4", block_count=6, attention__sliding_window=512, attention__sliding_window_pattern=pattern,
+            attention__shared_kv_layers=n_shared, attention__key_length=64, attention__value_length=64,
+            attention__key_length_swa=64, attention__value_length_swa=64,
+        )
+    )  # fmt: skip
+    assert [layer.index for layer in facts.layers if layer.kind == "shared"] == list(range(6 - n_shared, 6))
+
+
+def test_heads_without_a_size_share_the_width_by_the_first_layers_number():
+    """n_embd_head_k is n_embd / n_head(0) (load_hparams, src/llama-model.cpp)."""
+    facts = facts_from(keys("llama", attention__head_count=(8, 16, 16, 16)))
+    assert {layer.head_dim_k for layer in facts.layers} == {512 // 8}

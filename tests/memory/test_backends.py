@@ -7,7 +7,7 @@ from cuda_rows import facts_of, ours, rows_by_model, theirs
 
 from inspector.errors import WorkloadError
 from inspector.memory.engines.llamacpp import estimate
-from inspector.memory.engines.llamacpp.backends import BACKENDS, backend, policies
+from inspector.memory.engines.llamacpp.backends import BACKENDS, Backend, backend, backend_of_device, policies
 from inspector.memory.engines.llamacpp.backends.cuda import flash_nbytes, flash_runs
 from inspector.memory.engines.llamacpp.graph.ops import Ops
 from inspector.memory.engines.llamacpp.graph.sched import place, sizes
@@ -54,6 +54,19 @@ def test_figures_that_no_measurement_holds_are_graded_modelled(name):
     _, result = on(name, facts_of("llama-3.2-1b"))
     grades = {line.grade for line in result.lines if line.what == "compute"}
     assert grades == ({"derived"} if BACKENDS[name].measured else {"modelled"})
+
+
+def test_every_option_of_a_back_end_is_set_by_some_row_to_more_than_its_default():
+    plain = Backend("plain", 1)
+    unset = [f for f in Backend._defaults if all(getattr(b, f) == getattr(plain, f) for b in BACKENDS.values())]
+    assert unset == []
+
+
+def test_a_device_is_known_by_what_its_name_begins_with():
+    names = {"CUDA0": "cuda", "ROCm1": "rocm", "MTL0": "metal", "Metal": "metal", "Vulkan0": "vulkan", "SYCL0": "sycl"}
+    assert {name: backend_of_device(name) for name in names} == names
+    assert backend_of_device("RPC[10.0.0.1:50052]") == "rpc"
+    assert backend_of_device("Tesla") == "cuda"  # a card's own name: what most of them are
 
 
 def test_a_back_end_that_there_is_not_is_refused_with_those_that_there_are():

@@ -87,12 +87,15 @@ def test_names_aliases_and_formats_lead_to_engines():
         engine_of("ollama")
 
 
+KINDS = {"flag", "count", "number", "real", "tokens", "nbytes", "share", "choice", "text", "record"}
+
+
 def test_option_rows_are_whole():
     for engine in engines():
         names = [o.name for o in engine.options]
         assert len(set(names)) == len(names)
         for option in engine.options:
-            assert option.kind in {"flag", "count", "number", "tokens", "nbytes", "share", "choice", "text", "record"}
+            assert option.kind in KINDS
             assert option.kind != "record" or not option.flags
             assert bool(option.choices) == (option.kind == "choice")
             assert all(flag.startswith("-") for flag in option.flags)

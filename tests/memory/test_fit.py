@@ -128,11 +128,13 @@ def everything(candidates, gpus, asked, *, split_counts=False):
         moe = any("_exps" in t.name for t in c.facts.tensors)
         places = [(n + 1, m) for m in range(n + 1 if moe else 1)] + [(g, n if moe else 0) for g in range(1, n + 1)]
         for ngl, ncmoe in places:
-            splits = [None]
+            plain = Placement(gpus=gpus, n_gpu_layers=ngl, n_cpu_moe=ncmoe)
+            ways = [plain]
             if split_counts:
-                splits = [(float(i), float(ngl - i)) for i in range(ngl + 1)]
-            for split in splits:
-                placement = Placement(gpus=gpus, n_gpu_layers=ngl, n_cpu_moe=ncmoe, tensor_split=split)
+                ways = [plain.replace(tensor_split=(float(i), float(ngl - i))) for i in range(ngl + 1)]
+                if ngl > n:  # one of several unlike devices may hold everything
+                    ways += [plain.replace(split_mode="none", main_gpu=i) for i in range(len(gpus))]
+            for placement in ways:
                 workload = SERVER.replace(n_ctx=n_ctx, kv_dtype_k=kv, kv_dtype_v=kv)
                 result = estimate(c.facts, workload, engine="llama.cpp", placement=placement, server=True)
                 level = "layers" if ngl <= n else "experts" if ncmoe else "all"
@@ -141,7 +143,8 @@ def everything(candidates, gpus, asked, *, split_counts=False):
                     level == "layers", c.above_floor is False, n_ctx < asked, rank == 2, level != "all", weight,
                     -c.nbytes, -rank if n_ctx < asked else 0, rank, -n_ctx, -ngl, ncmoe,
                 )  # fmt: skip
-                yield key, (c.label, kv, n_ctx, ngl, ncmoe), {d.device: d.used for d in result.devices}
+                used = dict.fromkeys([g.name for g in gpus], 0) | {d.device: d.used for d in result.devices}
+                yield key, (c.label, kv, n_ctx, ngl, ncmoe), used
 
 
 def settings_of(choice):

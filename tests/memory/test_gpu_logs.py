@@ -2,25 +2,47 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 
 import pytest
 
-# a header of ours with the geometry of the log's model
-SAME_SHAPE = {"llama-3.1-8b": "llama-3-8b"}
-PARTS = {"kv": "kv_cache", "output": "output", "rs": "recurrent_state"}
+# what the log of one thread says of a cache that is 2,560 MiB in every other
+ODD = {("ggml-org/llama.cpp#22673", "kv")}
 
 
-def test_caches_and_outputs_of_published_logs_are_equal_to_the_printed_digit(root, run_inspector, sparse_model):
+@pytest.fixture(scope="module")
+def real_logs(root):
+    spec = importlib.util.spec_from_file_location("real_logs", root / "scripts" / "real_logs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def compared(root, real_logs):
+    """(row, figure, log, here) of every figure, models predicted from their published shapes."""
     rows = [json.loads(line) for line in (root / "fixtures" / "gpu_logs.jsonl").read_text().splitlines()]
-    asked = [row for row in rows if row["header"] in SAME_SHAPE]
-    assert len(asked) >= 2
-    for row in asked:
-        model = str(sparse_model(SAME_SHAPE[row["header"]]))
-        code, out, err = run_inspector(["memory", model, "-e", "llama.cpp", *row["args"], "--json"])
-        assert (code, err) == (0, "")
-        lines = json.loads(out)["lines"]
-        for part, what in PARTS.items():
-            if part in row["mib"]:
-                ours = sum(line["nbytes"] for line in lines if line["what"] == what) / 2**20
-                assert ours == pytest.approx(row["mib"][part], abs=0.01), (row["source"], part)
+    ours = [real_logs.ours(real_logs.config_of(row["header"]), row["args"]) for row in rows]
+    return [(row, part, n, o[part]) for row, o in zip(rows, ours, strict=True) for part, n in row["mib"].items()]
+
+
+def test_caches_states_and_outputs_of_published_logs_are_equal_to_the_printed_digit(compared):
+    found = [x for x in compared if x[1] in {"kv", "rs", "output"} and (x[0]["source"], x[1]) not in ODD]
+    assert len(found) == 15
+    for row, part, log, here in found:
+        assert here == pytest.approx(log, abs=0.0051), (row["model"], part)
+
+
+def test_compute_buffers_of_the_newest_build_are_equal_to_the_printed_digit(compared, real_logs):
+    found = [x for x in compared if x[1].startswith("compute") and x[0]["build"] == real_logs.NEWEST]
+    assert len(found) == 2
+    for row, part, log, here in found:
+        assert here == pytest.approx(log, abs=0.0051), (row["model"], part)
+
+
+def test_every_difference_of_the_table_has_its_reason(root, real_logs):
+    rows = [json.loads(line) for line in (root / "fixtures" / "gpu_logs.jsonl").read_text().splitlines()]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in real_logs.table(rows[:2])[2:]]
+    for *_, log, here, why in cells:
+        assert (log == here) == (why == "")

@@ -4,7 +4,7 @@ import pytest
 
 from inspector.errors import InspectorError
 from inspector.memory.devices import gpus
-from inspector.memory.devices.gpus import GPUS, find_gpu, normalise, parse_gpu, parse_smi
+from inspector.memory.devices.gpus import GPUS, find_gpu, is_shop_gpu, normalise, parse_gpu, parse_smi
 from inspector.units import GIB, MIB
 
 
@@ -63,12 +63,18 @@ def test_a_count_gives_that_many_devices_with_names_of_their_own(text: str):
 
 def test_a_size_is_a_device_of_so_many_bytes():
     assert parse_gpu("24GiB")[0].capacity == 24 * GIB
-    assert parse_gpu("24GB")[0].capacity == 24 * 10**9
+    for text in ("24GB", "24G", "24 gb", "24 GB card", "24GB of VRAM", "24g gpu"):
+        assert parse_gpu(text)[0] == parse_gpu("24GiB")[0]
+        assert is_shop_gpu(text)
+    assert not any(map(is_shop_gpu, ("24GiB", "rtx4090", "A100-80GB", "M4 Max 36GB", "2x24GiB", "auto", "25769803776")))
+    assert len(parse_gpu("2x 24 GB cards")) == 2
     assert parse_gpu("25769803776")[0].capacity == 24 * GIB
     assert len(parse_gpu("4x80GiB")) == 4
 
 
-@pytest.mark.parametrize("text", ["24G", "0GiB", "", "0xrtx3090", "99999xrtx3090", "gpu\n", "24 bananas", "²GiB"])
+@pytest.mark.parametrize(
+    "text", ["24X", "card", "0GiB", "", "0xrtx3090", "99999xrtx3090", "gpu\n", "24 bananas", "²GiB"]
+)
 def test_what_is_not_a_gpu_is_one_line_of_error(text: str):
     with pytest.raises(InspectorError) as failure:
         parse_gpu(text)
@@ -93,8 +99,7 @@ def test_nvidia_smi_lines_are_read_and_noise_is_not():
 
 
 def test_auto_without_any_gpu_says_what_to_do(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr(gpus, "_from_nvml", list)
+    monkeypatch.setenv("INSPECTOR_GPU", "none")
     with pytest.raises(InspectorError) as failure:
         parse_gpu("auto")
     assert "--gpu" in (failure.value.hint or "")

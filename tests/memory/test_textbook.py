@@ -6,11 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inspector.checkpoint import open_checkpoint
 from inspector.errors import MissingKey, WorkloadError
-from inspector.facts import ModelFacts
+from inspector.facts import ModelFacts, read_facts
 from inspector.layers import KVCache, LatentCache, Layer, StateCache, UnknownCache
 from inspector.memory.engines.textbook import PRECISIONS, estimate, precision, weights_nbytes
 from inspector.memory.estimate import Gpu, Placement, Workload
+from inspector.memory.predicted import quantised
 from inspector.units import GIB
 
 
@@ -79,9 +81,24 @@ def test_int8_cache_is_half_of_fp16():
 
 def test_nominal_and_real_bits_of_the_table():
     nominal = {"Q2_K": 2.0, "Q4_0": 4.5, "Q4_1": 5.0, "Q5_0": 5.5, "Q5_1": 6.0, "Q6_K": 6.0, "Q8_0": 8.5}
-    real = {"Q2_K": 2.625, "Q3_K_M": 3.4375, "Q4_K_M": 4.5, "Q5_K_M": 5.5, "Q6_K": 6.5625, "Q8_0": 8.5}
+    real = {"Q4_0": 4.5, "Q4_1": 5.0, "Q5_0": 5.5, "Q5_1": 6.0, "Q6_K": 6.5625, "Q8_0": 8.5, "MXFP4": 4.25}
     assert {k: PRECISIONS[k].nominal / 10000 for k in nominal} == nominal
     assert {k: PRECISIONS[k].real / 10000 for k in real} == real
+
+
+# bytes of the tensors of Llama 2 70B's published GGUF files (their sizes less the header, to the last digit printed)
+PUBLISHED_GB = {"Q3_K_S": 29.92, "Q3_K_M": 33.27, "Q3_K_L": 36.15, "Q4_K_S": 39.25, "Q4_K_M": 41.42, "Q5_K_S": 47.46,
+                "Q5_K_M": 48.75}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [n for n, row in PRECISIONS.items() if n.endswith(("_S", "_M", "_L")) or n == "Q2_K"])
+def test_a_mix_has_the_mean_that_llama_quantize_gives_llama_2_70b(name, sparse_model):
+    facts = read_facts(open_checkpoint(str(sparse_model("llama-2-70b"))))
+    made = sum(t.nbytes for t in quantised(facts, name).tensors)
+    ours = weights_nbytes(facts.n_params, precision(name))
+    assert ours == pytest.approx(made, rel=2e-5)
+    if name in PUBLISHED_GB:
+        assert round(ours / 1e9, 2) == PUBLISHED_GB[name]
 
 
 def test_simplified_activations_are_tokens_times_a_factor():
@@ -166,3 +183,12 @@ def test_totals_are_sums_of_lines_and_of_devices_and_grow_with_everything(n_ctx,
     assert total(n_ctx + 1, n_seqs, dtype) > here
     assert total(n_ctx, n_seqs + 1, dtype) > here
     assert total(n_ctx, n_seqs, "f32") >= here
+
+
+def test_devices_that_share_leave_no_byte_out():
+    facts = LLAMA3_8B.replace(n_params=8_000_000_005)
+    alone = estimate(facts, Workload(n_ctx=777))
+    shared = estimate(facts, Workload(n_ctx=777), placement=Placement(gpus=tuple(Gpu(f"g{i}", GIB) for i in range(3))))
+    for what in ("weights", "kv_cache", "compute"):
+        total = sum(x.nbytes for x in alone.lines if x.what == what)
+        assert sum(x.nbytes for x in shared.lines if x.what == what) == total > 0

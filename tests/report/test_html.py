@@ -6,6 +6,8 @@ import json
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 import inspector
 from inspector.checkpoint import Checkpoint
 from inspector.formats.modelfile import ModelFile, TensorInfo
@@ -77,3 +79,22 @@ def test_nothing_in_a_file_becomes_markup(files):
     assert "\u202e" not in text
     data = json.loads(elements.inside["script", "data"])
     assert data["tensors"][0]["name"] == data["notes"][0] == evil.replace("\x1b", "\\x1b").replace("\u202e", "\\u202e")
+
+
+@pytest.mark.parametrize("engine", ["llama.cpp", "vllm", "transformers", "textbook"])
+def test_the_page_judges_a_card_as_the_command_line_does(root, run_inspector, tmp_path, sparse_model, engine):
+    target = str(sparse_model("gemma-3-1b") if engine == "llama.cpp" else root / "fixtures/configs/qwen3-8b.json")
+    made = tmp_path / "report.html"
+    assert run_inspector(["report", target, "-o", str(made), "-e", engine])[0] == 0
+    data = json.loads(Elements(made.read_text(encoding="utf-8")).inside["script", "data"])
+    for kv, at in ((0, 0), (-1, -1)):
+        name = list(data["sweeps"])[kv]
+        point = data["sweeps"][name]["points"][at]
+        for card in data["cards"][3::7]:
+            words = ["-c", str(point["n_ctx"]), "--gpu", f"{card['gib']}GiB"]
+            words += [] if name == "auto" else ["--kv-cache-dtype", name]
+            _, out, _ = run_inspector(["memory", target, "-e", engine, *words, "--json"])
+            (device,) = [d for d in json.loads(out)["devices"] if d["capacity"] is not None]
+            left = card["usable"] - point["on_card"] - card["extra"]
+            assert left == device["capacity"] - device["reserve"] - device["used"]
+            assert (left >= 0) == device["fits"]

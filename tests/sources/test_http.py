@@ -178,6 +178,16 @@ def test_redirects_end(fault, words):
         fetch(hub)
 
 
+@pytest.mark.parametrize(("hops", "arrives"), [(5, True), (6, False)])
+def test_five_redirects_are_followed_and_no_sixth(hops, arrives):
+    with HubServer({}, faults={"api": ["loop"] * hops}) as hub:
+        if arrives:
+            assert b'"sha"' in fetch(hub)[0]
+        else:
+            with pytest.raises(Unreachable, match="more than 5 redirects"):
+                fetch(hub)
+
+
 def test_the_token_goes_to_the_hub_and_nowhere_else(monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_right")
     with HubServer({}, private=True) as hub:

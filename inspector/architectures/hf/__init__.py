@@ -17,17 +17,19 @@ if TYPE_CHECKING:
 FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
     "llama": "llama mistral ministral ministral3 mistral4 mistral_large4_text mixtral llama4_text "
         "mllama_text_model smollm3 helium arcee cwm seed_oss yi aquila baichuan xverse orion megrez step1 "
-        "step3p7_text internlm internlm2 internlm3 iquestcoder hyperclovax solar_open apertus apertus1p5_text "
-        "nanochat bitnet doge diffllama emu3 emu3_text_model fuyu aria_text got_ocr2 minicpm minicpm3 "
+        "internlm internlm2 internlm3 iquestcoder hyperclovax solar_open apertus apertus1p5_text "
+        "nanochat bitnet doge diffllama emu3 emu3_text_model fuyu aria_text got_ocr2 minicpm minicpmv minicpm3 "
         "muse_glimmer_text muse_spark_text kolibri1 laguna mellum flint beam dory hrm_text jais2 stablelm "
-        "persimmon cpmant",
+        "persimmon cpmant nemotron-nas transformer",
     "gemma": "gemma gemma2 gemma3_text vaultgemma gemma3n_text gemma4_text gemma4_unified_text "
         "diffusion_gemma_text embedding_gemma2_text t5gemma t5gemma2_text t5gemma2_decoder",
-    "qwen": "qwen2 qwen2_moe qwen3 qwen3_moe qwen2_vl_text qwen2_5_vl_text qwen2_5_omni_text qwen3_vl_text "
+    "qwen": "qwen mimo qwen2 qwen2_moe qwen3 qwen3_moe qwen2_vl_text qwen2_5_vl_text qwen2_5_omni_text qwen3_vl_text "
         "qwen3_vl_moe_text qwen3_omni_moe_text qwen3_next qwen3_5_text qwen3_5_moe_text qwen4_exp_text",
-    "deepseek": "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_v4 deepseek_vl_v2 kimi_k2 axk1 axk2 youtu sarvam_mla "
+    "deepseek": "deepseek_v2 deepseek_v3 deepseek_v32 deepseek_vl_v2 kimi_k2 axk1 axk2 youtu sarvam_mla "
         "sarvam_moe pangu_ultra_moe longcat_flash dots1 dots3_note dots3_note_text unlimited_ocr_text hy_v3 "
         "hy_v4 hy_v4_vl_text",
+    "deepseek_v4": "deepseek_v4",
+    "stepfun": "step3p5 step3p7_text",
     "glm": "glm glm4 glm4_moe glm4_moe_lite glm4v_text glm4v_moe_text glm_moe_dsa glm5_next_text",
     "gpt": "gpt2 gpt_bigcode gptj gpt_neo gpt_neox gpt_neox_japanese codegen opt bloom mpt falcon RefinedWeb "
         "RefinedWebModel starcoder2 gpt-sw3 ctrl biogpt xglm git trocr phi phi3 phimoe phi4_multimodal "
@@ -36,7 +38,7 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
     "olmo": "olmo olmo1 olmo2 olmo3 olmoe flex_olmo olmo_hybrid",
     "cohere": "cohere cohere2 cohere2_moe cohere_compass_text",
     "exaone": "exaone exaone4 exaone_moe",
-    "minimax": "minimax minimax_m2 minimax_m3_vl_text mimo_v2_flash",
+    "minimax": "minimax minimax_m1 minimax_m3 minimax_m2 minimax_m3_vl_text mimo_v2_flash",
     "ernie": "ernie4_5 ernie4_5_moe ernie4_5_vl_moe_text afmoe hunyuan_v1_dense hunyuan_v1_moe",
     "mamba": "mamba mamba2 falcon_mamba falcon_h1 jamba zamba zamba2 nemotron_h recurrent_gemma rwkv xlstm zaya",
     "linear": "kimi_linear bailing_hybrid lara_mini inkling_text inkling2 inkling2_text inkling2_loop_text",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType, named
+from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType, named
 from inspector.architectures.hf_caches import indexed, indexed_every, latent, latent_or_kv, own_row
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import FULL, INDEXED, SLIDING, all_layers, full_is_indexed
@@ -12,7 +12,7 @@ from inspector.layers import LatentCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
     from inspector.architectures.hf_caches import Caches
@@ -45,6 +45,15 @@ def _dots3_note_layers(k: HfConfig, n: int) -> Sequence[str]:
     return tuple(full if not slides or i < 2 or i % 4 == 1 else SLIDING for i in range(n))
 
 
+def _vl2_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """DeepSeek-V2's layers, with ordinary attention where there is no latent (modeling_deepseekv2.py)."""
+    from inspector.architectures.hf_tensors import laid_out
+
+    yield from laid_out(k, Layout(mla=bool(k.count("kv_lora_rank")), moe="mlp"))
+    if k.tied is None:
+        yield ExpectedTensor("lm_head.weight", (k.need("vocab_size"), k.need("hidden_size")), "output")
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "deepseek_v2": ModelType(
@@ -67,8 +76,12 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
             layout=Layout(mla=True, indexer=True, moe="mlp"),
         ),
-        "deepseek_v4": ModelType(generic=True, layer_types=all_layers("compressed_attention"), eager=True),
-        **named("deepseek_vl_v2 pangu_ultra_moe", ModelType(attention=latent_or_kv)),
+        "pangu_ultra_moe": ModelType(attention=latent_or_kv),
+        "deepseek_vl_v2": ModelType(
+            attention=latent_or_kv,
+            moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            tensors=_vl2_tensors,
+        ),
         "kimi_k2": ModelType(
             attention=latent_or_kv,
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),

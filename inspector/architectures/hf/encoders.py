@@ -8,6 +8,7 @@ from inspector.architectures.hf.record import ExpectedTensor, ModelType, named
 from inspector.architectures.hf_blocks import embedding, linear, norm
 from inspector.architectures.hf_caches import SLIDING_TYPES, kv_cache
 from inspector.architectures.hf_types import first_of
+from inspector.architectures.towers.blocks import Encoder, encoder_layers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +42,22 @@ def _bert_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
     yield from linear("pooler.dense", hidden, hidden, "other", bias=True)
 
 
+def _vit_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Patches and a class token, biases everywhere, a pooler (modeling_vit.py; defaults of configuration_vit.py)."""
+    hidden, width = k.count("hidden_size", 768) or 0, k.count("intermediate_size", 3072) or 0
+    patch, side = k.count("patch_size", 16) or 1, k.count("image_size", 224) or 0
+    rows = (side // patch) ** 2 + 1
+    yield ExpectedTensor("embeddings.cls_token", (1, 1, hidden), "embedding")
+    yield ExpectedTensor("embeddings.position_embeddings", (1, rows, hidden), "embedding")
+    shape = (hidden, k.count("num_channels", 3) or 0, patch, patch)
+    yield ExpectedTensor("embeddings.patch_embeddings.projection.weight", shape, "embedding")
+    yield ExpectedTensor("embeddings.patch_embeddings.projection.bias", (hidden,), "embedding")
+    layer = Encoder(hidden, width, qkv_bias=k.flag("qkv_bias", default=True))
+    yield from encoder_layers("encoder.layer.", k.layer_count("num_hidden_layers") or 12, layer)
+    yield from norm("layernorm", hidden, ln=True)
+    yield from linear("pooler.dense", k.count("pooler_output_size") or hidden, hidden, "other", bias=True)
+
+
 def _modernbert_decoder_layers(k: HfConfig, n: int) -> Sequence[str]:
     return first_of(3, key="global_attn_every_n_layers")(k, n)
 
@@ -60,10 +77,11 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             "eurobert flaubert fnet funnel gte ibert jina_embeddings_v3 layoutlm layoutlmv3 longformer luke "
             "megatron-bert mobilebert mpnet mra neomme nomic_bert nystromformer perceiver "
             "roberta-prelayernorm roc_bert squeezebert tapas ultrabert xlm-roberta-xl xmod yoso new "
-            "nomic_bert_moe clip siglip vit dinov2",
+            "nomic_bert_moe clip siglip dinov2",
             ModelType(encoder=True),
         ),
         **named("bert camembert roberta xlm-roberta", ModelType(encoder=True, tensors=_bert_tensors)),
+        "vit": ModelType(encoder=True, tensors=_vit_tensors),
         "modernbert": ModelType(encoder=True, layer_types=_modernbert_decoder_layers),
         "modernbert-decoder": ModelType(attention=attention, layer_types=_modernbert_decoder_layers),
         **named("rembert roformer", ModelType(encoder=True, eager=True)),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType
+from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType
+from inspector.architectures.hf_blocks import linear
+from inspector.architectures.hf_decoders import decoder, gated, grouped_attention, routed_experts
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import last_of
+from inspector.errors import MissingKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
     from inspector.architectures.hf_config import HfConfig
@@ -21,6 +24,26 @@ def _ernie_experts(k: HfConfig, n: int) -> Sequence[bool]:
     end = k.get("moe_layer_end_index")
     last = end if isinstance(end, int) and end >= 0 else n - 1
     return tuple((i + 1) % step == 0 and start <= i <= last for i in range(n))
+
+
+def _hunyuan_mixer(k: HfConfig, at: str, _kind: str, _i: int) -> Iterator[ExpectedTensor]:
+    heads, kv, dim = k.n_heads or 0, k.n_kv_heads or 0, k.head_dim or 0
+    yield from grouped_attention(k, f"{at}self_attn.", heads, kv, dim, head_norm=k.flag("use_qk_norm", default=True))
+
+
+def _hunyuan_ffn(k: HfConfig, at: str, _routed: bool, _i: int) -> Iterator[ExpectedTensor]:
+    """A shared MLP beside the experts, as many expert widths as `num_shared_expert` says (modeling_hunyuan.py)."""
+    hidden, width, n = k.need("hidden_size"), k.need("intermediate_size"), k.need("num_experts")
+    at = f"{at}mlp."
+    yield from linear(f"{at}gate.wg", n, hidden, "router")
+    yield from routed_experts(at, n, hidden, k.count("moe_intermediate_size") or width)
+    yield from gated(f"{at}shared_mlp.", hidden, width * (k.count("num_shared_expert") or 1))
+
+
+def _hunyuan_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    if k.flag("use_cla") or k.flag("attention_bias"):
+        raise MissingKey("keys and values that layers share, or biases, have no rule here")
+    return decoder(k, mixer=_hunyuan_mixer, ffn=_hunyuan_ffn)
 
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
@@ -43,6 +66,6 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "hunyuan_v1_dense": ModelType(
             layout=Layout(qk_norm="head", qk_norm_names=("query_layernorm", "key_layernorm")), activations=Activations()
         ),
-        "hunyuan_v1_moe": ModelType(activations=Activations(shared=1), plain_experts=True),
+        "hunyuan_v1_moe": ModelType(tensors=_hunyuan_tensors, activations=Activations(shared=1), plain_experts=True),
     }
 )

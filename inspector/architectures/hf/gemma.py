@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType, named
+from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf_blocks import linear, norm
 from inspector.architectures.hf_caches import kv_cache, own_row
+from inspector.architectures.hf_decoders import decoder, gated, routed_experts
 from inspector.architectures.hf_experts import by_keys
 from inspector.architectures.hf_types import FULL, last_is_full, last_of
+from inspector.layers import KVCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Final
 
     from inspector.architectures.hf_caches import Caches
@@ -52,6 +55,51 @@ def _widest(k: HfConfig) -> int | None:
     )
 
 
+def _gemma4_mixer(k: HfConfig, at: str, kind: str, i: int) -> Iterator[ExpectedTensor]:
+    """Layers that reuse keys have no projections for them; full ones may use keys as values."""
+    hidden, heads, n = k.need("hidden_size"), k.n_heads or 0, k.n_layers
+    own = gemma4(k, kind, i)[0]
+    assert isinstance(own, KVCache)
+    dim, at = own.head_dim_k, f"{at}self_attn."
+    yield from linear(f"{at}q_proj", heads * dim, hidden, "attention")
+    yield from norm(f"{at}q_norm", dim)
+    if i < n - min(k.count("num_kv_shared_layers", 0) or 0, n):
+        yield from norm(f"{at}k_norm", dim)
+        yield from linear(f"{at}k_proj", own.n_kv_heads * dim, hidden, "attention")
+        if kind != FULL or not k.flag("attention_k_eq_v"):
+            yield from linear(f"{at}v_proj", own.n_kv_heads * dim, hidden, "attention")
+    yield from linear(f"{at}o_proj", hidden, heads * dim, "attention")
+
+
+def _gemma4_ffn(k: HfConfig, at: str, routed: bool, i: int) -> Iterator[ExpectedTensor]:
+    """A dense MLP in every layer, experts beside it, and an embedding of its own for the layer."""
+    hidden, width, n = k.need("hidden_size"), k.need("intermediate_size"), k.n_layers
+    reuses = i >= n - min(k.count("num_kv_shared_layers", 0) or 0, n)
+    yield from gated(f"{at}mlp.", hidden, width * (2 if reuses and k.flag("use_double_wide_mlp") else 1))
+    if routed:
+        experts = k.need("num_experts")
+        yield from linear(f"{at}router.proj", experts, hidden, "router")
+        yield ExpectedTensor(f"{at}router.scale", (hidden,), "router")
+        yield ExpectedTensor(f"{at}router.per_expert_scale", (experts,), "router")
+        yield from routed_experts(at, experts, hidden, k.need("moe_intermediate_size"))
+        for name in ("post_feedforward_layernorm_1", "post_feedforward_layernorm_2", "pre_feedforward_layernorm_2"):
+            yield from norm(at + name, hidden)
+    if own := k.count("hidden_size_per_layer_input"):
+        yield from linear(f"{at}per_layer_input_gate", own, hidden, "mlp")
+        yield from linear(f"{at}per_layer_projection", hidden, own, "mlp")
+        yield from norm(f"{at}post_per_layer_input_norm", hidden)
+
+
+def _gemma4_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Sandwich norms, and embeddings for every layer where the config has them (modeling_gemma4.py)."""
+    yield from decoder(k, mixer=_gemma4_mixer, ffn=_gemma4_ffn, norms=_SANDWICH)
+    if own := k.count("hidden_size_per_layer_input"):
+        n, rows = k.n_layers, k.need("vocab_size_per_layer_input")
+        yield ExpectedTensor("model.embed_tokens_per_layer.weight", (rows, n * own), "embedding")
+        yield from linear("model.per_layer_model_projection", n * own, k.need("hidden_size"), "other")
+        yield from norm("model.per_layer_projection_norm", own)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "gemma": ModelType(layout=Layout(), activations=Activations()),
@@ -78,6 +126,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             "gemma4_text gemma4_unified_text",
             ModelType(
                 experts=_gemma4_experts,
+                tensors=_gemma4_tensors,
                 attention=gemma4,
                 shared=True,
                 layer_types=last_of(6),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType, named
+from inspector.architectures.hf.record import Activations, Layout, ModelType
 from inspector.architectures.hf_caches import mamba2
 from inspector.architectures.hf_types import FULL, LINEAR, all_layers, first_of
 
@@ -28,7 +28,8 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "granitemoeshared": ModelType(
             layout=Layout(moe="granite_shared"), activations=Activations(copies=2), plain_experts=True
         ),
-        **named("granite_swa granitemoe_swa", ModelType(layer_types=first_of(4), eager=True)),
+        "granite_swa": ModelType(layer_types=first_of(4), layout=Layout(sinks=True), eager=True),
+        "granitemoe_swa": ModelType(layer_types=first_of(4), eager=True),
         "granitemoehybrid": ModelType(
             state=mamba2, layer_types=all_layers(LINEAR), layout=Layout(moe="granite_shared", mlp="shared")
         ),

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import ModelType
+from inspector.architectures.hf.record import ExpectedTensor, Layout, ModelType
+from inspector.architectures.hf_blocks import linear, mla, norm
 from inspector.architectures.hf_caches import SLIDING_TYPES, gdn, kda, kv_cache, latent, state_cache, times
+from inspector.architectures.hf_decoders import decoder, gated, routed_experts
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import FULL, HYBRID, HYBRID_SLIDING, LINEAR, SLIDING, last_of, looped
+from inspector.errors import MissingKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
     from inspector.architectures.hf_caches import Caches
@@ -57,6 +60,50 @@ def _inkling_copies(k: HfConfig, n: int) -> Sequence[int]:
     return looped(n, start, stop, k.count("loop_num_passes", 1))
 
 
+def _kimi_kda(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
+    """Kimi delta attention: three projections with short convolutions, gates of low rank (modeling_kimi_linear.py)."""
+    own, hidden = k.sub("linear_attn_config"), k.need("hidden_size")
+    heads = own.get("num_heads") or k.need("linear_num_heads")
+    dim = own.get("head_dim") or k.need("linear_head_dim")
+    kernel = own.get("short_conv_kernel_size") or k.count("conv_kernel", 4)
+    inner = heads * dim
+    for name in ("q", "k", "v"):
+        yield from linear(f"{at}{name}_proj", inner, hidden, "recurrent")
+        yield ExpectedTensor(f"{at}{name}_conv1d.weight", (inner, 1, kernel or 4), "recurrent")
+    for name in ("f", "g"):
+        yield from linear(f"{at}{name}_a_proj", dim, hidden, "recurrent")
+        yield from linear(f"{at}{name}_b_proj", inner, dim, "recurrent")
+    yield ExpectedTensor(f"{at}dt_bias", (inner,), "recurrent")
+    yield ExpectedTensor(f"{at}A_log", (1, 1, heads, 1), "recurrent")
+    yield from linear(f"{at}b_proj", heads, hidden, "recurrent")
+    yield from norm(f"{at}o_norm", dim)
+    yield from linear(f"{at}o_proj", hidden, inner, "recurrent")
+
+
+def _kimi_mixer(k: HfConfig, at: str, kind: str, _i: int) -> Iterator[ExpectedTensor]:
+    at = f"{at}self_attn."
+    return _kimi_kda(k, at) if kind == LINEAR else mla(k, Layout(mla=True), at)
+
+
+def _kimi_ffn(k: HfConfig, at: str, routed: bool, _i: int) -> Iterator[ExpectedTensor]:
+    hidden = k.need("hidden_size")
+    if not routed:
+        yield from gated(f"{at}mlp.", hidden, k.need("intermediate_size"))
+        return
+    n, width, at = k.need("num_experts"), k.need("moe_intermediate_size"), f"{at}block_sparse_moe."
+    yield from linear(f"{at}gate", n, hidden, "router")
+    yield from routed_experts(at, n, hidden, width)
+    yield from gated(f"{at}shared_experts.", hidden, width * (k.count("n_shared_experts") or 1))
+
+
+def _kimi_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Kimi Linear; Kimi K3's latent experts and residual attention have no rule."""
+    for key in ("routed_expert_hidden_size", "attn_res_block_size"):
+        if k.get(key):
+            raise MissingKey(f"{key} has no rule here")
+    return decoder(k, mixer=_kimi_mixer, ffn=_kimi_ffn)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "kimi_linear": ModelType(
@@ -64,6 +111,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             state=kda,
             layer_types=_kimi_linear_layers,
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            tensors=_kimi_tensors,
         ),
         "bailing_hybrid": ModelType(
             attention=latent,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.hf.record import Activations, Layout, ModelType, named
-from inspector.architectures.hf_caches import kv, latent_or_kv
+from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf_blocks import embedding, head, linear, norm
+from inspector.architectures.hf_caches import kv, kv_cache, latent_or_kv
+from inspector.architectures.hf_decoders import decoder, gated, grouped_attention
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import (
     CHUNKED,
@@ -18,14 +20,15 @@ from inspector.architectures.hf_types import (
     looped,
     where,
 )
+from inspector.errors import MissingKey
 from inspector.layers import CrossCache, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Final
+    from collections.abc import Iterator, Mapping, Sequence
+    from typing import Any, Final
 
-    from inspector.architectures.hf_caches import Caches, kv
+    from inspector.architectures.hf_caches import Caches
     from inspector.architectures.hf_config import HfConfig
 
 
@@ -57,19 +60,32 @@ def _mllama_layers(k: HfConfig, n: int) -> Sequence[str]:
     return tuple("cross_attention" if i in cross else FULL for i in range(n))
 
 
+def _mllama_mixer(k: HfConfig, at: str, kind: str, _i: int) -> Iterator[ExpectedTensor]:
+    heads, kv_heads, dim = k.n_heads or 0, k.n_kv_heads or 0, k.head_dim or 0
+    if kind != "cross_attention":
+        yield from grouped_attention(k, f"{at}self_attn.", heads, kv_heads, dim)
+        return
+    yield from grouped_attention(k, f"{at}cross_attn.", heads, kv_heads, dim, head_norm=True)
+    for gate in ("cross_attn_attn_gate", "cross_attn_mlp_gate"):
+        yield ExpectedTensor(at + gate, (1,), "other")
+
+
+def _dense(k: HfConfig, at: str, _routed: bool, _i: int) -> Iterator[ExpectedTensor]:
+    yield from gated(f"{at}mlp.", k.need("hidden_size"), k.need("intermediate_size"))
+
+
+def _mllama_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Eight rows more in the embedding than in the head, for the image token (modeling_mllama.py)."""
+    yield from decoder(k, mixer=_mllama_mixer, ffn=_dense)
+    yield ExpectedTensor("model.embed_tokens.image_rows", (8, k.need("hidden_size")), "embedding")
+
+
 def _smollm3_layers(k: HfConfig, n: int) -> Sequence[str]:
     if not k.flag("use_sliding_window") or not k.count("sliding_window"):
         return (FULL,) * n
     interval = k.count("no_rope_layer_interval") or 4
     rope = k.ints("no_rope_layers") or tuple(int((i + 1) % interval != 0) for i in range(n))
     return tuple(FULL if i >= len(rope) or rope[i] else SLIDING for i in range(n))
-
-
-def _step3_experts(k: HfConfig, n: int) -> Sequence[bool]:
-    listed = k.get("moe_layers_enum")
-    words = listed.split(",") if isinstance(listed, str) else [str(v) for v in listed or range(3, n)]
-    moe = frozenset(int(w) for w in words if w.strip().isdecimal() and len(w) < 10)
-    return tuple(i in moe for i in range(n))
 
 
 def _hrm_depth(k: HfConfig) -> int:
@@ -98,6 +114,69 @@ def _dory_copies(k: HfConfig, n: int) -> Sequence[int]:
     return looped(n, start, stop, k.count("n_recurrent_loops", 1))
 
 
+def _nas_block(k: HfConfig, i: int, part: str) -> Mapping[str, Any]:
+    """What `block_configs` says of layer `i`'s attention or ffn (NVIDIA's block_config.py)."""
+    blocks = k.get("block_configs")
+    row = blocks[i] if isinstance(blocks, list) and i < len(blocks) and isinstance(blocks[i], dict) else {}
+    own = row.get(part)
+    if not isinstance(own, dict):
+        raise MissingKey(f"block_configs does not say what {part} of layer {i} is")
+    return own
+
+
+def _nas_kv_heads(k: HfConfig, i: int) -> int:
+    """Key-value heads of layer `i`; 0 where it has no attention."""
+    own = _nas_block(k, i, "attention")
+    group = own.get("n_heads_in_group")
+    if own.get("no_op") or own.get("replace_with_linear"):
+        return 0
+    if not isinstance(group, int) or group < 1:
+        raise MissingKey(f"block_configs does not say how many heads of layer {i} share a key-value head")
+    return (k.n_heads or 0) // group
+
+
+def _nas_layers(k: HfConfig, n: int) -> Sequence[str]:
+    return tuple(FULL if _nas_kv_heads(k, i) else "mlp" for i in range(n))
+
+
+def _nas_caches(k: HfConfig, kind: str, i: int) -> Caches:
+    return kv_cache(k, kind, _nas_kv_heads(k, i), k.head_dim)
+
+
+def _nas_layer(k: HfConfig, at: str, i: int) -> Iterator[ExpectedTensor]:
+    hidden, own = k.need("hidden_size"), _nas_block(k, i, "attention")
+    if own.get("replace_with_linear"):
+        yield from linear(f"{at}self_attn.linear_attn", hidden, hidden, "attention")
+    elif kv_heads := _nas_kv_heads(k, i):
+        yield from grouped_attention(k, f"{at}self_attn.", k.n_heads or 0, kv_heads, k.head_dim or 0)
+    if not own.get("no_op"):
+        yield from norm(f"{at}input_layernorm", hidden)
+    own = _nas_block(k, i, "ffn")
+    mult = own.get("ffn_mult")
+    if own.get("replace_with_linear"):
+        yield from linear(f"{at}mlp.linear_mlp", hidden, hidden, "mlp")
+    elif not own.get("no_op"):
+        if isinstance(mult, bool) or not isinstance(mult, int | float) or not 0 < mult < 1000:
+            raise MissingKey(f"block_configs does not say how wide the MLP of layer {i} is")
+        yield from gated(f"{at}mlp.", hidden, -(-int(2 * mult * hidden / 3) // 256) * 256)
+    if not own.get("no_op"):
+        yield from norm(f"{at}post_attention_layernorm", hidden)
+
+
+def _nas_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Llama with layers of many shapes, some without attention or MLP (NVIDIA's modeling_decilm.py)."""
+    yield from embedding("model.embed_tokens", k)
+    for i in range(k.n_layers):
+        yield from _nas_layer(k, f"model.layers.{i}.", i)
+    yield from norm("model.norm", k.need("hidden_size"))
+    yield from head(k, default_tied=False)
+
+
+def _fla_width(k: HfConfig) -> int | None:
+    """flash-linear-attention's default: two thirds of four hidden widths, up to a multiple of 256."""
+    return k.count("intermediate_size") or -(-int(k.need("hidden_size") * 8 / 3) // 256) * 256
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         **named("llama mistral ministral3 helium internlm3", ModelType(layout=Layout(), activations=Activations())),
@@ -107,6 +186,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             attention=latent_or_kv,
             layer_types=all_layers(FULL),
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            layout=Layout(mla=True, moe="mlp"),
         ),
         "mistral_large4_text": ModelType(
             generic=True,
@@ -121,17 +201,17 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             activations=Activations(moe="dense", shared=1),
             plain_experts=True,
         ),
-        "mllama_text_model": ModelType(attention=mllama_cross, layer_types=_mllama_layers),
+        "mllama_text_model": ModelType(attention=mllama_cross, layer_types=_mllama_layers, tensors=_mllama_tensors),
         "smollm3": ModelType(layer_types=_smollm3_layers, layout=Layout(), activations=Activations()),
         "arcee": ModelType(layout=Layout(mlp="plain"), activations=Activations()),
         "cwm": ModelType(layer_types=first_of(4), layout=Layout(), activations=Activations()),
         **named("yi aquila iquestcoder", ModelType(layout=Layout())),
         **named(
             "baichuan xverse orion megrez step1 internlm internlm2 hyperclovax apertus1p5_text emu3 "
-            "emu3_text_model fuyu aria_text got_ocr2 minicpm",
+            "emu3_text_model fuyu aria_text got_ocr2",
             ModelType(),
         ),
-        "step3p7_text": ModelType(generic=True, layer_types=all_layers(FULL), moe_layers=_step3_experts),
+        **named("minicpm minicpmv", ModelType(layout=Layout())),
         "solar_open": ModelType(layout=Layout(moe="mlp")),
         "apertus": ModelType(
             layout=Layout(norms=("attention_layernorm", "feedforward_layernorm"), mlp="xielu", qk_norm="head"),
@@ -176,5 +256,12 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             rotary=0.25,
         ),
         "cpmant": ModelType(eager=True),
+        "nemotron-nas": ModelType(
+            layer_types=_nas_layers,
+            attention=_nas_caches,
+            tensors=_nas_tensors,
+            note="every layer has heads and a width of its own (block_configs)",
+        ),
+        "transformer": ModelType(layout=Layout(), d_ff=_fla_width),
     }
 )

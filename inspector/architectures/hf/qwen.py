@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.hf.record import Activations, Layout, ModelType, named
+from inspector.architectures.hf_blocks import embedding, head, linear, norm
 from inspector.architectures.hf_caches import gdn
 from inspector.architectures.hf_types import FULL, LINEAR, SLIDING, all_layers, by_window, last_of, switched_window
 
@@ -37,8 +38,36 @@ def _delta_net_tensors(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     return gated_delta_net(k, at, fused=k.model_type == "qwen3_next")
 
 
+def _qwen1_width(k: HfConfig) -> int | None:
+    """The key counts gate and up together (Qwen's own modeling_qwen.py)."""
+    width = k.count("intermediate_size")
+    return width // 2 if width else None
+
+
+def _qwen1_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    hidden, width = k.need("hidden_size"), k.need("intermediate_size") // 2
+    inner = (k.count("kv_channels") or 128) * k.need("num_attention_heads")
+    bias = not k.flag("no_bias", default=True)
+    yield from embedding("transformer.wte", k)
+    for i in range(k.n_layers):
+        at = f"transformer.h.{i}."
+        yield from norm(f"{at}ln_1", hidden)
+        yield from linear(f"{at}attn.c_attn", 3 * inner, hidden, "attention", bias=True)
+        yield from linear(f"{at}attn.c_proj", hidden, inner, "attention", bias=bias)
+        yield from norm(f"{at}ln_2", hidden)
+        for name in ("w1", "w2"):
+            yield from linear(f"{at}mlp.{name}", width, hidden, "mlp", bias=bias)
+        yield from linear(f"{at}mlp.c_proj", hidden, width, "mlp", bias=bias)
+    yield from norm("transformer.ln_f", hidden)
+    yield from head(k, default_tied=False)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
+        "qwen": ModelType(
+            tensors=_qwen1_tensors, d_ff=_qwen1_width, note="QWen keeps half of its intermediate_size twice"
+        ),
+        "mimo": ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True), unmarked_nextn=True),
         "qwen2": ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True), activations=Activations()),
         "qwen2_moe": ModelType(
             layer_types=_qwen2_moe_layers,

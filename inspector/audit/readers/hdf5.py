@@ -9,7 +9,7 @@ import struct
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Final
 
     from inspector.sources import Source
@@ -42,54 +42,61 @@ def _root(source: Source, base: int) -> int:
     return base + int(address)
 
 
-def _old_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
-    """The messages of an object header of version 1, through its continuations."""
-    head = source.read_at(at, 16)
-    (size,) = struct.unpack_from("<I", head, 8)
-    blocks = [(at + 16, size)]
+def _messages(
+    source: Source,
+    block: tuple[int, int],
+    head: Callable[[bytes, int], tuple[int, int]],
+    width: int,
+    goes_on: Callable[[int, int], tuple[int, int]],
+) -> Iterator[tuple[int, bytes]]:
+    """The messages of a block (its place and length) and of those that it goes on in.
+
+    `head`: kind and length of the message at a place, which takes `width` bytes; `goes_on`: place and length of the
+    next block's messages, of what a continuation says.
+    """
+    blocks = [block]
     for _ in range(MAX_MESSAGES):
         if not blocks:
             return
         place, left = blocks.pop(0)
-        block = source.read_at(place, min(left, MAX_ATTRIBUTE))
+        read = source.read_at(place, min(left, MAX_ATTRIBUTE))
         i = 0
-        while i + 8 <= len(block):
-            kind, n = struct.unpack_from("<HH", block, i)
-            body = block[i + 8 : i + 8 + n]
+        while i + width <= len(read):
+            kind, n = head(read, i)
+            body = read[i + width : i + width + n]
             if kind == 0x10 and len(body) >= 16:
-                where, length = struct.unpack_from("<QQ", body)
-                blocks.append((base + where, length))
+                blocks.append(goes_on(*struct.unpack_from("<QQ", body)))
             else:
                 yield kind, body
-            i += 8 + n
+            i += width + n
     raise NotRead("more messages than are looked at")
 
 
+def _old_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
+    """The messages of an object header of version 1, through its continuations."""
+    (size,) = struct.unpack_from("<I", source.read_at(at, 16), 8)
+
+    def head(read: bytes, i: int) -> tuple[int, int]:
+        kind, n = struct.unpack_from("<HH", read, i)
+        return kind, n
+
+    return _messages(source, (at + 16, size), head, 8, lambda where, length: (base + where, length))
+
+
 def _new_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
-    """The same of version 2."""
+    """The same of version 2: blocks that a continuation leads to have a signature before them and a sum behind."""
     head = source.read_at(at, 64)
     flags = head[5]
     i = 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
     width = 1 << (flags & 3)
     size = int.from_bytes(head[i : i + width], "little")
-    blocks = [(at + i + width, size)]
-    own = 4 + (2 if flags & 4 else 0)
-    for _ in range(MAX_MESSAGES):
-        if not blocks:
-            return
-        place, left = blocks.pop(0)
-        block = source.read_at(place, min(left, MAX_ATTRIBUTE))
-        i = 0
-        while i + own <= len(block):
-            kind, n = block[i], int.from_bytes(block[i + 1 : i + 3], "little")
-            body = block[i + own : i + own + n]
-            if kind == 0x10 and len(body) >= 16:
-                where, length = struct.unpack_from("<QQ", body)
-                blocks.append((base + where + 4, max(length - 8, 0)))
-            else:
-                yield kind, body
-            i += own + n
-    raise NotRead("more messages than are looked at")
+    return _messages(
+        source,
+        (at + i + width, size),
+        lambda read, j: (read[j], int.from_bytes(read[j + 1 : j + 3], "little")),
+        4 + (2 if flags & 4 else 0),
+        lambda where, length: (base + where + 4, max(length - 8, 0)),
+    )
 
 
 def _heap_object(source: Source, base: int, reference: bytes) -> bytes:

@@ -26,6 +26,15 @@ from inspector.audit.readers.template_names import (
     mentions_internal,
     words,
 )
+from inspector.audit.readers.template_sizes import (
+    MAX_RANGE,
+    Sizes,
+    count_words,
+    length,
+    number,
+    range_length,
+    rounds,
+)
 from inspector.audit.readers.template_values import UNKNOWN, Values
 from inspector.record import Record
 
@@ -39,8 +48,6 @@ if TYPE_CHECKING:
 MAX_SIGNS: Final = 50
 # Honest templates nest 12 deep.
 MAX_DEPTH: Final = 48
-MAX_RANGE: Final = 10_000_000
-MAX_TEXT_NBYTES: Final = 16 << 20
 
 
 class Sign(Record):
@@ -83,9 +90,9 @@ class Walk:
         self.values = Values()
         self.signs: list[Sign] = []
         self.own = self._own_names()
-        self.sizes: dict[int, int] = {}
-        self.set_sizes: dict[str, int] = {}
-        self.rounds = self._rounds()
+        self.sizes = Sizes(self.values)
+        self.n_too_long = 0
+        self.rounds = rounds(self.flat)
 
     def _own_names(self) -> frozenset[str]:
         """Names that the template itself gives a meaning: variables, parameters, macros."""
@@ -95,15 +102,6 @@ class Walk:
             if (kind == "Name" and node.ctx in {"store", "param"}) or kind == "Macro":
                 names.add(node.name)
         return frozenset(names)
-
-    def _rounds(self) -> list[int]:
-        """How often each node runs, as far as the loops around it have a constant length; 0 outside loops."""
-        rounds = [0] * len(self.flat)
-        for i, (_, parent, field) in enumerate(self.flat):
-            rounds[i] = rounds[parent] if parent >= 0 else 0
-            if parent >= 0 and type(self.flat[parent][0]).__name__ == "For" and field == "body":
-                rounds[i] = max(rounds[parent], 1) * _length(self.flat[parent][0].iter)
-        return rounds
 
     def add(self, kind: str, severity: str, node: Any, what: str) -> None:
         if len(self.signs) < MAX_SIGNS:
@@ -117,13 +115,20 @@ class Walk:
             check = _CHECKS.get(type(node).__name__)
             if check is not None:
                 check(self, node, above, field, i)
-            self._grow(node)
+            self._measure(node)
             self._glued(node, above, field)
         if (depth := _depth(self.flat)) > MAX_DEPTH:
             self.add(
                 "bomb", "warning", self.flat[0][0], f"nested {depth} levels deep: some engines overflow their stack"
             )
         return tuple(sorted(self.signs, key=lambda s: s.line))
+
+    def _measure(self, node: Any) -> None:
+        """Tells of strings that are too long, of the first three."""
+        size = self.sizes.see(node)
+        if size and self.n_too_long < 3:
+            self.add("bomb", "warning", node, f"builds {count_words(size)} characters or more from constants")
+        self.n_too_long += size > 0
 
     def _glued(self, node: Any, above: Any, field: str) -> None:
         """A constant that is, or was pieced together into, the name of an internal."""
@@ -138,22 +143,6 @@ class Walk:
         elif (field == "arg" or type(above).__name__ in _CARRIERS) and DUNDER.fullmatch(value.strip()):
             severity = "error" if mentions_internal(value) else "warning"
             self.add("code", severity, node, f"uses the name {_short(value)} as a value")
-
-    def _grow(self, node: Any) -> None:
-        """How long a string a node builds at least, from constants and doubling."""
-        rule = _SIZES.get(type(node).__name__)
-        if rule is None:
-            return
-        size = rule(self, node)
-        if size > MAX_TEXT_NBYTES and max((self.size(c) for c in node.iter_child_nodes()), default=0) < size:
-            if self.sizes.get(-1, 0) < 3:
-                self.add("bomb", "warning", node, f"builds {_count(size)} characters or more from constants")
-            self.sizes[-1] = self.sizes.get(-1, 0) + 1
-        self.sizes[id(node)] = min(size, 1 << 80)
-
-    def size(self, node: Any) -> int:
-        """What is known of a node's length; 1 where nothing is."""
-        return self.sizes.get(id(node), 1)
 
 
 # Chains that parsers build with a loop: `a + b + c`, `a.b.c`, `a|b|c`. They nest in the tree and not in the text.
@@ -172,46 +161,6 @@ def _depth(flat: list[tuple[Any, int, str]]) -> int:
 
 
 _CARRIERS: Final = words("Assign Call Filter Keyword List Tuple Macro With Test Compare Operand Pair")
-
-
-def _count(n: int) -> str:
-    return f"{n:,}" if n < 10**15 else "more than 10^15"
-
-
-def _length(iterable: Any) -> int:
-    """A loop's length where it is written down, else 1."""
-    kind = type(iterable).__name__
-    if kind in {"List", "Tuple"}:
-        return len(iterable.items) or 1
-    if kind == "Call" and type(iterable.node).__name__ == "Name" and iterable.node.name == "range":
-        return max(_range_length([_number(a) for a in iterable.args]), 1)
-    if kind == "Const" and isinstance(iterable.value, str):
-        return len(iterable.value) or 1
-    return 1
-
-
-def _number(node: Any) -> int | None:
-    """A whole number as written, also as a power or product of two."""
-    kind = type(node).__name__
-    if kind == "Const" and type(node.value) is int:
-        return int(node.value)
-    if kind in {"Pow", "Mul"}:
-        left, right = node.left, node.right
-        if type(left).__name__ == type(right).__name__ == "Const" and type(left.value) is type(right.value) is int:
-            a, b = int(left.value), int(right.value)
-            if kind == "Mul":
-                return a * b
-            return int(a**b) if abs(a).bit_length() * abs(b) < 4096 and b >= 0 else None
-    return None
-
-
-def _range_length(args: list[int | None]) -> int:
-    if not 1 <= len(args) <= 3 or any(a is None for a in args):
-        return 0
-    known = [a for a in args if a is not None]
-    start, stop = (0, known[0]) if len(known) == 1 else (known[0], known[1])
-    step = known[2] if len(known) == 3 else 1
-    return max(0, -(-(stop - start) // step)) if step else 0
 
 
 def _getattr(walk: Walk, node: Any, above: Any, field: str, _: int) -> None:
@@ -332,18 +281,18 @@ def _call(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
         if callee.attr in PADDING:
             _padding(walk, node, walk.values.all(node.args))
     if kind == "Name" and callee.name == "range":
-        n = _range_length([v if type(v := walk.values.of(a)) is int else _number(a) for a in node.args])
+        n = range_length([v if type(v := walk.values.of(a)) is int else number(a) for a in node.args])
         if n > MAX_RANGE:
-            walk.add("bomb", "warning", node, f"counts to {_count(n)}")
+            walk.add("bomb", "warning", node, f"counts to {count_words(n)}")
     if any(is_internal(k.key) for k in node.kwargs):
         walk.add("code", "error", node, "uses the name of a Python internal as a keyword")
 
 
 def _for(walk: Walk, node: Any, _above: Any, _field: str, i: int) -> None:
     outer = max(walk.rounds[i], 1)
-    n = _length(node.iter)
+    n = length(node.iter)
     if outer <= MAX_RANGE < outer * n and n <= MAX_RANGE:  # a longer range is reported where it is called
-        walk.add("bomb", "warning", node, f"loops that run {_count(outer * n)} times")
+        walk.add("bomb", "warning", node, f"loops that run {count_words(outer * n)} times")
 
 
 def _mod(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
@@ -351,7 +300,7 @@ def _mod(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
 
 
 def _pow(walk: Walk, node: Any, _above: Any, _field: str, _: int) -> None:
-    base, power = (_number(n) if walk.values.of(n) is UNKNOWN else walk.values.of(n) for n in (node.left, node.right))
+    base, power = (number(n) if walk.values.of(n) is UNKNOWN else walk.values.of(n) for n in (node.left, node.right))
     nested = "Pow" in {type(node.left).__name__, type(node.right).__name__}
     if nested:  # jinja2 works it out from the left, other engines from the right
         walk.add("bomb", "warning", node, "a tower of powers")
@@ -373,7 +322,7 @@ def _assign(walk: Walk, node: Any, _above: Any, _field: str, i: int) -> None:
         elif kind == "Add":
             stack += [part.left, part.right]
         elif kind == "Mul":
-            stack += [part.left] * (1 + (type(_number(part.right)) is int))
+            stack += [part.left] * (1 + (type(number(part.right)) is int))
         elif _target(part) == key:
             twice += 1
     if twice > 1:
@@ -412,37 +361,6 @@ _CHECKS: Final[dict[str, Callable[[Walk, Any, Any, str, int], None]]] = {
     "Import": _load,
     "FromImport": _load,
     "Extends": _load,
-}
-
-
-def _size_mul(walk: Walk, node: Any) -> int:
-    a, b = (walk.values.of(n) if walk.values.of(n) is not UNKNOWN else _number(n) for n in (node.left, node.right))
-    if type(a) is int and type(b) is int:
-        return 1  # a number
-    if type(b) is int:
-        return walk.size(node.left) * max(b, 0)
-    return walk.size(node.right) * max(a, 0) if type(a) is int else 1
-
-
-def _size_name(walk: Walk, node: Any) -> int:
-    return walk.set_sizes.get(node.name, 1) if node.ctx == "load" else 1
-
-
-def _size_assign(walk: Walk, node: Any) -> int:
-    if type(node.target).__name__ == "Name":
-        walk.set_sizes[node.target.name] = walk.size(node.node)
-    return 1
-
-
-_SIZES: Final[dict[str, Callable[[Walk, Any], int]]] = {
-    "Const": lambda _, n: len(n.value) if isinstance(n.value, str) else 1,
-    "Name": _size_name,
-    "Concat": lambda w, n: sum(w.size(c) for c in n.nodes),
-    "Add": lambda w, n: w.size(n.left) + w.size(n.right),
-    "Mul": _size_mul,
-    "Filter": lambda w, n: w.size(n.node) if n.node is not None else 1,
-    "List": lambda _, n: max(len(n.items), 1),
-    "Assign": _size_assign,
 }
 
 

@@ -158,20 +158,23 @@ _TEXT_CALLS: Final[dict[str, Callable[[str, list[Any]], Any]]] = {
 }
 
 
+_LIST_CALLS: Final[dict[str, Callable[[list[Any], list[Any]], Any]]] = {
+    "join": lambda items, args: _glue(items, args[0] if args and isinstance(args[0], str) else ""),
+    "reverse": lambda items, _: items[::-1],
+    "first": lambda items, _: items[0] if items else UNKNOWN,
+    "last": lambda items, _: items[-1] if items else UNKNOWN,
+    "list": lambda items, _: items,
+    "keys": lambda items, _: items,
+}
+_OF_KEYS: Final = frozenset({"list", "join", "first", "keys"})  # what a dict's keys are asked for
+
+
 def call_text(name: str, subject: Any, args: list[Any]) -> Any:
     """A filter or a method of a string or a list, worked out where all of it is constant."""
     if any(a is UNKNOWN for a in args):
         return UNKNOWN
-    if isinstance(subject, dict) and name in {"list", "join", "first", "keys"}:
-        subject = list(subject)
-    if isinstance(subject, list | tuple):
-        if name == "join":
-            return _glue(subject, args[0] if args and isinstance(args[0], str) else "")
-        if name == "reverse":
-            return list(subject)[::-1]
-        if name in {"first", "last"} and subject:
-            return subject[0 if name == "first" else -1]
-        return list(subject) if name in {"list", "keys"} else UNKNOWN
+    if isinstance(subject, list | tuple) or (isinstance(subject, dict) and name in _OF_KEYS):
+        return _LIST_CALLS[name](list(subject), args) if name in _LIST_CALLS else UNKNOWN
     if not isinstance(subject, str):
         return as_text(subject) or UNKNOWN if name == "string" else UNKNOWN
     if name == "format":

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from inspector.audit.subject.records import Subject
 
 # What belongs to a model's eyes and ears: in a file of its own for llama.cpp, within the model's for Ollama.
-_TOWERS: Final = ("v.", "mm.", "a.", "s.", "audio.", "vision.")
+_TOWERS: Final = ("v.", "mm.", "a.", "audio.", "vision.")
 _SHOWN: Final = 4
 
 

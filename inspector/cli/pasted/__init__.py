@@ -13,17 +13,19 @@ if TYPE_CHECKING:
     from typing import Final
 
 # words that run another command: what follows their own options is the command
-_RUNNERS: Final = ("sudo", "env", "nohup", "time", "numactl", "nice", "exec", "uv", "uvx")
+_RUNNERS: Final = ("&", "sudo", "env", "nohup", "time", "numactl", "nice", "exec", "uv", "uvx")
 _LLAMA: Final = ("llama-server", "llama-cli", "llama-mtmd-cli", "llama-completion")
 _CONTAINERS: Final = ("docker", "podman")
 _IMAGES: Final = {"llama.cpp": "llama-server", "vllm-openai": "vllm"}
 _WHERE: Final = ("target", "repo", "file", "revision")  # what names the model
 _NO_PROJECTOR: Final = {"--no-mmproj", "--no-mmproj-auto"}
+# a drive or a share at the start of a word, or a program by its full name
+_WINDOWS_PATH: Final = r"""(?:^|[\s"'=])(?:[A-Za-z]:\\|\\\\\w)|\.exe(?:["'\s]|$)"""
 _VLLM_MODULE: Final = "vllm.entrypoints.openai.api_server"
 
 
 def _base(word: str) -> str:
-    return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe")
+    return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe").removesuffix(".EXE")
 
 
 def _program(words: Sequence[str]) -> str:
@@ -217,13 +219,18 @@ def _say(found: Pasted, refused: Sequence[str]) -> None:
 
 
 def _as_one(words: list[str]) -> list[str]:
-    """A whole command in one word is cut as a shell would."""
+    """A whole command in one word is cut as a shell would; one with paths of Windows keeps its backslashes."""
     if len(words) != 1 or not any(c.isspace() for c in words[0]):
         return words
+    import re
     import shlex
 
+    cutter = shlex.shlex(re.sub(r"[\\^`]\r?\n", " ", words[0]), posix=True, punctuation_chars=False)
+    cutter.whitespace_split, cutter.commenters = True, ""
+    if re.search(_WINDOWS_PATH, words[0]):
+        cutter.escape = ""
     try:
-        return shlex.split(words[0].replace("\\\n", " "))
+        return list(cutter)
     except ValueError as error:
         raise click.UsageError(f"the pasted command cannot be cut into words: {error}") from None
 

@@ -13,11 +13,11 @@ from inspector.errors import InspectorError
 from inspector.memory.devices.gpu_table import ROWS
 from inspector.memory.estimate import Gpu
 from inspector.record import Record
-from inspector.units import GIB, MIB, format_nbytes, parse_nbytes
+from inspector.units import GIB, MIB, format_nbytes, is_shop_size, parse_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any, Final
 
 # CUDA's context of one process, by size of card: total less free of idle cards as llama.cpp's start-up logs of 2025
@@ -32,6 +32,7 @@ _MOST_HIDDEN: Final = 768
 # What the run-times of other vendors take of a device: not known; what was reported of CUDA stands in for it.
 OTHER_RUNTIME: Final = 450 * MIB
 MAX_GPUS: Final = 1024
+_WORDS: Final = ("auto", "none")
 
 
 class GpuModel(Record):
@@ -100,6 +101,7 @@ def hidden(capacity: int) -> int:
 GPUS: Final[Mapping[str, GpuModel]] = MappingProxyType({row[0]: GpuModel(*row) for row in ROWS})
 
 
+_CARD_WORDS: Final = frozenset({"card", "cards", "gpu", "gpus", "vram", "memory", "of"})
 _NOISE: Final = ("nvidia", "geforce", "amd", "radeon", "intel", "apple", "instinct", "graphics", "tesla", "quadro")
 
 
@@ -134,12 +136,12 @@ def _index() -> dict[str, str]:
 
 def find_gpu(text: str) -> GpuModel:
     """The registry's row for a name. Raises InspectorError, with the nearest names as a hint."""
-    from difflib import get_close_matches
-
     names = _index()
     key = normalise(text)
     if key in names:
         return GPUS[names[key]]
+    from difflib import get_close_matches
+
     starts = [names[n] for n in names if key and n.startswith(key)]
     near = list(dict.fromkeys(starts + [names[n] for n in get_close_matches(key[:64], names, n=6, cutoff=0.6)]))[:4]
     raise InspectorError(
@@ -160,8 +162,23 @@ def _split_count(text: str) -> tuple[int, str]:
     return 1, stripped
 
 
+def _without_words(text: str) -> str:
+    """`24 GB card`, `24GB of VRAM` without what says that it is a card."""
+    words = text.split()
+    while len(words) > 1 and words[-1].lower() in _CARD_WORDS:
+        words.pop()
+    return " ".join(words)
+
+
+def is_shop_gpu(text: str) -> bool:
+    """Whether `--gpu` was given a size as shops write it: `24G`, `2x24GB`."""
+    what = _without_words(_split_count(text)[1])
+    return _sized(what) is not None and is_shop_size(what)
+
+
 def _sized(text: str) -> Gpu | None:
     """A bare size as a CUDA card, which reserves what a card of that size does."""
+    text = _without_words(text)
     compact = text.replace(" ", "")
     if (
         not compact.isascii()
@@ -183,12 +200,12 @@ def _sized(text: str) -> Gpu | None:
 
 
 def parse_gpu(text: str) -> tuple[Gpu, ...]:
-    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24GB`) or `auto`.
+    """What `--gpu` was given: a name, a count of a name (`2xrtx3090`), a size (`24GiB`, `24 GB card`), `auto`, `none`.
 
-    Bytes. Raises InspectorError: an unknown name with near matches, a size such as `24G` that could mean two things.
+    Bytes; GB and G are GiB, as cards are sold. Raises InspectorError: an unknown name, with near matches.
     """
-    if text.strip().lower() == "auto":
-        return detect_gpus()
+    if text.strip().lower() in _WORDS:
+        return detect_gpus() if text.strip().lower() == "auto" else ()
     count, what = _split_count(text)
     if not 1 <= count <= MAX_GPUS:
         raise InspectorError(f"{text!r}: {count} GPUs", hint=f"1 to {MAX_GPUS}")
@@ -202,6 +219,13 @@ def parse_gpu(text: str) -> tuple[Gpu, ...]:
     return tuple(gpu.replace(name=f"{gpu.name} #{i}") for i in range(count))
 
 
+def parse_gpus(texts: Sequence[str]) -> tuple[Gpu, ...]:
+    """What several `--gpu` were given; `none`, the CPU alone, goes with no other. Raises InspectorError."""
+    if len(texts) > 1 and any(text.strip().lower() == "none" for text in texts):
+        raise InspectorError("--gpu none is the CPU alone: leave the others out")
+    return tuple(gpu for text in texts for gpu in parse_gpu(text))
+
+
 def under(gpu: Gpu, backend: str) -> Gpu:
     """A device driven by another back end: no context of CUDA's own; an RPC server's size is what it offers."""
     if backend == gpu.backend:
@@ -210,16 +234,51 @@ def under(gpu: Gpu, backend: str) -> Gpu:
     return gpu.replace(backend=backend, reserve=reserve, context=0)
 
 
-def detect_gpus() -> tuple[Gpu, ...]:
-    """The GPUs of this machine with the memory that is free now, through NVML or `nvidia-smi`.
+def named_gpus(text: str) -> tuple[Gpu, ...]:
+    """What INSPECTOR_GPU says that this machine has: what `--gpu` takes, but `auto`. Raises InspectorError."""
+    if text.strip().lower() == "auto":
+        raise InspectorError("INSPECTOR_GPU=auto says nothing", hint="name a GPU, or unset it")
+    return parse_gpu(text)
 
-    Raises InspectorError when neither answers.
+
+def apple_gpus() -> tuple[Gpu, ...]:
+    """The GPU of Apple silicon: what Metal lets one process wire down of the memory that is there; else nothing."""
+    import os
+
+    from inspector.memory.devices.machine import host_total
+
+    if os.uname().machine != "arm64" or not (unified := host_total()):
+        return ()
+    note = f"of {format_nbytes(unified)} that it shares with the CPU"
+    total_mib = apple_working_set(unified) // MIB
+    return (GpuModel("Apple GPU", "Apple", total_mib, note, backend="metal", unified=True).as_gpu(),)
+
+
+def detect_gpus() -> tuple[Gpu, ...]:
+    """The GPUs of this machine with the memory that is free now: NVML or `nvidia-smi`, Apple silicon, INSPECTOR_GPU.
+
+    Raises InspectorError when none answers.
     """
-    found = _from_nvml() or _from_smi()
-    if not found:
+    import os
+    import sys
+
+    from inspector.memory.devices.machine import nvml_devices
+
+    if named := os.environ.get("INSPECTOR_GPU"):
+        gpus = named_gpus(named)
+    elif sys.platform == "darwin":
+        gpus = apple_gpus()
+    else:
+        gpus = _cuda_devices(nvml_devices() or _from_smi())
+    if not gpus:
         raise InspectorError(
-            "no GPU was found on this machine", hint="name one (--gpu rtx4090) or give a size (--gpu 24GiB)"
+            "no GPU was found on this machine",
+            hint="name one (--gpu rtx4090), give a size (--gpu 24G) or the CPU alone (--gpu none)",
         )
+    return gpus
+
+
+def _cuda_devices(found: list[tuple[str, int, int]]) -> tuple[Gpu, ...]:
     return tuple(
         Gpu(
             name=f"{name} #{i}" if len(found) > 1 else name,
@@ -229,26 +288,6 @@ def detect_gpus() -> tuple[Gpu, ...]:
         )
         for i, (name, total, free) in enumerate(found)
     )
-
-
-def _from_nvml() -> list[tuple[str, int, int]]:
-    try:
-        import pynvml
-    except ImportError:
-        return []
-    try:
-        pynvml.nvmlInit()
-        found = []
-        for i in range(min(pynvml.nvmlDeviceGetCount(), MAX_GPUS)):
-            handle: Any = pynvml.nvmlDeviceGetHandleByIndex(i)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            name = pynvml.nvmlDeviceGetName(handle)
-            text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-            found.append((text, int(memory.total), int(memory.free)))
-        pynvml.nvmlShutdown()
-    except Exception:
-        return []  # no driver, or one without memory figures: nvidia-smi may still know
-    return found
 
 
 def parse_smi(text: str) -> list[tuple[str, int, int]]:

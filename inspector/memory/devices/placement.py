@@ -127,7 +127,7 @@ def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -
     """The placement over these devices alone, under the names that they have among all."""
     gpus = placement.gpus
     kept = tuple(gpus[i].replace(name=names[i]) for i in used)
-    rules = tuple((pattern, _device_named(device, names)) for pattern, device in placement.overrides)
+    rules = tuple((pattern, device_named(device, names)) for pattern, device in placement.overrides)
     for _, device in rules:
         if device != HOST and device not in {gpu.name for gpu in kept}:
             raise WorkloadError(f"-ot names {device}, which is not in use")
@@ -139,7 +139,7 @@ def _over(placement: Placement, used: tuple[int, ...], names: tuple[str, ...]) -
 
 
 def _number(device: str, names: tuple[str, ...]) -> int:
-    found = _device_named(device, names)
+    found = device_named(device, names)
     if found == HOST:
         raise WorkloadError(f"{device!r} is no device to offload to", hint="-dev none is the CPU alone")
     return names.index(found)
@@ -158,7 +158,12 @@ def device_names(gpus: Iterable[Gpu]) -> tuple[str, ...]:
 
 def numbered_by_speed(gpus: Iterable[Gpu]) -> bool:
     """Whether CUDA would number these devices by their speed, which is not known here: they are not of one kind."""
-    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus if gpu.backend in {"cuda", "rocm"}}) > 1
+    return are_unlike(gpu for gpu in gpus if gpu.backend in {"cuda", "rocm"})
+
+
+def are_unlike(gpus: Iterable[Gpu]) -> bool:
+    """Whether these devices are of several kinds, by their names without a number."""
+    return len({re.sub(r" ?#\d+$", "", gpu.name) for gpu in gpus}) > 1
 
 
 def _device(i: int, start: int, n_active: int, names: tuple[str, ...], shares: tuple[float, ...]) -> str:
@@ -206,13 +211,13 @@ def _overrides(placement: Placement, names: tuple[str, ...], n_layers: int) -> t
     compiled = []
     for pattern, device in rules:
         try:
-            compiled.append((re.compile(pattern), _device_named(device, names)))
+            compiled.append((re.compile(pattern), device_named(device, names)))
         except re.error as error:
             raise WorkloadError(f"not a pattern: {pattern!r} ({error})") from None
     return tuple(compiled)
 
 
-def _device_named(device: str, names: tuple[str, ...]) -> str:
+def device_named(device: str, names: tuple[str, ...]) -> str:
     """A device by its name here, by llama.cpp's (CPU, CUDA1, …) or by its number."""
     if device in names:
         return device

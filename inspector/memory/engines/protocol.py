@@ -30,9 +30,9 @@ QUANT_HELP: Final = "Weights in this format, like Q4_K_M: as llama-quantize woul
 class Option(Record):
     """One option of an engine: in Python by `name`, on the command line by `flags` (none: in Python only).
 
-    `kind`: "flag", "count" (1 or more), "number" (-1 or more), "tokens", "nbytes", "share", "choice", "text" or
-    "record" (no text says it: in Python only); `choices`: words that a "choice" takes;
-    `metavar`: what a "text" stands for in the help;
+    `kind`: "flag", "count" (1 or more), "number" (-1 or more), "real", "tokens", "nbytes", "share", "choice", "text" or
+    "record" (no text says it: in Python only); `choices`: words that a "choice" takes; `metavar`: what a "text" stands
+    for in the help;
     `help`: one sentence, `{default}` in it is the engine's `default`. `argument`: it is an argument of the engine's own
     estimate, else one of the workload's options. `commands`: those of ours that take it.
     """
@@ -53,7 +53,8 @@ class Engine:
 
     `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
-    `verifier`: the one that prints its figures without a run; "" where there is none. `quants_by_bits`: a quant by
+    `verifier`: the one that prints its figures without a run; "" where there is none. `on_cpu`: `fit` answers for a
+    CPU alone. `quants_by_bits`: a quant by
     name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
     `fit` leaves there unless told otherwise.
     """
@@ -68,6 +69,7 @@ class Engine:
     quantizer: str = ""
     converter: str = ""
     verifier: str = ""
+    on_cpu: bool = False
     quants_by_bits: bool = False
     margin: int = 0
 
@@ -149,6 +151,10 @@ class Engine:
 
         return Space(candidate, ask, estimate=self.estimate, kv_types=self.kv_types)
 
+    def refuses(self, gpu: Gpu) -> str:  # noqa: ARG002
+        """Why it would not run on this card; "" where nothing is known against it."""
+        return ""
+
     def served(self, workload: Workload) -> Workload:
         """The workload as the engine's server runs it: what `fit` looks for."""
         return workload
@@ -178,7 +184,16 @@ class Engine:
         words += ["-np", str(w.n_seqs)] if w.n_seqs is not None else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
         words += self.words({**(w.options or {}), **choice.arguments})
+        words += common_words(w)
         return words + ([] if choice.placement.kv_offload else ["--no-kv-offload"])
+
+
+def common_words(workload: Workload) -> list[str]:
+    """What was asked of the cache whatever the engine, as people type it."""
+    options = workload.options or {}
+    keep, window = options.get("kv_keep"), options.get("window")
+    words = [] if keep is None else ["--kv-keep", keep if isinstance(keep, str) else "+".join(map(str, keep))]
+    return words + ([] if window is None else ["--window", str(window)])
 
 
 def _nearest(name: str, known: list[str]) -> str:

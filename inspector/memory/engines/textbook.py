@@ -16,6 +16,7 @@ from inspector.dtypes import DTYPES
 from inspector.errors import MissingKey, WorkloadError
 from inspector.memory.cache import kv_dtype, row_nbytes, sum_caches
 from inspector.memory.engines.rows.textbook import KV_FORMS, OVERHEAD
+from inspector.memory.engines.shared.hf_weights import uncounted
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.quantization.mix_targets import BASE_TYPES
 from inspector.record import Record
@@ -34,7 +35,7 @@ DEFAULT_OVERHEAD: Final = parse_nbytes(OVERHEAD)
 
 
 class Precision(Record):
-    """A weight format by name: the document's nominal bits and the tensor type's real bits, each × 1/10000."""
+    """A weight format by name: the document's nominal bits and the real (a block's or a mix's mean), each × 1/10000."""
 
     name: str
     nominal: int
@@ -74,8 +75,19 @@ _NOMINAL: Final = (
 # fmt: on
 
 
+# Mixes hold some tensors in larger types than their name says, how many depends on the model: the means of Llama 2 70B,
+# by llama-quantize's rules (b11434), in ten-thousandths of a bit.
+_MIXED: Final = MappingProxyType({
+    "Q2_K": 29531, "Q3_K_S": 34700, "Q3_K_M": 38592, "Q3_K_L": 41924, "Q4_K_S": 45521, "Q4_K_M": 48042,
+    "Q5_K_S": 55045, "Q5_K_M": 56544,
+})  # fmt: skip
+_MIXED_IN: Final = "as mixed in Llama 2 70B"
+
+
 def _real(name: str, nominal: int) -> int:
-    """A block's own bits; a mix (…_S, _M, _L) holds some tensors in larger types, so its file is larger than either."""
+    """A block's own bits, or a mix's mean."""
+    if name in _MIXED:
+        return _MIXED[name]
     if name not in BASE_TYPES:
         return nominal
     dtype = DTYPES[BASE_TYPES[name]]
@@ -163,12 +175,15 @@ def _weights_line(facts: ModelFacts, quant: str | None, *, nominal: bool) -> Lin
             return None
         how = f"{facts.n_params or 0:,} params as {facts.quantization} stores them"
         return Line("weights", nbytes, "modelled", how)
-    if facts.n_params is None:
+    n_params = facts.n_params or facts.n_params_text
+    if n_params is None:
         return None
     row = precision(quant or facts.dtype or "BF16")
     bits = row.nominal if nominal else row.real
-    how = f"{facts.n_params:,} params × {bits / 10000:g} bits ({row.name}{', nominal' if nominal else ''})"
-    return Line("weights", weights_nbytes(facts.n_params, row, nominal=nominal), "modelled", how)
+    why = ", nominal" if nominal else f", {_MIXED_IN}" if row.name in _MIXED else ""
+    part = " of the text part" if facts.uncounted else ""
+    how = f"{n_params:,} params{part} × {bits / 10000:g} bits ({row.name}{why})"
+    return Line("weights", weights_nbytes(n_params, row, nominal=nominal), "modelled", how)
 
 
 def _activation_line(facts: ModelFacts, n_tokens: int, n_seqs: int, *, factor: int | None) -> Line:
@@ -237,6 +252,7 @@ def estimate(
         unknown = ("weights", *unknown)
     lines, notes = _offload(lines, placement, notes)
     effective = MappingProxyType({"n_ctx": n_ctx, "n_seqs": n_seqs, "n_tokens_kept": kept, "kv_form": kv_form})
+    unknown = (*unknown, *uncounted(facts))
     return Estimate("textbook", workload, effective, tuple(lines), _devices(lines, placement), tuple(notes), unknown)
 
 

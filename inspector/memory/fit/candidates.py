@@ -23,8 +23,10 @@ MAKEABLE: Final = (
 
 
 def weights_nbytes(facts: ModelFacts) -> int:
-    """Bytes of all tensors."""
-    return sum(t.nbytes or 0 for t in facts.tensors)
+    """Bytes of all tensors: of a config alone, as its index states them or as it promises them."""
+    if facts.tensors:
+        return sum(t.nbytes or 0 for t in facts.tensors)
+    return facts.stated_nbytes or facts.promised_nbytes or 0
 
 
 def hypothetical(base: Candidate, have: Iterable[str], *, types: Sequence[str] = MAKEABLE) -> list[Candidate]:
@@ -75,7 +77,7 @@ def as_loaded(candidate: Candidate, engine: Engine, arguments: Mapping[str, Any]
 
 def _model_name(target: str) -> str:
     """What a converted file would be called after: the folder or repository, or the file itself."""
-    path = target if "://" in target else target.partition("@")[0].rstrip("/")
+    path = target if "://" in target else target.partition("@")[0].replace("\\", "/").rstrip("/")
     head, _, name = path.rpartition("/")
     if name == "config.json" or name.endswith(".safetensors"):
         name = head.rpartition("/")[2]

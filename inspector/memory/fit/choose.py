@@ -188,9 +188,13 @@ class Merits(Record):
     gpu_experts: int  # fewer layers whose experts are on the host
     largest_ctx: int
 
-    def covers(self, other: Merits) -> bool:
-        """At least as good in everything. A faster one need not be able to grow as far as what has more on the host."""
+    def covers(self, other: Merits, *, grows: bool = True) -> bool:
+        """At least as good in everything. A faster one need not be able to grow as far as what has more on the host.
+
+        `grows`: it matters how far the context can be raised, since nobody fixed it.
+        """
         names = ("speed", "cache", "n_ctx") if self.speed > other.speed else self._fields
+        names = names if grows else tuple(name for name in names if name != "largest_ctx")
         return all(getattr(self, name) >= getattr(other, name) for name in names)
 
 
@@ -203,10 +207,10 @@ def merits(choice: Choice) -> Merits:
     )  # fmt: skip
 
 
-def is_beaten(choice: Choice, others: Iterable[Choice]) -> bool:
+def is_beaten(choice: Choice, others: Iterable[Choice], *, grows: bool = True) -> bool:
     """Whether another choice of the same candidate is at least as good in everything."""
     mine = merits(choice)
-    return any(other.candidate is choice.candidate and merits(other).covers(mine) for other in others)
+    return any(other.candidate is choice.candidate and merits(other).covers(mine, grows=grows) for other in others)
 
 
 def _is_idle(option: Option, chosen: Iterable[Choice], ask: Ask) -> bool:
@@ -250,7 +254,7 @@ class Selection:
             if i not in self._settled:
                 self._settled[i] = self._settle(option)
             choice = self._settled[i]
-            if choice is not None and not is_beaten(choice, self._chosen.values()):
+            if choice is not None and not is_beaten(choice, self._chosen.values(), grows=self.ask.n_ctx is None):
                 self._chosen[i] = choice
                 return True
         return False
@@ -294,23 +298,42 @@ def fit(candidates: Sequence[Candidate], ask: Ask) -> Fit:
         raise InspectorError("nothing to choose from")
     ask = ask.replace(gpus=tuple(g.replace(name=n) for g, n in zip(ask.gpus, device_names(ask.gpus), strict=True)))
     spaces, refusals = _spaces(candidates, ask)
-    best = max((s.candidate for s in spaces), key=lambda c: c.nbytes)
-    found = Selection(options_in_order(spaces, ask), ask, lambda option: _choice(option, ask, best))
+    largest = {model_of(c): c for c in sorted((s.candidate for s in spaces), key=lambda c: c.nbytes)}
+    best = max(largest.values(), key=lambda c: c.nbytes)
+    found = Selection(
+        options_in_order(spaces, ask), ask, lambda o: _choice(o, ask, largest[model_of(o.space.candidate)])
+    )
     choices = select(found, one_each=len(spaces) > 1)
     lack = None if choices else _least(spaces, ask)
     return Fit(
         choices=tuple(choices),
-        order=tuple(CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer)),
+        order=tuple(_order_words(spaces, ask)),
         n_candidates=len(candidates),
+        models=tuple(c.stem for c in largest.values()) if len(largest) > 1 else (),
         n_ctx_asked=asked_context(best.facts, ask),
         lack=lack,
         smallest_gpu=smallest_gpu(choices[0] if choices else lack, ask),
         notes=(
             *dict.fromkeys(f"{e}" for e in refusals),
             *_beyond(best.facts, ask),
+            *(f"weights of {part} are not counted: no rule gives their size" for part in best.facts.uncounted),
             *engine_of(ask.engine).remarks(choices, ask.gpus),
         ),
     )
+
+
+def model_of(candidate: Candidate) -> tuple[object, ...]:
+    """What tells models apart, whatever they are quantised to."""
+    facts = candidate.facts
+    return facts.arch, facts.n_params, len(facts.layers), facts.vocab_size
+
+
+def _order_words(spaces: Sequence[Space], ask: Ask) -> Iterable[str]:
+    """What comes before what, in words, without what no option of this engine and these candidates differs in."""
+    levels = {level for s in spaces for level in s.levels}
+    moot = set() if levels & {"experts", "layers"} else {"layers", "host", "lean"}
+    moot |= set() if any(s.candidate.above_floor is not None for s in spaces) else {"floor"}
+    return (CRITERIA[name][0].format(floor=ask.floor) for name in order_of(ask.prefer) if name not in moot)
 
 
 def _spaces(candidates: Iterable[Candidate], ask: Ask) -> tuple[list[Space], list[WorkloadError]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import HOST, assign, device_names, host_memory
+from inspector.memory.devices.placement import HOST, are_unlike, assign, device_names, host_memory, visible
 from inspector.memory.engines.llamacpp.beside import beside_of, extra
 from inspector.memory.engines.llamacpp.lines import unknown_parts
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
@@ -50,7 +50,6 @@ class LlamaSpace(Space):
         self.server = bool(arguments.get("server", True))
         self.beside = beside_of(arguments)
         self.sums = DeviceSums(facts, self.n_layers, memo, server=self.server, beside=self.beside)
-        self.used = self.sums.taken
         self.names = device_names(ask.gpus)
         self.levels = self._levels()
         smallest = effective(facts, self.workload(CONTEXT_PAD, 0), server=self.server)
@@ -59,6 +58,10 @@ class LlamaSpace(Space):
             raise WorkloadError(f"not known: {', '.join(more.unknown)}")
         if self.used(self.workload(CONTEXT_PAD, 0), Placement(gpus=ask.gpus)) is None:
             raise WorkloadError(f"{candidate.label}: llama.cpp's compute buffers cannot be known for this model")
+
+    def used(self, workload: Workload, placement: Placement, *, compute: bool = True) -> dict[str, int] | None:
+        """Bytes on every device in use, as the engine's estimate gives them; None where it refuses."""
+        return self.sums.taken(workload, visible(placement), compute=compute)
 
     def arguments(self) -> dict[str, Any]:
         """llama-server's defaults, unless said otherwise."""
@@ -76,7 +79,9 @@ class LlamaSpace(Space):
         ngl, ncmoe = ask.n_gpu_layers, ask.n_cpu_moe
         # nothing is gained on a host whose memory is the device's
         offload = ask.offload and not any(gpu.unified for gpu in ask.gpus)
-        found = []
+        found: list[str] = []
+        if not self.names:
+            return ("all",)
         if ngl is None or ngl > self.n_layers:
             found += [] if ncmoe else ["all"]
             found += ["experts"] if moe and ((offload and ncmoe is None) or ncmoe) else []
@@ -89,18 +94,25 @@ class LlamaSpace(Space):
     def missing(self, used: Mapping[str, int]) -> dict[str, int]:
         """Bytes over the limit of each device and of the host."""
         limits = dict(zip(self.names, self.limits({}), strict=True))
-        if self.ask.host is not None:
-            limits[HOST] = self.ask.host
+        if self.host is not None:
+            limits[HOST] = self.host
         return {d: used[d] - limit for d, limit in limits.items() if used.get(d, 0) > limit}
 
     def _over(self, used: Mapping[str, int] | None, *, host: bool) -> int:
         """Bytes over the limit of the device that is over it most."""
         if used is None:
             return HOPELESS
-        over = [used[d] - limit for d, limit in zip(self.names, self.limits({}), strict=True)]
-        if host and self.ask.host is not None:
-            over.append(used.get(HOST, 0) - self.ask.host)
-        return max(over)
+        over = [used[d] - limit for d, limit in zip(self.names, self.limits({}), strict=True) if d in used]
+        if host and self.host is not None:
+            over.append(used.get(HOST, 0) - self.host)
+        return max(over, default=0)
+
+    @property
+    def host(self) -> int | None:
+        """The host's memory, where it is not a device's; without devices the margin is left free there."""
+        if self.ask.host is None or any(gpu.unified for gpu in self.ask.gpus):
+            return None
+        return self.ask.host - (0 if self.ask.gpus else self.ask.margin)
 
     def excess(self, workload: Workload, placement: Placement, arguments: Mapping[str, Any]) -> int:  # noqa: ARG002
         """By the sums, which are the estimate's."""
@@ -112,15 +124,35 @@ class LlamaSpace(Space):
         """The placement with the least on the host that the devices hold, if the host holds the rest."""
         workload = self.workload(n_ctx, kv)
         if level == "all":
-            found = self._place(workload, self.ask.n_gpu_layers or self.n_layers + 1, self.ask.n_cpu_moe or 0)
+            found = self._whole(workload)
         elif level == "experts":
             found = self._fewest_experts(workload)
         else:
             found = self._most_layers(workload)
         placement, over = found
-        if over <= 0 and self.ask.host is not None:
+        if over <= 0 and self.host is not None:
             over = self._over(self.used(workload, placement), host=True)
         return Attempt(placement, self.arguments(), over)
+
+    def _whole(self, workload: Workload) -> tuple[Placement, int]:
+        """Everything on the devices: on one of them where they are unlike and one is enough."""
+        ngl, ncmoe = self.ask.n_gpu_layers or self.n_layers + 1, self.ask.n_cpu_moe or 0
+        if not self.names:
+            return self._place(workload, 0, 0)
+        for alone in self._alone(ngl, ncmoe):
+            over = self._over(self.used(workload, alone), host=False)
+            if over <= 0:
+                return alone, over
+        return self._place(workload, ngl, ncmoe)
+
+    def _alone(self, ngl: int, ncmoe: int) -> Iterable[Placement]:
+        """Each device by itself, the one with most room first; none where they are of one kind."""
+        gpus = self.ask.gpus
+        if self.ask.tensor_split is not None or not are_unlike(gpus):
+            return
+        limits = self.limits({})
+        for i in sorted(range(len(gpus)), key=limits.__getitem__, reverse=True):
+            yield self._asked(ngl, ncmoe).replace(split_mode="none", main_gpu=i)
 
     def _fewest_experts(self, workload: Workload) -> tuple[Placement, int]:
         n, asked = self.n_layers, self.ask.n_cpu_moe
@@ -160,7 +192,7 @@ class LlamaSpace(Space):
         With the placement, the bytes that the fullest device misses.
         """
         plain = self._asked(ngl, ncmoe)
-        one = len(self.names) == 1
+        one = len(self.names) <= 1
         if one:  # what does not fit without compute buffers need not have them made
             bare = self._over(self.used(workload, plain, compute=False), host=False)
             if bare > 0:
@@ -209,6 +241,8 @@ class LlamaSpace(Space):
     def lacking(self, n_ctx: int, kv: int, level: str) -> dict[str, int]:
         """With as much on the host as the level allows, or as little: a device may take work over from the host."""
         ask, n = self.ask, self.n_layers
+        if not self.names:
+            return self.missing(self.used(self.workload(n_ctx, kv), Placement(n_gpu_layers=0)) or {})
         ngls = (ask.n_gpu_layers,) if ask.n_gpu_layers is not None else (1, n) if level == "layers" else (n + 1,)
         ncmoes = (ask.n_cpu_moe,) if ask.n_cpu_moe is not None else (0,) if level == "all" else (n, 1)
         workload = self.workload(n_ctx, kv)
@@ -229,7 +263,7 @@ class LlamaSpace(Space):
         """Layers and experts on the host, a split of our own."""
         n = self.n_layers
         ngl = placement.n_gpu_layers
-        if ngl is not None and ngl <= n:
+        if self.names and ngl is not None and ngl <= n:
             yield f"{n + 1 - ngl} of {n + 1} layers on the host"
         if placement.n_cpu_moe and any(self.sums.on_host.experts):
             yield f"experts of {min(placement.n_cpu_moe, n)} of {n} layers on the host"

@@ -34,6 +34,11 @@ class Candidate(Record):
     base: Candidate | None = None
     source: str = ""
 
+    @property
+    def stem(self) -> str:
+        """The name of its file or folder, or what it is called on the Hub."""
+        return (self.path.rstrip("/").rpartition("/")[2] or self.hub or self.label).removesuffix(".gguf")
+
 
 class Ask(Record):
     """What is wanted; None leaves the choice to the search.
@@ -102,6 +107,7 @@ class Fit(Record):
     """The answer: the best choices in order, or what is missing. `order`: what came before what, in words.
 
     `smallest_gpu`: the smallest device of the registry that runs the first choice (or the least attempt) by itself.
+    `models`: names of a file of each, where the candidates are of several models.
     """
 
     choices: tuple[Choice, ...]
@@ -110,6 +116,7 @@ class Fit(Record):
     n_ctx_asked: int | None
     lack: Lack | None = None
     smallest_gpu: Gpu | None = None
+    models: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines import space_of
+from inspector.memory.engines import engine_of, space_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
 
     if found is None:
         return None
-    rows = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
+    named = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
+    rows = [gpu for gpu in named if not engine_of(ask.engine).refuses(gpu)]
     rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve - gpu.context, gpu.capacity))
     alone = ask.replace(
         n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,

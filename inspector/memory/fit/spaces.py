@@ -118,12 +118,17 @@ class Space:
         """Usable bytes of each device."""
         return [g.capacity - (g.reserve if self.keeps_reserve else 0) - self.ask.margin for g in self.ask.gpus]
 
+    @property
+    def host(self) -> int | None:
+        """Usable bytes of the host; None: no limit."""
+        return self.ask.host
+
     def headroom(self, devices: Sequence[Device], arguments: Mapping[str, Any]) -> dict[str, int]:
         """Bytes left on each device, the host's where it is limited; negative: missing."""
-        ours = [d for d in devices if d.device != "host"]
-        found = {d.device: limit - d.used for d, limit in zip(ours, self.limits(arguments), strict=False)}
-        host = next((d.used for d in devices if d.device == "host"), 0)
-        return found | ({"host": self.ask.host - host} if self.ask.host is not None else {})
+        used = {d.device: d.used for d in devices}
+        limits = zip((g.name for g in self.ask.gpus), self.limits(arguments), strict=True)
+        found = {name: limit - used[name] for name, limit in limits if name in used}
+        return found if self.host is None else found | {"host": self.host - used.get("host", 0)}
 
     def room(self, result: Estimate, arguments: Mapping[str, Any]) -> dict[str, int]:
         """Bytes left on each device by an estimate, once all that may grow has grown."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.memory.engines.vllm.parallel import Split, refused, split_of
 from inspector.memory.estimate import Placement
 from inspector.memory.fit.spaces import Space
 
@@ -33,19 +34,25 @@ class VllmSpace(Space):
         given = "gpu_memory_utilization" in (ask.arguments or {})
         self.levels = ("all",) if given else ("all", "tight")
 
-    def _ranks(self) -> int:
+    def _split(self) -> Split:
+        """All GPUs, or as many as vLLM would start with; stages and replicas as they were asked for."""
+        given = {**((self.ask.workload and self.ask.workload.options) or {}), **(self.ask.arguments or {})}
+        split = split_of(self.ask.tensor_parallel or 1, given)
         if self.ask.tensor_parallel:
-            return self.ask.tensor_parallel
-        heads, n = self.candidate.facts.n_heads, len(self.ask.gpus)
-        return next((tp for tp in range(n, 1, -1) if not heads or heads % tp == 0), 1)
+            return split
+        most = max(len(self.ask.gpus) // split.n_gpus, 1)
+        tried = (split.replace(tensor=tp) for tp in range(most, 0, -1))
+        return next((t for t in tried if not refused(self.candidate.facts, t)), split)
 
     def placements(self, level: str) -> Sequence[tuple[Placement, Mapping[str, Any]]]:
         """All ranks, with the usual share of the GPU or the tight one."""
         arguments = self.arguments()
         if level == "tight":
             arguments["gpu_memory_utilization"] = TIGHT_UTILIZATION
-        tp = self._ranks()
-        return [(Placement(gpus=self.ask.gpus[:tp], tensor_parallel=tp, kv_offload=self.ask.kv_offload), arguments)]
+        split = self._split()
+        gpus = self.ask.gpus[: split.n_gpus]
+        place = Placement(gpus=gpus, tensor_parallel=split.tensor, kv_offload=self.ask.kv_offload)
+        return [(place, arguments)]
 
     def limits(self, arguments: Mapping[str, Any]) -> list[int]:
         """vLLM's budget of each GPU."""
@@ -58,4 +65,4 @@ class VllmSpace(Space):
         if part > self.utilization and "gpu_memory_utilization" not in (self.ask.arguments or {}):
             yield f"gpu_memory_utilization {part} instead of {self.utilization}"
         if len(placement.gpus) < len(self.ask.gpus):
-            yield f"{len(placement.gpus)} of {len(self.ask.gpus)} GPUs: the heads do not split over all"
+            yield f"{len(placement.gpus)} of {len(self.ask.gpus)} GPUs: the model does not split over all"

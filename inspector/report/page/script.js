@@ -95,13 +95,16 @@ function memory() {
     i = +$("ctx").value,
     p = s.points[i];
   $("ctxv").textContent = num(p.n_ctx);
-  const bar = $("bar"),
+  const card = D.cards[+$("gpu").value],
+    extra = card ? card.extra : 0,
+    bar = $("bar"),
     t = $("parts");
   bar.textContent = "";
   t.textContent = "";
-  for (const [k, v] of Object.entries(p.parts)) {
+  for (const [k, w] of Object.entries(p.parts)) {
+    const v = k === "overhead" ? w + extra : w;
     const b = el("span");
-    b.style.width = 100 * v / p.total + "%";
+    b.style.width = 100 * v / (p.total + extra) + "%";
     b.style.background = COLORS[k];
     b.title = k + " " + bytes(v);
     bar.append(b);
@@ -115,12 +118,12 @@ function memory() {
   }
   t.append(row([
     ["total (" + p.grade + ")"],
-    [bytes(p.total), "n"],
-    [num(p.total), "n"]
+    [bytes(p.total + extra), "n"],
+    [num(p.total + extra), "n"]
   ]));
-  const g = +$("gpu").value * 1073741824;
-  $("fits").textContent = p.unknown.length ? "unknown: " + p.unknown.join(", ") : g > 0 ? (p.total <= g ?
-    "fits, " + bytes(g - p.total) + " to spare" : "does not fit: " + bytes(p.total - g) + " too much") : "";
+  const left = card ? card.usable - p.on_card - extra : 0;
+  $("fits").textContent = p.unknown.length ? "unknown: " + p.unknown.join(", ") : !card ? "" : left >= 0 ?
+    "fits, " + bytes(left) + " to spare" : "does not fit: " + bytes(-left) + " too much";
   chart(s, i)
 }
 
@@ -167,6 +170,12 @@ for (const n of names) {
   o.value = n;
   $("kv").append(o)
 }
+D.cards.forEach((c, i) => {
+  const o = el("option", c.gib + " GiB");
+  o.value = i;
+  o.selected = c.gib === 24;
+  $("gpu").append(o)
+});
 if (names.length) {
   $("ctx").max = D.sweeps[names[0]].points.length - 1;
   $("ctx").value = $("ctx").max;

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.estimate import Gpu
 
 _BY_LAYER: Final = "-sm layer, the default, or -sm none"
@@ -71,6 +72,8 @@ def estimate(
             *_notes(facts, assignment, placement.gpus),
             *_left_alone(placement),
             *_idle(facts, placement),
+            *_not_taken(workload),
+            *_shared(sizes),
             *_tight(devices),
         ),
         unknown=unknown,
@@ -88,8 +91,21 @@ def _checked(placement: Placement) -> Placement:
     return placement
 
 
+def _without_gpu(placement: Placement) -> Iterator[str]:
+    if placement.n_gpu_layers and not placement.gpus:
+        layers = {-1: "auto", -2: "all"}.get(placement.n_gpu_layers, placement.n_gpu_layers)
+        yield f"-ngl {layers} is without effect: no GPU is named (--gpu), and all layers are on the host"
+
+
+def _shared(sizes: Sizes) -> Iterator[str]:
+    """What -c leaves for each of several sequences."""
+    if sizes.n_streams > 1:
+        yield f"{sizes.n_ctx:,} tokens of context for {sizes.n_seqs} sequences: {sizes.n_ctx_seq:,} each"
+
+
 def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
-    """Patterns that match no tensor: llama.cpp passes over them without a word."""
+    """Options without effect, such as patterns that match no tensor: llama.cpp passes over them without a word."""
+    yield from _without_gpu(placement)
     names = [t.name for t in facts.tensors]
     if not names:
         return
@@ -103,6 +119,13 @@ def _idle(facts: ModelFacts, placement: Placement) -> Iterator[str]:
 def _left_alone(placement: Placement) -> Iterator[str]:
     for name in placement.idle:
         yield f"{name} is not used: llama.cpp leaves integrated GPUs alone beside others, unless -dev names them"
+
+
+def _not_taken(workload: Workload) -> Iterator[str]:
+    """What may be asked of a cache elsewhere and has no option here."""
+    for name in ("kv_keep", "window"):
+        if (workload.options or {}).get(name) is not None:
+            yield f"--{name.replace('_', '-')} is no option of llama.cpp: it keeps what the model's layers keep"
 
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:

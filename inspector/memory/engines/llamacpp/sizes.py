@@ -174,9 +174,14 @@ def _batches(workload: Workload) -> tuple[int, int]:
 
 
 def _served(workload: Workload) -> Workload:
-    """llama-server wants the last row of each sequence only, unless all rows were asked for by name."""
-    asked = (workload.options or {}).get("outputs_asked")
-    return workload if asked else workload.replace(outputs="last")
+    """llama-server wants the last row of each sequence only, unless all rows were asked for by name.
+
+    For embeddings it wants those of a whole batch (server_output_limits, tools/server/server-context.cpp).
+    """
+    options = workload.options or {}
+    if options.get("outputs_asked"):
+        return workload
+    return workload.replace(outputs="all" if options.get("embeddings") else "last")
 
 
 def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_rows: int) -> int:

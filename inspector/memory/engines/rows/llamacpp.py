@@ -29,6 +29,7 @@ class LlamaCpp(Engine):
     converter = "convert_hf_to_gguf.py"
     verifier = "llama-fit-params"
     margin = FIT_TARGET
+    on_cpu = True
     # fmt: off
     options = (
         Option("server", "flag", "llama-server's defaults: 4 sequences, one cache, last logits only.", ("--server",),
@@ -98,18 +99,21 @@ class LlamaCpp(Engine):
         return LlamaSpace(candidate, ask, memo, estimate=self.estimate, kv_types=self.kv_types)
 
     def served(self, workload: Workload) -> Workload:
-        """llama-server asks for the last row of logits only, unless all were asked for by name."""
-        options = dict(workload.options or {})
-        outputs = workload.outputs if options.pop("outputs_asked", None) else "last"
-        return workload.replace(outputs=outputs, options=options or None)
+        """llama-server asks for the last row of logits only, unless all were asked for by name, or embeddings."""
+        options = workload.options or {}
+        named = options.get("outputs_asked") or options.get("embeddings")
+        return workload if named else workload.replace(outputs="last")
 
     def remarks(self, choices: Sequence[Choice], gpus: Sequence[Gpu]) -> Iterable[str]:
         """Which device a share of `-ts` means, where they are unlike: CUDA's own order is by speed."""
-        if numbered_by_speed(gpus) and any(c.placement.tensor_split for c in choices):
-            order = ", ".join(gpu.name for gpu in gpus)
+        shared = any(c.placement.tensor_split for c in choices)
+        alone = any(c.placement.split_mode == "none" for c in choices)
+        words = ["-ts"] * shared + ["-mg"] * alone
+        if numbered_by_speed(gpus) and words:
+            order, verb = ", ".join(gpu.name for gpu in gpus), "count" if len(words) > 1 else "counts"
             yield (
-                f"-ts counts the devices in this order: {order}. CUDA numbers the fastest first: compare "
-                "`llama-server --list-devices`, and name them in the order above with -dev"
+                f"{' and '.join(words)} {verb} the devices in this order: {order}. CUDA numbers the fastest first: "
+                "compare `llama-server --list-devices`, and name them in the order above with -dev"
             )
 
     def command(self, choice: Choice) -> list[str]:
@@ -128,8 +132,9 @@ class LlamaCpp(Engine):
     def memory_words(self, choice: Choice) -> list[str]:
         """As llama-server runs it."""
         named = ["-e", self.name] if choice.candidate.source else []  # another engine is a checkpoint's default
+        settings = [*_settings(choice), *self.words({"repack": choice.arguments.get("repack")}), *self._spoken(choice)]
         beside = [word for option, name in _named(choice) for word in (f"--{option}", name)]
-        return [*named, "--server", "--outputs", "last", *beside, *_settings(choice), *self._spoken(choice)]
+        return [*named, "--server", "--outputs", choice.workload.outputs, *beside, *settings]
 
 
 def _named(choice: Choice) -> tuple[tuple[str, str], ...]:
@@ -175,6 +180,8 @@ def _settings(choice: Choice) -> list[str]:
     """Settings under the names that llama-server and `inspector memory` share."""
     w, p = choice.workload, choice.placement
     words = ["-c", str(w.n_ctx), "-ngl", str(p.n_gpu_layers)]
+    words += [] if p.gpus else ["-dev", "none"]
+    words += ["-sm", "none", "-mg", str(p.main_gpu)] if p.split_mode == "none" else []
     experts = ["-ncmoe", str(p.n_cpu_moe)] if p.n_cpu_moe else []
     patterns = [word for pattern, device in p.overrides for word in ("-ot", f"{pattern}={_as_theirs(device)}")]
     words += [*experts, *patterns] if p.experts_first else [*patterns, *experts]
@@ -187,6 +194,7 @@ def _settings(choice: Choice) -> list[str]:
     if w.flash_attn is not None or choice.estimate.effective["flash_attn"]:  # else llama.cpp turns it off by itself
         words += ["-fa", "off" if w.flash_attn is False else "on"]
     words += ["--swa-full"] if w.swa_full else []
+    words += ["--embeddings"] if (w.options or {}).get("embeddings") else []
     return words + ([] if p.kv_offload else ["--no-kv-offload"])
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from inspector.memory.engines.protocol import Engine, Option
+from inspector.memory.engines.protocol import Engine, Option, common_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Final
 
+    from inspector.memory.estimate import Gpu
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
 
@@ -32,7 +33,21 @@ class Vllm(Engine):
         Option("disable_hybrid_kv_cache_manager", "flag", "Sliding layers count as full.",
                ("--disable-hybrid-kv-cache-manager",)),
         Option("dtype", "text", DTYPE_HELP, ("--dtype",), metavar="TYPE"),
-        Option("max_num_seqs", "count"),  # the command line's -np
+        Option("max_num_seqs", "count", "The most sequences of one step: a ceiling of the scheduler, no demand.",
+               ("--max-num-seqs",)),
+        Option("pipeline_parallel_size", "count", "Stages, each with its share of the layers.",
+               ("-pp", "--pipeline-parallel-size")),
+        Option("data_parallel_size", "count", "Replicas, on GPUs of their own.", ("-dp", "--data-parallel-size")),
+        Option("enable_expert_parallel", "flag", "Whole experts on each rank, in place of slices of all.",
+               ("--enable-expert-parallel",)),
+        Option("quantization", "text", "Weights packed on loading: fp8, of a checkpoint that is not packed.",
+               ("--quantization",), metavar="METHOD"),
+        Option("cpu_offload_gb", "real", "GiB of each GPU's weights that stay in host memory.",
+               ("--cpu-offload-gb",)),
+        Option("kv_cache_memory_bytes", "nbytes", "The cache of each GPU, in place of what a share of it leaves.",
+               ("--kv-cache-memory-bytes",)),
+        Option("mtp_tokens", "count", "Tokens predicted ahead by the model's own layers (method mtp).",
+               ("--mtp-tokens",)),
         Option("prefix_caching", "flag"),
         Option("async_scheduling", "flag"),
         Option("mamba_ssm_cache_dtype", "text"),
@@ -41,10 +56,22 @@ class Vllm(Engine):
     # fmt: on
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
-        """Tensor parallelism, and more of each GPU as a last resort."""
+        """Tensor parallelism, and more of each GPU as a last resort. Raises WorkloadError where vLLM would not run."""
+        from inspector.errors import WorkloadError
+        from inspector.memory.engines.vllm.support import why_not
         from inspector.memory.fit.vllm import VllmSpace
 
+        if why := why_not(candidate.facts, ask.gpus):
+            runs = "llama.cpp" if candidate.facts.format == "gguf" or "no class" not in why else "transformers"
+            raise WorkloadError(why, hint=f"-e {runs} may run it")
+
         return VllmSpace(candidate, ask, utilization=UTILIZATION, estimate=self.estimate, kv_types=self.kv_types)
+
+    def refuses(self, gpu: Gpu) -> str:
+        """Cards that its release is not built for."""
+        from inspector.memory.engines.vllm.support import card_refused
+
+        return card_refused(gpu)
 
     def command(self, choice: Choice) -> list[str]:
         """`vllm serve …`."""
@@ -53,16 +80,19 @@ class Vllm(Engine):
     def memory_words(self, choice: Choice) -> list[str]:
         """The same settings, and where the cache lies."""
         kv = [] if choice.placement.kv_offload else ["--no-kv-offload"]
-        return ["--engine", self.name, *self._settings(choice), *kv]
+        words = self._settings(choice, ceiling=False)
+        return ["--engine", self.name, *words, *common_words(choice.workload), *kv]
 
-    def _settings(self, choice: Choice) -> list[str]:
+    def _settings(self, choice: Choice, *, ceiling: bool = True) -> list[str]:
         """Settings under the names that vLLM and `inspector memory` share."""
         w, p = choice.workload, choice.placement
         words = ["--max-model-len", str(w.n_ctx)]
         words += ["--tensor-parallel-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k else []
-        words += ["--max-num-seqs", str(w.n_seqs)] if w.n_seqs is not None else []
-        return words + self.words({**(w.options or {}), **choice.arguments})
+        options = {**(w.options or {}), **choice.arguments}
+        if w.n_seqs is not None and not (ceiling and options.get("max_num_seqs")):
+            words += ["--max-num-seqs" if ceiling else "-np", str(w.n_seqs)]
+        return words + self.words(options)
 
 
 ENGINE: Final = Vllm()

@@ -30,6 +30,7 @@ _HEAD: Final = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output)\.weight$")
 _REPLICATED: Final = re.compile(
     r"norm|mlp\.gate\.|block_sparse_moe\.gate\.|router|q_a_proj|kv_a_proj|\.indexer\.|e_score_correction|position_emb|wpe"
 )
+_EXPERT: Final = re.compile(r"\.experts\.")
 _KV: Final = re.compile(r"\.(?:k_proj|v_proj)\.")
 _VISION: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
 # Endings of the classes that vLLM runs as pooling models (config/model.py _SUFFIX_TO_DEFAULTS), and the types that it
@@ -167,14 +168,20 @@ def absorbed_nbytes(facts: ModelFacts, *, tp: int, elem: int) -> int:
     return n_latent * -(-(facts.n_heads or 0) // tp) * rank * (nope + v_dim) * elem
 
 
-def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int) -> Loaded:
-    """Bytes of the weights of one rank as vLLM holds them."""
+def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int, slices: int = 0, fp8: bool = False) -> Loaded:
+    """Bytes of the weights of one rank as vLLM holds them.
+
+    `slices`: ranks that share the routed experts (0: `tp` of them); `fp8`: linear layers are packed on loading.
+    """
     kept, said = loaded_tensors(facts)
     quantized = facts.quantization is not None
-    total = sum(
-        _rank_share(t, _resident(t, dtype, quantized=quantized), tp=tp, n_kv_heads=facts.n_kv_heads) * t.copies
-        for t in kept
-    )
+    total = 0
+    for t in kept:
+        nbytes = t.n_elements if fp8 and _is_linear(t) else _resident(t, dtype, quantized=quantized)
+        ranks = (slices or tp) if _EXPERT.search(t.name) else tp
+        total += _rank_share(t, nbytes, tp=ranks, n_kv_heads=facts.n_kv_heads) * t.copies
+    if fp8:
+        said.append("linear layers packed to fp8 on loading, without their scales")
     if any(_is_vocab_odd(t) for t in kept):
         said.append(f"vocabulary padded to a multiple of {VOCAB_PADDING}")
     absorbed = absorbed_nbytes(facts, tp=tp, elem=row_nbytes(1, kv_dtype(dtype or "bf16")))
@@ -182,6 +189,13 @@ def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int) -> Loaded:
         said.append(f"with {absorbed:,} B of absorbed MLA projections")
         total += absorbed
     return Loaded(total, tuple(said))
+
+
+def _is_linear(tensor: Row) -> bool:
+    """Whether online fp8 packs it: a matrix of a layer, and no router, norm, embedding, head or tower."""
+    matrix = len(tensor.shape) >= 2 and tensor.is_plain and _LAYER.search(tensor.name) is not None
+    kept = _REPLICATED.search(tensor.name) or _VISION.search(tensor.name) or "conv" in tensor.name
+    return matrix and not kept
 
 
 def _is_vocab_odd(tensor: Row) -> bool:
@@ -202,10 +216,18 @@ def without_file(facts: ModelFacts, loaded: Loaded, dtype: str, *, tp: int = 1) 
         size = row_nbytes(facts.n_params or 0, kv_dtype(dtype))
         return (-(-size // tp), f"{facts.n_params:,} parameters in {dtype}{split}") if known else None
     packed = sorted({t.packing for t in facts.promised if t.packing})
-    words = f"{facts.n_params or 0:,} parameters in {dtype}" + (
+    n = facts.n_params or facts.n_params_text or 0
+    words = f"{n:,} parameters{' of the text part' if facts.uncounted else ''} in {dtype}" + (
         f" ({', '.join(packed)} where packed)" if packed else ""
     )
     return loaded.nbytes, "; ".join((words + split, *loaded.how))
+
+
+def uncounted(facts: ModelFacts) -> tuple[str, ...]:
+    """Parts beside the language model whose weights no line counts: a config alone promises them, and no rule does."""
+    if facts.tensors or facts.stated_nbytes:
+        return ()
+    return tuple(f"weights of {part}" for part in facts.uncounted)
 
 
 def file_nbytes(tensors: Iterable[TensorInfo]) -> int:

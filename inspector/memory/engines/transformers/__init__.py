@@ -11,7 +11,13 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.transformers import ATTENTIONS, CACHES, ENGINE
-from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, transformers_weights, without_file
+from inspector.memory.engines.shared.hf_weights import (
+    file_nbytes,
+    model_dtype,
+    transformers_weights,
+    uncounted,
+    without_file,
+)
 from inspector.memory.engines.shared.kv_options import (
     config_value,
     keep_of,
@@ -331,6 +337,7 @@ def estimate(
         lines.insert(0, weights)
     else:
         unknown.append("weights: no tensors were read")
+    unknown += uncounted(facts)
     active = _activations(facts, workload, r, found)
     if isinstance(active, str):
         unknown.append(active)

@@ -10,11 +10,14 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
-from inspector.memory.engines.shared.hf_weights import file_nbytes, vllm_dtype, vllm_weights, without_file
+from inspector.memory.engines.shared.hf_weights import file_nbytes, uncounted, vllm_dtype, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
-from inspector.memory.estimate import WHATS, Device, Estimate, Line, Placement
+from inspector.memory.engines.vllm.parallel import Rank, Split, of_stage, ranks_of
+from inspector.memory.engines.vllm.prediction import predicts, with_prediction
+from inspector.memory.engines.vllm.profile import Batch, activation_line, activation_nbytes, batch_of, sampler_line
+from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
 from inspector.units import GIB, MIB, format_nbytes
 
@@ -27,24 +30,9 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
-# (from this much memory, tokens of a batch, sequences): engine/arg_utils.py get_batch_defaults, API server.
-_SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
 NCCL_RESERVE: Final = 512 * MIB  # 0.2-1 GiB a rank is reported
 GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of captured sizes
-# Bytes of one logit in the sampler with torch's top-k and top-p: the model's, then a float32 copy, sorted values,
-# int64 indices and probabilities (v1/sample/sampler.py, ops/topk_topp_sampler.py).
-SAMPLER_EXTRA: Final = 4 + 4 + 8 + 4
-ACTIVATION_BAND: Final = "±40 %"
 CACHES: Final = frozenset({"kv_cache", "recurrent_state"})
-
-
-def _batch_defaults(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
-    """(tokens of a batch, sequences) that the API server picks for the smallest of the GPUs."""
-    memory = min((g.capacity for g in gpus), default=0)
-    for floor, tokens, seqs in _SERVER_DEFAULTS:
-        if memory >= floor and not (floor == 70 * GIB and any(g.name.startswith("A100") for g in gpus)):
-            return tokens, seqs
-    raise AssertionError("the last row takes any GPU")
 
 
 def checkpoint_kv_dtype(facts: ModelFacts) -> str:
@@ -84,12 +72,16 @@ def _caches_prefixes(facts: ModelFacts) -> bool:
     )
 
 
-def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup:
+def _max_len(facts: ModelFacts, workload: Workload) -> int:
+    return workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT
+
+
+def _setup(facts: ModelFacts, workload: Workload, tokens: int, split: Split) -> Setup:
     extra = options_of(workload)
     asked = _one_dtype(workload)
-    max_len = workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT
+    max_len = _max_len(facts, workload)
     keep = keep_of(workload)
-    steps = 2 if extra.get("async_scheduling", True) else 1
+    steps = 2 if extra.get("async_scheduling", True) and split.pipeline == 1 else split.pipeline
     return Setup(
         max_model_len=keep.tokens(max_len) if keep else max_len,
         in_flight=steps * tokens,
@@ -97,39 +89,22 @@ def _setup(facts: ModelFacts, workload: Workload, tokens: int, tp: int) -> Setup
         kv_dtype=checkpoint_kv_dtype(facts) if asked == "auto" else asked,
         model_dtype=str(extra.get("dtype") or vllm_dtype(facts)[0]),
         ssm_dtype=str(extra.get("mamba_ssm_cache_dtype", "auto")),
-        tp=tp,
+        tp=split.tensor,
         prefix_caching=bool(extra.get("prefix_caching", _caches_prefixes(facts))),
         hybrid_manager=not extra.get("disable_hybrid_kv_cache_manager", False),
+        spec_tokens=extra.get("mtp_tokens") or 0,
         encoder_tokens=whole_option(workload, "encoder_tokens", _encoder_tokens(facts)),
     )
 
 
-def _cache_words(p: Plan, s: Setup, n_seqs: int) -> str:
+def _cache_words(p: Plan, s: Setup, n_seqs: int, block: int) -> str:
     kinds = ", ".join(f"{g.n_layers} {g.kind}" for g in p.groups[:8]) + (" …" if len(p.groups) > 8 else "")
     dtype = s.model_dtype if s.kv_dtype == "auto" else s.kv_dtype
     return (
-        f"{n_seqs} × {p.blocks_one_req:,} blocks of {p.block_size} tokens × {p.bytes_per_block:,} B"
+        f"{n_seqs} × {p.blocks_one_req:,} blocks of {p.block_size} tokens × {block:,} B"
         f" ({len(p.groups)} groups of layers: {kinds}; {dtype}; {s.max_model_len:,} tokens a sequence,"
         f" {s.in_flight:,} in flight)"
     )
-
-
-def activation_nbytes(facts: ModelFacts, *, tokens: int, rows: int, tp: int, elem: int) -> tuple[int, str] | None:
-    """Peak of the profiling run on one rank: the largest MLP, or the sampler over `rows` logits; None without shapes.
-
-    v1/worker/gpu_model_runner.py profile_run; experts' workspaces as fused_moe/experts/triton_moe.py. Not measured.
-    """
-    h, inter = facts.d_model, facts.d_ff
-    if not h or not (inter or facts.d_ff_expert):
-        return None
-    mlp = tokens * elem * (2 * h + 3 * -(-(inter or 0) // tp))
-    if facts.n_experts_used and facts.d_ff_expert:
-        inner = -(-facts.d_ff_expert // tp)
-        picked = tokens * facts.n_experts_used * elem * (max(inner, h) + max(2 * inner, h))
-        mlp = max(mlp, picked + tokens * h * elem * 3)
-    sampler = rows * (facts.vocab_size or 0) * (elem + SAMPLER_EXTRA)
-    words = f"a profiling batch of {tokens:,} tokens" if mlp >= sampler else f"the sampler over {rows:,} rows of logits"
-    return max(mlp, sampler), words
 
 
 def _unknown_layers(facts: ModelFacts) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -145,44 +120,62 @@ def _unknown_layers(facts: ModelFacts) -> tuple[tuple[str, ...], tuple[str, ...]
     return (f"cache of {len(strange)} layers of unknown kind ({', '.join(kinds)})",), bound
 
 
-def _weight_line(facts: ModelFacts, dtype: str, tp: int, device: str) -> Line | None:
+def _weight_line(facts: ModelFacts, dtype: str, split: Split, device: str, *, fp8: bool) -> Line | None:
+    tp, slices = split.tensor, split.tensor * split.data
+    loaded = vllm_weights(facts, dtype, tp=tp, slices=slices, fp8=fp8)
     if facts.tensors:
-        loaded = vllm_weights(facts, dtype, tp=tp)
-        same = tp == 1 and loaded.nbytes == file_nbytes(facts.tensors)
+        same = split.n_gpus == 1 and loaded.nbytes == file_nbytes(facts.tensors)
         how = "; ".join(
             (f"{len(facts.tensors):,} tensors" + (f", 1/{tp} of what splits" if tp > 1 else ""), *loaded.how)
         )
-        return Line("weights", loaded.nbytes, "exact" if same else "derived" if tp == 1 else "modelled", how, device)
-    found = without_file(facts, vllm_weights(facts, dtype, tp=tp), dtype, tp=tp)
+        sure = "derived" if split.n_gpus == 1 and not fp8 else "modelled"
+        return Line("weights", loaded.nbytes, "exact" if same else sure, how, device)
+    found = without_file(facts, loaded, dtype, tp=tp * split.pipeline if not facts.promised else tp)
     return Line("weights", found[0], "modelled", found[1], device) if found else None
 
 
-def _cache_line(facts: ModelFacts, p: Plan, s: Setup, n_seqs: int, device: str) -> list[Line]:
+def _offloaded(line: Line, gib: float) -> list[Line]:
+    """Weights that stay in host memory and are read from there (`--cpu-offload-gb`), and the rest."""
+    kept = min(line.nbytes, int(gib * GIB))
+    if not kept:
+        return [line]
+    host = Line("weights", kept, "modelled", f"of {line.device}, read over the bus (--cpu-offload-gb {gib:g})", "host")
+    return [line.replace(nbytes=line.nbytes - kept, grade="modelled"), host]
+
+
+def _cache_line(facts: ModelFacts, run: _Run, n_seqs: int, device: str, block: int) -> list[Line]:
+    """`block`: bytes of one block on this rank."""
+    p, s = run.plan, run.setup
     if not p.groups:
         return []
     has_kv = any(g.kind != "mamba" for g in p.groups)
     sure = facts.dtype is not None or bool(facts.tensors) or s.kv_dtype != "auto"
     grade = "modelled" if facts.generic or not sure or len({g.page for g in p.groups}) > 1 else "derived"
     what = "kv_cache" if has_kv else "recurrent_state"
-    return [Line(what, n_seqs * p.bytes_one_req, grade, _cache_words(p, s, n_seqs), device)]
+    return [Line(what, n_seqs * p.blocks_one_req * block, grade, _cache_words(p, s, n_seqs, block), device)]
 
 
-def _overheads(workload: Workload, gpu: Gpu | None, tp: int, device: str) -> list[Line]:
-    reserve = taken(gpu) if gpu else CONTEXT_RESERVE
-    words = "CUDA context" + (f" and NCCL of {tp} ranks" if tp > 1 else "")
-    lines = [Line("overhead", reserve + (NCCL_RESERVE if tp > 1 else 0), "modelled", words, device, "runtime")]
+def _overheads(workload: Workload, gpu: Gpu | None, split: Split, device: str) -> list[Line]:
+    reserve, n = taken(gpu) if gpu else CONTEXT_RESERVE, split.n_gpus
+    words = "CUDA context" + (f" and NCCL of {n} ranks" if n > 1 else "")
+    lines = [Line("overhead", reserve + (NCCL_RESERVE if n > 1 else 0), "modelled", words, device, "runtime")]
     if not options_of(workload).get("enforce_eager"):
         how = "CUDA graphs; 0.1-1.6 GiB is reported, none with --enforce-eager"
         lines.append(Line("overhead", GRAPHS, "modelled", how, device, "cuda_graphs"))
     return lines
 
 
-def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float) -> tuple[Device, ...]:
+def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool: int | None) -> tuple[Device, ...]:
+    """Verdicts: within the share of each GPU; or, with a cache of fixed size, within it and the GPU."""
     found = []
     for gpu in gpus:
-        used = sum(line.nbytes for line in lines if line.device == gpu.name)
+        mine = [line for line in lines if line.device == gpu.name]
+        used, cache = sum(x.nbytes for x in mine), sum(x.nbytes for x in mine if x.what in CACHES)
         fits = used <= int(gpu.capacity * utilization)
-        found.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified))
+        if pool is not None:
+            fits = cache <= pool and used - cache + pool <= gpu.capacity
+        kept_free = gpu.capacity - int(gpu.capacity * utilization) if pool is None else 0
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified))
     return tuple(found)
 
 
@@ -193,36 +186,62 @@ def _utilization(workload: Workload) -> float:
     return float(value)
 
 
-class Batch(Record):
-    """What one step takes at most: tokens, and sequences."""
-
-    tokens: int
-    seqs: int
-
-
-def _batch(workload: Workload, gpus: tuple[Gpu, ...]) -> Batch:
-    tokens, seqs = _batch_defaults(gpus)
-    return Batch(
-        tokens=whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens),
-        seqs=whole_option(workload, "max_num_seqs", workload.n_seqs or seqs),
-    )
-
-
-def _activation_line(peak: tuple[int, str], batch: Batch, device: str) -> Line:
-    nbytes, what = peak
-    settings = f"max_num_batched_tokens {batch.tokens:,}, max_num_seqs {batch.seqs:,}"
-    return Line("compute", nbytes, "modelled", f"{what} ({settings}), {ACTIVATION_BAND}, not measured", device)
-
-
 def _not_known(facts: ModelFacts, p: Plan, lines: list[Line], *, has_peak: bool) -> tuple[str, ...]:
     """The parts that no line counts."""
     layers, _ = _unknown_layers(facts)
     found = [*(layers or p.unknown[:8])]
+    if predicts(facts):
+        found.append("weights of the layers that predict ahead")
     if not any(line.what == "weights" for line in lines):
         found.append("weights: no tensors were read")
+    found += uncounted(facts)
     if not has_peak:
         found.append("activations: the model's widths are not known")
     return tuple(found)
+
+
+def _fp8(facts: ModelFacts, workload: Workload) -> bool:
+    """Whether weights are packed on loading. Raises WorkloadError for a method that has no rule here."""
+    method = options_of(workload).get("quantization")
+    if method is None or facts.quantization is not None:
+        return False  # a packed checkpoint's own method is the only one that vLLM takes with it
+    if method != "fp8":
+        raise WorkloadError(f"no rule packs a checkpoint as {method!r} on loading", hint="--quantization fp8")
+    return True
+
+
+def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
+    """Everything that lies on one rank."""
+    s, split, device = run.setup, run.split, rank.device
+    part = of_stage(facts, rank.stage)
+    weights = _weight_line(part, s.model_dtype, split, device, fp8=run.fp8)
+    if weights and split.pipeline > 1:
+        weights = weights.replace(how=f"{weights.how}; layers {rank.stage.first} to {rank.stage.stop - 1} of them")
+    lines = _offloaded(weights, options_of(run.workload).get("cpu_offload_gb") or 0) if weights else []
+    block = run.plan.block_of(rank.stage.first, rank.stage.stop) if split.pipeline > 1 else run.plan.bytes_per_block
+    n_seqs = -(-(run.workload.n_seqs or 1) // split.data)
+    lines += _cache_line(facts, run, n_seqs, device if run.kv_offload else "host", block)
+    if run.peak:
+        lines.append(activation_line(run.peak, run.batch, device, towers=facts.n_params_text is not None))
+    last = rank.stage.index == rank.stage.n - 1
+    return (
+        lines
+        + (sampler_line(facts, run.batch, device) if last else [])
+        + _overheads(run.workload, rank.gpu, split, device)
+    )
+
+
+class _Run(Record):
+    """One run's settings, decided."""
+
+    workload: Workload
+    setup: Setup
+    plan: Plan
+    batch: Batch
+    split: Split
+    peak: tuple[int, str] | None
+    fp8: bool
+    kv_offload: bool
 
 
 def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **settings: Any) -> Estimate:
@@ -233,63 +252,48 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     """
     placement = placement or Placement()
     workload = with_settings(workload, settings, ENGINE)
-    utilization = _utilization(workload)
-    tp, ranks = _ranks(facts, placement)
-    gpus, batch = placement.gpus[:tp], _batch(workload, placement.gpus)
-    s = _setup(facts, workload, batch.tokens, tp)
-    p = plan(facts, s, workload)
+    utilization, pool = _utilization(workload), options_of(workload).get("kv_cache_memory_bytes")
+    facts = with_prediction(facts, options_of(workload))
+    split, ranks = ranks_of(facts, options_of(workload), placement)
+    gpus, batch = placement.gpus[: split.n_gpus], batch_of(workload, placement.gpus, _max_len(facts, workload))
+    s = _setup(facts, workload, batch.tokens, split)
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
-    peak = activation_nbytes(facts, tokens=batch.tokens, rows=min(batch.seqs, batch.tokens), tp=tp, elem=elem)
-    lines: list[Line] = []
-    for device, gpu in ranks:
-        weights = _weight_line(facts, s.model_dtype, tp, device)
-        lines += [weights] if weights else []
-        lines += _cache_line(facts, p, s, workload.n_seqs or 1, device if placement.kv_offload else "host")
-        lines += [_activation_line(peak, batch, device)] if peak else []
-        lines += _overheads(workload, gpu, tp, device)
+    peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
+    run = _Run(workload, s, plan(facts, s, workload), batch, split, peak, _fp8(facts, workload), placement.kv_offload)
+    lines = [line for rank in ranks for line in _rank_lines(run, facts, rank)]
     result = Estimate(
         engine="vllm",
         workload=workload,
         effective={
-            "max_model_len": workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT,
+            "max_model_len": _max_len(facts, workload),
             "max_num_seqs": batch.seqs,
             "max_num_batched_tokens": batch.tokens,
             "gpu_memory_utilization": utilization,
-            **_effective(s, p, gpus, utilization),
+            **_effective(run, gpus, utilization),
         },
         lines=tuple(lines),
-        devices=_devices(lines, gpus, utilization),
-        notes=(*_unknown_layers(facts)[1], *p.notes, *_notes(facts, workload, placement, s)),
-        unknown=_not_known(facts, p, lines, has_peak=peak is not None),
+        devices=_devices(lines, gpus, utilization, pool),
+        notes=(*_unknown_layers(facts)[1], *run.plan.notes, *_notes(facts, workload, placement, s)),
+        unknown=_not_known(facts, run.plan, lines, has_peak=peak is not None),
     )
-    return result.replace(notes=(*result.notes, *_budget_notes(result), *_other_pools(result, placement, tp)))
+    if pool is not None and gpus:
+        fixed = {g.name: sum(x.nbytes for x in lines if x.device == g.name and x.what not in CACHES) for g in gpus}
+        takes = {name: n + pool for name, n in fixed.items()}
+        result = result.replace(effective={**result.effective, "takes": takes, "kv_cache_memory_bytes": pool})
+    return result.replace(notes=(*result.notes, *_budget_notes(result)))
 
 
-def _other_pools(result: Estimate, placement: Placement, tp: int) -> list[str]:
-    """What SGLang and TensorRT-LLM would set aside on the first GPU, by their documented rules."""
-    from inspector.memory.engines.shared.serving import sglang_pool, sglang_reserve, tensorrt_pool
-
-    token = int(result.effective["bytes_one_req"]) // max(int(result.effective["max_model_len"]), 1)
-    if result.unknown or not placement.gpus or token < 1 or not result.devices:
-        return []
-    gpu, device = placement.gpus[0], result.devices[0].device
-    held = {w: sum(x.nbytes for x in result.lines if x.device == device and x.what == w) for w in WHATS}
-    reserve = sglang_reserve(gpu.capacity, ranks=tp)
-    if reserve >= gpu.capacity:  # SGLang would not start on so small a device
-        return []
-    sglang = sglang_pool(gpu.capacity, held["weights"], token, reserve=reserve)
-    tensorrt = tensorrt_pool(gpu.capacity, held["weights"] + held["compute"] + held["overhead"], token)
-    return [
-        f"{name} would set aside a pool of {format_nbytes(pool.nbytes)}, about {pool.n_tokens:,} tokens ({pool.how}; "
-        "its documented rule, not measured)"
-        for name, pool in (("SGLang", sglang), ("TensorRT-LLM", tensorrt))
-    ]
-
-
-def _fitting(result: Estimate) -> int | None:
-    """Longest requests that fit beside everything else in every budget; None where that cannot be said."""
-    need, budget = int(result.effective["bytes_one_req"]), kv_budget(result)
-    return None if result.unknown or not need or not budget else min(budget.values()) // need
+def room(result: Estimate) -> int | None:
+    """Longest requests that fit at once beside everything else; None where that cannot be said."""
+    budget = kv_budget(result)
+    if result.unknown or not budget:
+        return None
+    n_seqs = -(-(result.workload.n_seqs or 1) // int(result.effective.get("data_parallel_size", 1)))
+    fits = []
+    for device, nbytes in budget.items():
+        need = sum(x.nbytes for x in result.lines if x.device == device and x.what in CACHES) // n_seqs
+        fits += [nbytes // need] if need else []
+    return min(fits) * int(result.effective.get("data_parallel_size", 1)) if fits else None
 
 
 def _budget_notes(result: Estimate) -> list[str]:
@@ -299,27 +303,15 @@ def _budget_notes(result: Estimate) -> list[str]:
         return []
     part = result.effective["gpu_memory_utilization"]
     words = f"vLLM fills its budget: it takes {format_nbytes(sum(takes.values()))} ({part} of every GPU)"
-    fitting = _fitting(result)
+    if "kv_cache_memory_bytes" in result.effective:
+        words = f"vLLM takes {format_nbytes(sum(takes.values()))}, with a cache of the size asked for"
+    fitting = room(result)
     if fitting is None:
         return [words]
-    return [f"{words}, room for {fitting:,} requests of {result.effective['max_model_len']:,} tokens at once"]
-
-
-def _ranks(facts: ModelFacts, placement: Placement) -> tuple[int, list[tuple[str, Gpu | None]]]:
-    """Tensor parallelism over the GPUs given: all of them, unless fewer were asked for."""
-    tp = placement.tensor_parallel
-    if tp == 1 and len(placement.gpus) > 1:
-        tp = len(placement.gpus)
-    if tp < 1 or (placement.gpus and tp > len(placement.gpus)):
-        raise WorkloadError(f"{tp} ranks need {tp} GPUs; {len(placement.gpus)} were given")
-    if facts.n_heads and facts.n_heads % tp:
-        raise WorkloadError(
-            f"vLLM cannot split {facts.n_heads} attention heads over {tp} ranks",
-            hint="use --tensor-parallel-size with a divisor of the heads",
-        )
-    if placement.gpus:
-        return tp, [(g.name, g) for g in placement.gpus[:tp]]
-    return tp, [("gpu" if tp == 1 else f"rank {i}", None) for i in range(tp)]
+    length = f"{result.effective['max_model_len']:,} tokens"
+    if not fitting:
+        return [words, f"no room for one request of {length}: vLLM refuses to start"]
+    return [words, f"room for {fitting:,} requests of {length} at once; more wait"]
 
 
 def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup) -> list[str]:
@@ -346,7 +338,8 @@ def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup
     return notes
 
 
-def _effective(s: Setup, p: Plan, gpus: tuple[Gpu, ...], part: float) -> dict[str, Any]:
+def _effective(run: _Run, gpus: tuple[Gpu, ...], part: float) -> dict[str, Any]:
+    s, p = run.setup, run.plan
     found: dict[str, Any] = {
         "block_size": p.block_size,
         "kv_cache_dtype": s.kv_dtype,
@@ -358,6 +351,10 @@ def _effective(s: Setup, p: Plan, gpus: tuple[Gpu, ...], part: float) -> dict[st
         "bytes_one_req": p.bytes_one_req,
         "groups": [g.as_dict() for g in p.groups],
     }
+    if run.split.pipeline > 1:
+        found["pipeline_parallel_size"] = run.split.pipeline
+    if run.split.data > 1:
+        found["data_parallel_size"] = run.split.data
     if gpus:
         from math import ceil  # as gpu_worker.py request_memory does
 
@@ -374,7 +371,7 @@ def kv_budget(result: Estimate) -> Mapping[str, int]:
 
 def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:
     """How many requests of the longest context fit at once on these GPUs; None when something is not known."""
-    return _fitting(estimate(facts, workload, placement=placement, **options))
+    return room(estimate(facts, workload, placement=placement, **options))
 
 
 def max_model_len(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:

@@ -32,7 +32,8 @@ PER_TOKEN_HEAD_SCALES: Final = 8  # two float32 a token and head: one for K, one
 
 
 class Setup(Record):
-    """The settings that pages depend on. Tokens; `in_flight`: scheduled but not yet settled."""
+    """The settings that pages depend on. Tokens; `in_flight`: scheduled but not yet settled;
+    `spec_tokens`: predicted ahead, for which states are kept."""
 
     max_model_len: int
     in_flight: int
@@ -44,12 +45,14 @@ class Setup(Record):
     prefix_caching: bool = True
     hybrid_manager: bool = True
     encoder_tokens: int = 0
+    spec_tokens: int = 0
 
 
 class Spec(Record):
     """One cache of one layer: kind (full, sliding, chunked, mamba, cross), tokens a block, bytes a page.
 
-    `mla`: a latent or an indexer's keys, whose page cannot be padded; `shape` keeps apart what vLLM's specs keep apart.
+    `mla`: a latent or an indexer's keys, whose page cannot be padded; `shape` keeps apart what vLLM's specs keep apart;
+    `layer`: whose cache it is, which no comparison minds.
     """
 
     kind: str
@@ -58,6 +61,7 @@ class Spec(Record):
     window: int | None = None
     mla: bool = False
     shape: tuple[object, ...] = ()
+    layer: int = -1
 
 
 class Group(Record):
@@ -71,7 +75,10 @@ class Group(Record):
 
 
 class Plan(Record):
-    """What the planner decides: groups, bytes of one block of the pool, blocks and bytes of one longest request."""
+    """What the planner decides: groups, bytes of one block of the pool, blocks and bytes of one longest request.
+
+    `members`: the caches of each group.
+    """
 
     groups: tuple[Group, ...]
     bytes_per_block: int
@@ -79,6 +86,15 @@ class Plan(Record):
     block_size: int
     notes: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    members: tuple[tuple[Spec, ...], ...] = ()
+
+    def block_of(self, first: int, stop: int) -> int:
+        """Bytes that one block takes on a pipeline stage with these layers: its largest group (one alone: all of it).
+
+        Groups are those of the whole model, each cut to the stage (v1/core/kv_cache_planning.py).
+        """
+        sizes = [sum(p.page for p in group if first <= p.layer < stop) for group in self.members]
+        return max(sizes, default=0)
 
     @property
     def bytes_one_req(self) -> int:
@@ -128,7 +144,7 @@ _FLOAT_STATES: Final = frozenset({"kda"})
 
 def _state_page(cache: StateCache, s: Setup, facts: ModelFacts) -> int:
     """Bytes of one sequence's state on one rank: K−1 columns of the convolution, and the matrix."""
-    columns = max(cache.conv_kernel - 1, 0) * _conv_channels(cache, s, facts) // s.tp
+    columns = (max(cache.conv_kernel - 1, 0) + s.spec_tokens) * _conv_channels(cache, s, facts) // s.tp
     conv = columns * row_nbytes(1, kv_dtype(s.model_dtype))
     return conv + cache.state_elems // s.tp * row_nbytes(1, kv_dtype(_ssm_dtype(cache, s, facts)))
 
@@ -236,7 +252,7 @@ def layer_specs(facts: ModelFacts, s: Setup, workload: Workload) -> tuple[list[S
             if spec is None or (isinstance(cache, StateCache) and cache.kind == "rwkv"):
                 unknown.append(f"layer {layer.index}: {getattr(cache, 'kind', type(cache).__name__)} cache")
             else:
-                specs.append(spec)
+                specs.append(spec.replace(layer=layer.index))
         if layer.kind == "unknown" and not mine:
             unknown.append(f"layer {layer.index}: {layer.kind}")
     return specs, sorted(set(said)), unknown
@@ -252,7 +268,9 @@ _BLOCKS: Final[Mapping[str, Callable[[Spec, Setup], int]]] = MappingProxyType(
         "full": lambda p, s: _cdiv(s.max_model_len, p.block),
         "sliding": _sliding_blocks,
         "chunked": lambda p, s: _cdiv(min((p.window or 0) + s.in_flight, s.max_model_len), p.block),
-        "mamba": lambda _, s: 2 if s.prefix_caching else 1,  # "align" keeps the last block's state beside this one's
+        "mamba": lambda _, s: (
+            (2 if s.prefix_caching else 1) + s.spec_tokens
+        ),  # "align" keeps the last block's state beside this one's
         "cross": lambda p, s: _cdiv(s.encoder_tokens, p.block),
     }
 )
@@ -267,7 +285,7 @@ def _uniform(specs: Sequence[Spec]) -> bool:
     """Whether one block table serves all: the same kind, window and block; a Mamba page also the same size."""
     first = specs[0]
     if first.kind == "cross":
-        return all(p == first for p in specs)
+        return all(p.replace(layer=first.layer) == first for p in specs)
     return all(
         (p.kind, p.block) == (first.kind, first.block)
         and (p.kind == "full" or p.window == first.window)
@@ -296,21 +314,22 @@ def _buckets(specs: Sequence[Spec]) -> list[list[Spec]]:
     """Layers by spec, in order of first appearance; full layers differ by nothing but their shape."""
     found: dict[Spec, list[Spec]] = {}
     for p in specs:
-        key = p.replace(window=None) if p.kind == "full" else p
+        key = p.replace(window=None if p.kind == "full" else p.window, layer=-1)
         found.setdefault(key, []).append(p)
     return list(found.values())
 
 
-def _hybrid_groups(specs: Sequence[Spec], s: Setup) -> tuple[list[Group], int]:
+def _hybrid_groups(specs: Sequence[Spec], s: Setup) -> tuple[list[Group], int, tuple[tuple[Spec, ...], ...]]:
     """Groups of equal size, short ones padded with layers that hold nothing; they share one pool of blocks."""
     buckets = _buckets(_unify_pages(specs))
     small, large = min(map(len, buckets)), max(map(len, buckets))
     size = large if large < small * 1.5 else small
-    groups = []
+    groups, members = [], []
     for bucket in buckets:
         n, p = _cdiv(len(bucket), size), bucket[0]
+        members += [tuple(bucket[i::n]) for i in range(n)]
         groups += [Group(p.kind, len(bucket[i::n]), p.block, p.page, request_blocks(p, s)) for i in range(n)]
-    return groups, size * buckets[0][0].page
+    return groups, size * buckets[0][0].page, tuple(members)
 
 
 def plan(facts: ModelFacts, s: Setup, workload: Workload) -> Plan:
@@ -325,9 +344,9 @@ def plan(facts: ModelFacts, s: Setup, workload: Workload) -> Plan:
         page = first.page if all(p.page == first.page for p in specs) else per_block
         blocks = max(request_blocks(p, s) for p in specs)
         group = Group(first.kind, len(specs), first.block, page, blocks)
-        return Plan((group,), per_block, blocks, first.block, notes, tuple(unknown))
-    groups, per_block = _hybrid_groups(specs, s)
+        return Plan((group,), per_block, blocks, first.block, notes, tuple(unknown), (tuple(specs),))
+    groups, per_block, members = _hybrid_groups(specs, s)
     if len({p.page for p in specs}) > 1:
         notes = (*notes, "pages of different sizes: a layout that packs them (VLLM_KV_CACHE_LAYOUT) needs less")
     blocks = sum(g.n_blocks for g in groups)
-    return Plan(tuple(groups), per_block, blocks, first.block, notes, tuple(unknown))
+    return Plan(tuple(groups), per_block, blocks, first.block, notes, tuple(unknown), members)

@@ -1,0 +1,101 @@
+"""What vLLM's profiling run holds at its peak, what its sampler keeps, and the size of a step.
+
+vLLM 0.33.0: engine/arg_utils.py (defaults), v1/worker/gpu/model_runner.py profile_run, v1/worker/gpu/sample/.
+"""
+
+from __future__ import annotations
+
+from inspector.memory.engines.shared.hf_weights import pools
+from inspector.memory.engines.shared.kv_options import whole_option
+from inspector.memory.estimate import Line
+from inspector.record import Record
+from inspector.units import GIB
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Gpu, Workload
+
+# (from this much memory, tokens of a batch, sequences): engine/arg_utils.py get_batch_defaults, API server.
+_SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0, 2048, 256))
+_SMALL_TIER: Final = ("A100", "GB10", "DGX Spark")  # as much memory, but kept to the defaults of smaller cards
+# Bytes a logit beside the model's own. Model Runner V2: a float32 copy, and probabilities for the fused sampler.
+SAMPLER_V2: Final = 4 + 4
+# V1 (0.11): a float32 copy, sorted values and int64 indices, the sort's own second pair of both, and its 8-byte
+# segment marks (v1/sample/ops/topk_topp_sampler.py, torch's segmented sort). Held to start-up logs: docs/accuracy.md.
+SAMPLER_V1: Final = 4 + (4 + 8) + (4 + 8) + 8
+# A count of output tokens (int32) and a bit of the prompt for each row and word (sample/penalties.py).
+PENALTIES_BITS: Final = 32 + 1
+
+
+class Batch(Record):
+    """What one step takes at most: tokens, and sequences."""
+
+    tokens: int
+    seqs: int
+
+
+def _tier(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
+    memory = min((g.capacity for g in gpus), default=0)
+    for floor, tokens, seqs in _SERVER_DEFAULTS:
+        small = any(name in g.name for g in gpus for name in _SMALL_TIER)
+        if memory >= floor and not (floor == 70 * GIB and small):
+            return tokens, seqs
+    raise AssertionError("the last row takes any GPU")
+
+
+def batch_of(workload: Workload, gpus: tuple[Gpu, ...], max_model_len: int) -> Batch:
+    """What the API server picks: sequences by the card, tokens by the card and at most all sequences' contexts."""
+    tier_tokens, tier_seqs = _tier(gpus)
+    wanted = whole_option(workload, "max_num_seqs", workload.n_seqs or tier_seqs)
+    tokens = min(tier_tokens, wanted * max_model_len)
+    tokens = whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens)
+    asked = workload.n_seqs is not None or (workload.options or {}).get("max_num_seqs") is not None
+    return Batch(tokens=tokens, seqs=wanted if asked else min(wanted, tokens))
+
+
+def _mlp_nbytes(facts: ModelFacts, tokens: int, *, tp: int, elem: int) -> int:
+    """The widest MLP, or the experts' workspaces (layers/fused_moe/experts/triton_moe.py)."""
+    h, inter = facts.d_model or 0, facts.d_ff
+    mlp = tokens * elem * (2 * h + 3 * -(-(inter or 0) // tp))
+    if facts.n_experts_used and facts.d_ff_expert:
+        inner = -(-facts.d_ff_expert // tp)
+        picked = tokens * facts.n_experts_used * elem * (max(inner, h) + max(2 * inner, h))
+        mlp = max(mlp, picked + tokens * h * elem * 3)
+    return mlp
+
+
+def activation_nbytes(
+    facts: ModelFacts, batch: Batch, *, tp: int, elem: int, sampler: int = SAMPLER_V2
+) -> tuple[int, str] | None:
+    """Peak of the profiling run on one rank: the largest MLP, or the sampler over rows of logits; None without shapes.
+
+    The hidden states of the whole batch live beside the logits. Pooling models have no sampler.
+    """
+    h = facts.d_model
+    if not h or not (facts.d_ff or facts.d_ff_expert):
+        return None
+    mlp = _mlp_nbytes(facts, batch.tokens, tp=tp, elem=elem)
+    rows = 0 if pools(facts) else min(batch.seqs, batch.tokens)
+    logits = rows * (facts.vocab_size or 0) * (elem + sampler) + batch.tokens * h * elem
+    words = f"a profiling batch of {batch.tokens:,} tokens" if mlp >= logits else f"{rows:,} rows of logits, sampled"
+    return max(mlp, logits), words
+
+
+def activation_line(peak: tuple[int, str], batch: Batch, device: str, *, towers: bool) -> Line:
+    """The peak as a line, with the settings that it hangs on."""
+    nbytes, what = peak
+    more = "; the towers' own profiling run is not counted" if towers else ""
+    settings = f"max_num_batched_tokens {batch.tokens:,}, max_num_seqs {batch.seqs:,}"
+    return Line("compute", nbytes, "modelled", f"{what} ({settings}), by the source, not measured{more}", device)
+
+
+def sampler_line(facts: ModelFacts, batch: Batch, device: str) -> list[Line]:
+    """What the sampler keeps for penalties as long as it runs; nothing for pooling models."""
+    nbytes = batch.seqs * (facts.vocab_size or 0) * PENALTIES_BITS // 8
+    if pools(facts) or not nbytes:
+        return []
+    how = f"counts of output tokens for penalties, {batch.seqs:,} sequences × {facts.vocab_size:,} words"
+    return [Line("overhead", nbytes, "modelled", how, device, "sampler")]

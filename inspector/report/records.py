@@ -1,0 +1,41 @@
+"""Rows of tables that are more than one model: what `cli` gathers and reports print."""
+
+from __future__ import annotations
+
+from inspector.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class ModelRow(Record):
+    """One model of several. `nbytes`: of its files, exactly; what could not be read or computed is None, and `error`.
+
+    `kv_nbytes` and `total_nbytes` at the context asked for; `fits`: by GPU as it was typed.
+    """
+
+    name: str
+    quant: str
+    files: tuple[str, ...]
+    nbytes: int
+    n_params: int | None = None
+    bits_per_weight: float | None = None
+    n_ctx: int | None = None
+    kv_nbytes: int | None = None
+    total_nbytes: int | None = None
+    grade: str | None = None
+    fits: Mapping[str, bool | None] | None = None
+    missing_nbytes: int = 0
+    error: str | None = None
+
+
+class ComponentRow(Record):
+    """One component of a pipeline, by the folder it lies in; `n_params` is None where it cannot be told."""
+
+    name: str
+    files: tuple[str, ...]
+    n_tensors: int
+    n_params: int | None
+    nbytes: int
+    quantization: str | None = None
