@@ -285,3 +285,13 @@ def test_a_tower_with_senseless_numbers_is_not_known(key, value):
     result = estimate(facts_of("llama-3.2-1b"), Workload(n_ctx=512), engine="llama.cpp",
                       beside=Beside(projector=broken))  # fmt: skip
     assert result.unknown or key == "block_count"
+
+
+def test_a_tower_whose_kernel_is_empty_or_missing_is_not_known():
+    tower = projector_of(towers()[0])
+    kernel = next(t for t in tower.tensors if t.name == "v.patch_embd.weight")
+    others = tuple(t for t in tower.tensors if t is not kernel)
+    for tensors in (others, (*others, kernel.replace(shape=(0, 0, 0, 0)))):
+        beside = Beside(projector=tower.replace(tensors=tensors))
+        result = estimate(facts_of("llama-3.2-1b"), Workload(n_ctx=512), engine="llama.cpp", beside=beside)
+        assert any("projector" in part for part in result.unknown)

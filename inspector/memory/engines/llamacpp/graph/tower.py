@@ -73,7 +73,7 @@ class Tower(Ops):
     def w(self, name: str) -> Tensor:
         """A weight. Raises GraphUnknown where the file has none."""
         info = self.by_name.get(name)
-        if info is None or not 0 < len(info.shape) <= 4:
+        if info is None or not 0 < len(info.shape) <= 4 or 0 in info.shape:
             raise GraphUnknown(name)
         dtype = info.dtype
         elem: Elem = F32 if dtype is None else (dtype.block_elems, dtype.block_bytes, dtype.name.lower())
