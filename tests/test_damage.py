@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -113,9 +114,16 @@ def test_a_fifo_is_not_waited_for(run_inspector, tmp_path):
         assert err.startswith("error: ")
 
 
+def heed_interrupts():
+    """A shell starts what runs in its background with interrupts ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_ends_with_130():
     command = (
         "import signal,os;import inspector.__main__ as m;m.run=lambda _:os.kill(os.getpid(),signal.SIGINT);m.main()"
     )
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=False, preexec_fn=heed_interrupts
+    )
     assert (done.returncode, done.stderr) == (130, "")

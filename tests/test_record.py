@@ -75,7 +75,8 @@ def test_the_signature_names_fields_types_and_defaults():
     assert parameters["n_ctx"].default is None
     assert parameters["outputs"].default == "all"
     assert str(inspect.signature(Device)) == (
-        "(device: 'str', capacity: 'int | None', used: 'int', fits: 'bool | None', reserve: 'int' = 0)"
+        "(device: 'str', capacity: 'int | None', used: 'int', fits: 'bool | None', reserve: 'int' = 0,"
+        " backend: 'str | None' = None, unified: 'bool' = False)"
     )
     assert str(inspect.signature(Derived)) == "(a: 'int', b: 'str' = 'b', c: 'float | None' = None)"
 

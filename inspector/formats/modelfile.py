@@ -80,6 +80,15 @@ class ModelFile(Record):
     alignment: int = 1
     path: str = ""
 
+    def __eq__(self, other: object) -> bool:
+        """By what is in it, wherever it lies."""
+        if not isinstance(other, ModelFile):
+            return NotImplemented
+        return all(getattr(self, f) == getattr(other, f) for f in self._fields if f != "path")
+
+    def __hash__(self) -> int:
+        return super(ModelFile, self.replace(path="")).__hash__()
+
     @property
     def tensors_nbytes(self) -> int:
         """Exact bytes of all tensors, padding between them not counted; unknown sizes count as none."""

@@ -36,7 +36,7 @@ def test_no_color_keeps_a_terminal_plain(words, files):
     ("words", "near"),
     [
         (["memory", TINY, "-nlg", "99"], "'-ngl'"),
-        (["memory", TINY, "-npp", "4"], "'-np'"),
+        (["memory", TINY, "-nkv", "4"], "'-nkvo'"),
         (["memory", TINY, "--gpus", "rtx4090"], "'--gpu'"),
         (["memory", TINY, "--ctx-sise", "4096"], "'--ctx-size'"),
         (["fit", TINY, "--marign", "1G"], "'--margin'"),

@@ -170,8 +170,10 @@ def test_an_interrupt_ends_it_at_once_and_leaves_nothing(tmp_path, prompt, n_req
     with HubServer(shards(8, 2), faults=faults) as hub:
         env = os.environ | {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(tmp_path / "hf"), "HOME": str(tmp_path)}
         child = subprocess.Popen(
-            [sys.executable, "-m", "inspector", "org/model"], env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True
-        )
+            [sys.executable, "-m", "inspector", "org/model"], env=env, cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+            # a background job starts with interrupts ignored, and its children with it
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )  # fmt: skip
         deadline = time.monotonic() + 20
         while hub.n_requests < n_requests and time.monotonic() < deadline:
             time.sleep(0.05)
