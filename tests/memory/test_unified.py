@@ -39,7 +39,7 @@ def test_fit_offers_nothing_on_the_host_of_one_pool(run_inspector, sparse_model,
     code, answer = ask(run_inspector, "fit", model, "--gpu", whole)
     assert (code, answer["choices"]) == (1, [])
     assert set(answer["lack"]["missing"][0]) == {"device", "nbytes"}
-    _, answer = ask(run_inspector, "fit", model, "--gpu", "gb10")
+    _, answer = ask(run_inspector, "fit", model, "--gpu", "gb10", "--cache-ram", "0", "-ctxcp", "0")
     assert answer["choices"]
     for choice in answer["choices"]:
         assert choice["level"] == "all"
@@ -48,6 +48,15 @@ def test_fit_offers_nothing_on_the_host_of_one_pool(run_inspector, sparse_model,
         kept = answer["margin"] + answer["gpus"][0]["reserve"]
         kept += sum(x["peak_nbytes"] for x in choice["lines"] if not x["nbytes"])  # what may grow after load
         assert device["headroom"] == device["capacity"] - device["used"] - kept
+
+
+def test_what_grows_on_the_host_counts_on_one_pool_and_not_against_metals_limit(run_inspector, sparse_model):
+    """The prompt cache may grow to 8 GiB; Metal limits what the GPU maps, not what else a process has."""
+    model = str(sparse_model(MODEL))
+    for gpu, grown in (("gb10", 8 << 30), ("M4 Max 36GB", 0)):
+        found = [ask(run_inspector, "fit", model, "--gpu", gpu, *words)[1] for words in ([], ["--cache-ram", "0"])]
+        left = [answer["choices"][0]["devices"][0]["headroom"] for answer in found]
+        assert left[1] - left[0] == grown
 
 
 def test_an_integrated_gpu_is_left_alone_beside_others_unless_it_is_named(run_inspector, sparse_model):

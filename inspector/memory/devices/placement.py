@@ -234,6 +234,16 @@ def host_memory(gpus: Iterable[Gpu], names: Iterable[str]) -> str:
     return next((name for gpu, name in zip(gpus, names, strict=True) if gpu.unified), HOST)
 
 
+def growing_memory(gpus: Iterable[Gpu], names: Iterable[str]) -> str | None:
+    """Whose limit holds what grows on the host after load; None: nobody's that is known.
+
+    A Metal device's capacity is what a process may map for the GPU, and no limit of what else it has.
+    """
+    gpus = tuple(gpus)
+    host = host_memory(gpus, names)
+    return None if host != HOST and any(gpu.unified and gpu.backend == "metal" for gpu in gpus) else host
+
+
 def device_totals(lines: Iterable[Line], gpus: tuple[Gpu, ...], *, unknown: bool = False) -> tuple[Device, ...]:
     """What each device holds, and whether that leaves its reserve free; with unknown parts only a "no" is certain.
 

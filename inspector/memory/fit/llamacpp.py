@@ -5,7 +5,14 @@ from __future__ import annotations
 import itertools
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import HOST, are_unlike, assign, device_names, host_memory, visible
+from inspector.memory.devices.placement import (
+    HOST,
+    are_unlike,
+    assign,
+    device_names,
+    growing_memory,
+    visible,
+)
 from inspector.memory.engines.llamacpp.beside import beside_of, extra
 from inspector.memory.engines.llamacpp.lines import unknown_parts
 from inspector.memory.engines.llamacpp.sizes import CONTEXT_PAD, effective
@@ -256,8 +263,8 @@ class LlamaSpace(Space):
     def room(self, result: Estimate, arguments: Mapping[str, Any]) -> dict[str, int]:
         """What grows on the host after load is taken off what is left there."""
         left, grows = super().room(result, arguments), sum(x.peak_nbytes or 0 for x in result.lines if not x.nbytes)
-        host = host_memory(self.ask.gpus, self.names)
-        return left | ({host: left[host] - grows} if host in left else {})
+        host = growing_memory(self.ask.gpus, self.names)
+        return left | ({host: left[host] - grows} if host is not None and host in left else {})
 
     def concessions(self, placement: Placement, arguments: Mapping[str, Any]) -> Iterable[str]:  # noqa: ARG002
         """Layers and experts on the host, a split of our own."""

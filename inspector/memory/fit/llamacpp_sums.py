@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 
 from inspector.errors import WorkloadError
-from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, host_memory
+from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, growing_memory, host_memory
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
@@ -147,8 +147,8 @@ class DeviceSums:
         grown = sum(
             x.peak_nbytes or 0 for x in self._beside(self._sizes(workload, placement), placement) if not x.nbytes
         )
-        pool = host_memory(placement.gpus, device_names(placement.gpus))
-        return used | {pool: used.get(pool, 0) + grown}
+        pool = growing_memory(placement.gpus, device_names(placement.gpus))
+        return used if pool is None else used | {pool: used.get(pool, 0) + grown}
 
     def _sums_in(self, name: str) -> WeightSums:
         """The sums in a back end's memory."""
