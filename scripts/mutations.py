@@ -166,7 +166,7 @@ CACHES = _rows(
 )
 
 LLAMACPP = _rows(
-    "test_boundaries.py memory/test_llamacpp.py memory/test_llamacpp_graph.py",
+    "test_boundaries.py memory/test_llamacpp.py memory/test_llamacpp_graph.py memory/test_beside.py",
     ("lc-ctx-pad", "contexts are padded to 512", "CONTEXT_PAD: Final = 256", "CONTEXT_PAD: Final = 512"),
     ("lc-cells-pad", "cells are padded to 32", "CELLS_PAD: Final = 256", "CELLS_PAD: Final = 32"),
     ("lc-swa-cells", "a window has no room for the micro-batch", "window * n_windows + n_ubatch", "window * n_windows"),
@@ -226,7 +226,7 @@ PLACEMENT = _rows(
 )
 
 VLLM = _rows(
-    "test_boundaries.py memory/test_vllm.py",
+    "test_boundaries.py memory/test_vllm.py memory/test_vllm_parallel.py memory/test_vllm_logs.py memory/test_vllm_planner.py",
     ("vl-15-tie", "groups of three beside two are not padded", "size = large if large < small * 1.5 else small", "size = large if large <= small * 1.5 else small"),
     ("vl-block", "blocks of 32 tokens", "DEFAULT_BLOCK: Final = 16", "DEFAULT_BLOCK: Final = 32"),
     ("vl-mla-block", "FlashMLA pages of 16", "MLA_BLOCK: Final = 64", "MLA_BLOCK: Final = 16"),
@@ -277,7 +277,7 @@ TEXTBOOK = _rows(
 )
 
 FIT = _rows(
-    "test_boundaries.py memory/test_fit.py",
+    "test_boundaries.py memory/test_fit.py memory/test_fit_choice.py memory/test_unified.py cli/test_fit.py",
     ("fit-default-context", "48k are aimed at", "DEFAULT_CONTEXT: Final = 32768", "DEFAULT_CONTEXT: Final = 49152"),
     ("fit-least-context", "contexts give way down to 8k", "LEAST_CONTEXT: Final = 4096", "LEAST_CONTEXT: Final = 8192"),
     ("fit-beaten", "choices that are worse in everything are shown", "all(getattr(self, name) >= getattr(other, name)", "all(getattr(self, name) > getattr(other, name)"),
@@ -319,7 +319,7 @@ QUANT = _rows(
 )
 
 AUDIT = _rows(
-    "test_boundaries.py audit/test_cli_audit.py audit/test_gguf.py audit/test_safetensors.py",
+    "test_boundaries.py audit/test_cli_audit.py audit/test_sarif.py audit/test_gguf.py audit/test_safetensors.py",
     ("au-order", "the least bad comes first", "findings.sort(key=lambda f: -rank(f.severity))", "findings.sort(key=lambda f: rank(f.severity))"),
     ("au-verdict", "a warning fails", '= ("pass", "warn", "fail")  #', '= ("pass", "fail", "fail")  #'),
     ("au-most", "nineteen of one kind are listed", "MOST_OF_ONE_KIND: Final = 20", "MOST_OF_ONE_KIND: Final = 19"),
@@ -357,7 +357,7 @@ REST = (
         ("di-exit", "differences exit 0", "return outcome.OK if found.is_empty else outcome.NO", "return outcome.OK"),
     ),
     *_rows(
-        "test_boundaries.py sources/test_http.py sources/test_ranges.py",
+        "test_boundaries.py sources/test_http.py sources/test_ranges.py test_hub_checkpoint.py",
         ("ht-tries", "failures are tried three times", "TRIES: Final = 4", "TRIES: Final = 3"),
         ("ht-left", "one try too many", "if self._left <= 0 or", "if self._left < 0 or"),
         ("ht-redirects", "six redirects are followed", "MAX_REDIRECTS: Final = 5", "MAX_REDIRECTS: Final = 6"),

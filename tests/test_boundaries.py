@@ -14,23 +14,29 @@ from audit_builder import audit
 from gguf_builder import ARR, U8, U32, Arr, Tensor, build
 
 from inspector.architectures.hf.record import Activations
+from inspector.architectures.hf_config import HfConfig
+from inspector.architectures.hf_experts import moe_layers
 from inspector.audit.registry import rules
 from inspector.checkpoint import Checkpoint
 from inspector.comparison import diff
 from inspector.dtypes import DTYPES
-from inspector.errors import Unreachable
+from inspector.errors import InspectorError, Unreachable, WorkloadError
 from inspector.facts import ModelFacts
 from inspector.formats.gguf import read_gguf
 from inspector.formats.modelfile import ModelFile, TensorInfo
 from inspector.formats.safetensors import read_safetensors
 from inspector.layers import KVCache, Layer, UnknownCache
 from inspector.memory.cache import cache_nbytes, row_nbytes
-from inspector.memory.devices.gpus import apple_working_set
+from inspector.memory.devices.gpus import apple_working_set, parse_gpu
 from inspector.memory.devices.placement import assign, device_totals
+from inspector.memory.engines import estimate as run_estimate
 from inspector.memory.engines import vllm
+from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.engines.llamacpp.weights import repacked
 from inspector.memory.engines.textbook import precision, weights_nbytes
 from inspector.memory.engines.transformers.peak import Shape, moments
 from inspector.memory.engines.vllm.pages import Setup, plan
+from inspector.memory.engines.vllm.parallel import Split, refused
 from inspector.memory.estimate import Device, Estimate, Gpu, Line, Placement, Workload
 from inspector.memory.fit.choose import Merits, asked_context
 from inspector.memory.fit.records import Ask
@@ -200,6 +206,13 @@ def test_a_total_is_no_better_known_than_its_weakest_line():
     assert Estimate("e", Workload(), {}, lines).grade == "modelled"
 
 
+@pytest.mark.parametrize("text", ["1024x24GiB", "1024xrtx4090"])
+def test_a_thousand_and_twenty_four_devices_are_the_most(text):
+    assert len(parse_gpu(text)) == 1024
+    with pytest.raises(InspectorError, match="1025 GPUs"):
+        parse_gpu("1025" + text[4:])
+
+
 def test_a_mac_of_32_gib_lets_a_process_wire_two_thirds():
     # llama.cpp prints recommendedMaxWorkingSetSize = 22906.50 MB on an M1 Max: whole pages of 16 KiB
     assert 22_906_500_000 - (16 << 10) < apple_working_set(32 * GIB) < 22_906_510_000
@@ -298,6 +311,46 @@ def test_a_window_needs_one_token_less_than_it_says_before_the_new_ones(window, 
     assert plan(facts, Setup(max_model_len=4096, in_flight=512), Workload()).blocks_one_req == blocks
 
 
+@pytest.mark.parametrize(("n_heads", "ranks", "starts"), [(12, 4, True), (12, 8, False), (12, 12, True)])
+def test_heads_are_split_evenly_or_not_at_all(n_heads, ranks, starts):
+    # config/model.py verify_with_parallel_config: total_num_attention_heads % tensor_parallel_size
+    facts = facts_by_hand([KVCache(12, 128, 128)], n_heads=n_heads, n_kv_heads=12, vocab_size=960, d_ff=1920)
+    assert (refused(facts, Split(tensor=ranks)) == "") is starts
+
+
+@pytest.mark.parametrize("engine", ["vllm", "transformers"])
+def test_a_model_that_names_no_context_has_2048_tokens(engine):
+    facts = facts_by_hand([FULL], n_ctx_train=None)
+    found = run_estimate(facts, Workload(), engine=engine).effective
+    assert found.get("max_model_len", found.get("n_ctx")) == 2048
+
+
+# --- llama.cpp -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_seqs", "taken"), [(1, True), (256, True), (257, False), (0, False)])
+def test_a_context_has_up_to_256_sequences(n_seqs, taken):
+    # LLAMA_MAX_SEQ, src/llama-cparams.h
+    facts = facts_by_hand([FULL])
+    if taken:
+        assert effective(facts, Workload(n_ctx=1 << 16, n_seqs=n_seqs)).n_seqs == n_seqs
+    else:
+        with pytest.raises(WorkloadError, match="takes 1 to 256"):
+            effective(facts, Workload(n_ctx=1 << 16, n_seqs=n_seqs))
+
+
+def test_batches_are_of_2048_tokens_in_parts_of_512():
+    # common_params, common/common.h
+    found = effective(facts_by_hand([FULL]), Workload(n_ctx=8192))
+    assert (found.n_batch, found.n_ubatch) == (2048, 512)
+
+
+@pytest.mark.parametrize(("rows", "moved"), [(64, True), (60, False)])
+def test_only_matrices_of_whole_groups_of_rows_are_rearranged(rows, moved):
+    # ggml_repack_get_optimal_repack_type, ggml-cpu/repack.cpp: ne[1] % 8 == 0 for q4_K on AVX2
+    assert repacked(TensorInfo("blk.0.ffn_up.weight", (rows, 256), DTYPES["Q4_K"], 0, rows * 144), "avx2") is moved
+
+
 # --- transformers --------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +362,20 @@ def test_sdpa_makes_a_mask_once_the_prompt_fills_the_window(n_tokens, n_masks):
         return moments(shape, Activations(mlp=3.0), attn="sdpa", every_logit=False)["MLP"]
 
     assert mlp((1024,)) - mlp((None,)) == n_masks * n_tokens**2
+
+
+@pytest.mark.parametrize(
+    ("config", "routed"),
+    [
+        ({"model_type": "jamba", "num_experts": 4, "expert_layer_period": 2, "expert_layer_offset": 1}, [1, 3, 5]),
+        ({"model_type": "jamba", "num_experts": 4, "expert_layer_period": 3, "expert_layer_offset": 0}, [0, 3]),
+        ({"model_type": "llama4_text", "num_local_experts": 4, "interleave_moe_layer_step": 2}, [1, 3, 5]),
+        ({"model_type": "llama4_text", "num_local_experts": 4, "interleave_moe_layer_step": 1}, [0, 1, 2, 3, 4, 5]),
+    ],
+)
+def test_layers_route_where_the_model_builds_a_router(config, routed):
+    # modeling_jamba.py: i % period == offset; Llama4TextConfig: range(step - 1, layers, step)
+    assert [i for i, x in enumerate(moe_layers(HfConfig({"num_hidden_layers": 6, **config}), 6)) if x] == routed
 
 
 # --- diff, retries, exit codes -------------------------------------------------------------------------------------

@@ -347,3 +347,31 @@ def test_heads_without_a_size_share_the_width_by_the_first_layers_number():
     """n_embd_head_k is n_embd / n_head(0) (load_hparams, src/llama-model.cpp)."""
     facts = facts_from(keys("llama", attention__head_count=(8, 16, 16, 16)))
     assert {layer.head_dim_k for layer in facts.layers} == {512 // 8}
+
+
+def test_kimis_delta_layers_keep_a_convolution_of_three_projections():
+    """Queries, keys and values each have one (n_embd_r, src/llama-hparams.cpp): 3 × heads × head channels."""
+    facts = facts_from(
+        keys(
+            "kimi-linear", block_count=4, attention__head_count=4, attention__head_count_kv=(0, 0, 0, 4),
+            kda__head_dim=128, ssm__conv_kernel=4, attention__kv_lora_rank=512, attention__key_length=576,
+            attention__value_length=512, attention__key_length_mla=192, attention__value_length_mla=128,
+            rope__dimension_count=64, expert_count=4, expert_used_count=2, leading_dense_block_count=1,
+        )
+    )  # fmt: skip
+    (state,) = {c for layer in facts.layers for c in layer.caches if isinstance(c, StateCache)}
+    assert (state.conv_channels, state.conv_kernel, state.state_elems) == (3 * 4 * 128, 4, 4 * 128 * 128)
+
+
+def test_glm_5_2_indexes_its_first_two_layers_and_then_every_fourth():
+    """GLM_5_2_DEFAULT_INDEXER_TYPES, src/models/glm-dsa.cpp: 0, 1, 2, 6, 10 … 74, with a context of a million."""
+    facts = facts_from(
+        keys(
+            "glm-dsa", block_count=78, context_length=1 << 20, attention__kv_lora_rank=512, attention__key_length=576,
+            attention__value_length=512, attention__key_length_mla=256, attention__value_length_mla=256,
+            attention__indexer__head_count=32, attention__indexer__key_length=128, attention__indexer__top_k=2048,
+            rope__dimension_count=64, expert_count=4, expert_used_count=2,
+        )
+    )  # fmt: skip
+    indexed = [x.index for x in facts.layers if any(isinstance(c, IndexCache) for c in x.caches)]
+    assert indexed == [0, 1, *range(2, 78, 4)]

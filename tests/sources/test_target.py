@@ -177,3 +177,9 @@ def test_a_revision_leads_to_its_snapshot_and_nowhere_else(folder):
     for revision in ("evil", "../outside", "/etc/passwd", "pipe", "v2", "a" * 40, "x\0y"):
         assert find_snapshot(str(folder), "org/name", revision) is None
         assert read_ref(str(repo), revision) is None
+
+
+def test_a_repositorys_name_has_up_to_96_characters():
+    assert parse_target("org/" + "n" * 92).repo == "org/" + "n" * 92
+    with pytest.raises(NotFound):
+        parse_target("org/" + "n" * 93)
