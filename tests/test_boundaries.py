@@ -18,6 +18,8 @@ from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import moe_layers
 from inspector.audit.registry import rules
 from inspector.checkpoint import Checkpoint
+from inspector.checkpoint.names import quant_label
+from inspector.cli.group import run_command_line
 from inspector.comparison import diff
 from inspector.dtypes import DTYPES
 from inspector.errors import InspectorError, Unreachable, WorkloadError
@@ -376,6 +378,42 @@ def test_sdpa_makes_a_mask_once_the_prompt_fills_the_window(n_tokens, n_masks):
 def test_layers_route_where_the_model_builds_a_router(config, routed):
     # modeling_jamba.py: i % period == offset; Llama4TextConfig: range(step - 1, layers, step)
     assert [i for i, x in enumerate(moe_layers(HfConfig({"num_hidden_layers": 6, **config}), 6)) if x] == routed
+
+
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [("Q8-model-Q4_K_M.gguf", "Q4_K_M"), ("F16-Llama.Q5_0-00001-of-00002.gguf", "Q5_0"), ("llama.gguf", "")],
+)
+def test_the_last_quantisation_in_a_name_is_the_files(name, label):
+    assert quant_label(name) == label
+
+
+# --- what an audit says --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n_files", "words"), [(1, "1 error,"), (2, "2 errors,")])
+def test_one_error_is_told_as_one_and_its_hint_once(tmp_path, capsys, n_files, words):
+    for i in range(n_files):
+        (tmp_path / f"{i}.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert run_command_line(["audit", str(tmp_path)]) == 1
+    out = capsys.readouterr().out
+    assert words in out
+    hints = [line.strip() for line in out.splitlines() if line.strip().startswith("→")]
+    assert len(hints) == len(set(hints)) == 2  # of the error, and of what a pickle is
+
+
+def test_sarif_calls_a_warning_a_warning(tmp_path, capsys):
+    # SARIF 2.1.0 §3.27.10: level is one of none, note, warning, error
+    (tmp_path / "model.gguf").write_bytes(build([], [Tensor("a", (1,))], data=bytes(4)))
+    run_command_line(["audit", str(tmp_path), "--json"])
+    findings = json.loads(capsys.readouterr().out)["findings"]
+    run_command_line(["audit", str(tmp_path), "--sarif"])
+    results = json.loads(capsys.readouterr().out)["runs"][0]["results"]
+    level = {"error": "error", "warning": "warning", "info": "note"}
+    assert "warning" in {x["severity"] for x in findings}
+    assert sorted((x["code"], level[x["severity"]]) for x in findings) == sorted(
+        (x["ruleId"], x["level"]) for x in results
+    )
 
 
 # --- diff, retries, exit codes -------------------------------------------------------------------------------------
