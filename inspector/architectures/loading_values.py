@@ -83,6 +83,11 @@ def elements_of(value: Any) -> Values:
     return Values([*head, *([head[-1] if head else 0] * (min(length, 1 << 20) - len(head)))])
 
 
+def length_of(value: Any) -> int:
+    """How many elements an array has, kept or not."""
+    return len(value) if isinstance(value, (tuple, list)) else int(getattr(value, "length", 0))
+
+
 def first_values() -> Mapping[str, Any]:
     """Each hyperparameter before anything is read."""
     found: dict[str, Any] = {}

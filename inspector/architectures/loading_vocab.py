@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.architectures.loader_tables import pre_tokenizers
-from inspector.architectures.loading_values import Fields, Refusal, elements_of
+from inspector.architectures.loading_values import Fields, Refusal, elements_of, length_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def _array(run: Load, name: str, *elems: str) -> int | None:
         return None
     if stored not in {f"arr[{e}]" for e in elems}:
         raise _fault(f"invalid gguf type for {_AT}{name}", name)
-    return len(elements_of(run.metadata[_AT + name]))
+    return length_of(run.metadata[_AT + name])
 
 
 def _text(run: Load, name: str, *, required: bool) -> str:
