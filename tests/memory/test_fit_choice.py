@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from cuda_rows import facts_of as facts_of_header
 
 from inspector.checkpoint import open_checkpoint
 from inspector.errors import WorkloadError
 from inspector.facts import ModelFacts, read_facts
 from inspector.layers import KVCache, Layer
 from inspector.memory.devices.gpu_table import ROWS
-from inspector.memory.devices.gpus import GPUS
+from inspector.memory.devices.gpus import GPUS, parse_gpu
 from inspector.memory.engines import estimate
 from inspector.memory.estimate import Device, Estimate, Gpu, Line, Placement, Workload
 from inspector.memory.fit.choose import (
@@ -342,3 +343,13 @@ def test_vllm_pads_groups_only_where_the_larger_is_less_than_half_as_much_again(
     page = 16 * 8 * (128 + 128) * 2  # tokens of a block × heads × keys and values × bytes of bfloat16
     assert effective["bytes_per_block"] == size * page
     assert len(effective["groups"]) == n_groups
+
+
+def test_the_smallest_gpu_is_a_card_that_is_sold_alone():
+    """Llama-3.1-70B at 32k takes 52 GiB: a Mac of 64 GiB and a Jetson of 64 would do, and neither is a card to buy."""
+    ask = Ask(
+        gpus=parse_gpu("h200"), engine="llama.cpp", workload=Workload(outputs="last"), margin=1 << 30, n_ctx=32768
+    )
+    found = fit([Candidate("Q4_K_M", facts_of_header("llama-3.1-70b"), "m.gguf", 1)], ask).smallest_gpu
+    assert found is not None
+    assert not found.name.startswith(("M1", "M2", "M3", "M4", "M5", "Jetson", "GB10", "Ryzen"))
