@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
 LONGEST = 12  # layers in one period at most
-# Periods kept of a run, one more where it is odd: outputs may alternate between two places. With 4, 4 of 1,000 settings
+# Periods kept of a run, one more where it is odd: outputs may alternate between two places. With 4, 3 of 1,000 settings
 # of real models differ from the whole graph; with 8 none.
 KEPT = 8
 
