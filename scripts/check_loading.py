@@ -24,7 +24,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from inspector.architectures.loading import refusal
+from inspector.architectures.loading import followed
 from inspector.dtypes import DTYPES
 from inspector.formats.gguf import read_gguf
 from inspector.formats.modelfile import TensorInfo
@@ -70,7 +70,7 @@ class Header:
         """Our answer: "" where it loads, else why not."""
         tensors = {n: TensorInfo(n, shape, DTYPES[kind], 0, 0) for n, (kind, shape) in self.tensors.items()}
         metadata, types = ({k: v[i] for k, v in self.keys.items()} for i in (1, 0))
-        found = refusal(metadata, types, tensors, arch=str(metadata["general.architecture"]))
+        found = followed(metadata, types, tensors, arch=str(metadata["general.architecture"]))
         return "" if found is None else found.words
 
     def write(self, path: str) -> None:
