@@ -7,7 +7,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
     from inspector.formats.modelfile import Defect, ModelFile, TensorInfo
@@ -65,7 +65,7 @@ class Checkpoint(Record):
         return self.documents.get("config.json")
 
     @property
-    def tensors(self) -> tuple[TensorInfo, ...]:
+    def tensors(self) -> Sequence[TensorInfo]:
         """The tensors of all shards, in file order."""
         if len(self.files) == 1:
             return self.files[0].tensors

@@ -13,7 +13,7 @@ from inspector.layers import Layer, Refused, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from inspector.architectures.gguf_layers import Stack
@@ -46,7 +46,7 @@ def _loading_note(checkpoint: Checkpoint) -> tuple[str, ...]:
     return (f"llama.cpp b11434 would not load this: {refused.words}",)
 
 
-def facts_of_gguf(metadata: Mapping[str, Any], tensors: tuple[TensorInfo, ...]) -> ModelFacts:
+def facts_of_gguf(metadata: Mapping[str, Any], tensors: Sequence[TensorInfo]) -> ModelFacts:
     """The facts of a GGUF model that has these keys and tensors, whether there is such a file or not yet."""
     what = purpose(metadata, tensors)
     name = _arch_name(metadata, what)
@@ -201,7 +201,7 @@ def _unsure(layers: tuple[Layer, ...], keys: Keys) -> tuple[Layer, ...]:
     )
 
 
-def _fork_notes(tensors: tuple[TensorInfo, ...]) -> tuple[str, ...]:
+def _fork_notes(tensors: Sequence[TensorInfo]) -> tuple[str, ...]:
     names = sorted({t.dtype_name for t in tensors if t.dtype is None and t.dtype_name})
     if not names:
         return ()

@@ -6,7 +6,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Annotated, Any, Final
 
     from inspector.formats.modelfile import TensorInfo
@@ -70,7 +70,7 @@ class ModelFacts(Record):
     quantization: str | None = None
     generic: bool = False
     notes: tuple[str, ...] = ()
-    tensors: tuple[TensorInfo, ...] = ()
+    tensors: Sequence[TensorInfo] = ()
     keys: Mapping[str, Any] | None = None
     nextn_layers: tuple[Layer, ...] = ()
     prediction: Prediction | None = None

@@ -12,7 +12,7 @@ from inspector.formats.strict_json import Pairs, check_tree, exact_int, scan
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.dtypes import Dtype
@@ -65,13 +65,13 @@ class Contents:
 
     __slots__ = ("data_nbytes", "metadata", "tensors")
 
-    def __init__(self, tensors: list[TensorInfo], metadata: Mapping[str, str], data_nbytes: int) -> None:
+    def __init__(self, tensors: Sequence[TensorInfo], metadata: Mapping[str, str], data_nbytes: int) -> None:
         self.tensors = tensors
         self.metadata = metadata
         self.data_nbytes = data_nbytes
 
 
-def note_misaligned(tensors: list[TensorInfo], base: int, defects: Defects) -> None:
+def note_misaligned(tensors: Sequence[TensorInfo], base: int, defects: Defects) -> None:
     """Note tensors whose data do not start at a multiple of their element's size."""
     for tensor in tensors:
         if tensor.dtype and tensor.nbytes and (tensor.offset - base) & TYPES[tensor.dtype.name][2]:
@@ -129,7 +129,7 @@ def read_carefully(text: str, base: int, defects: Defects) -> Contents:
         for r in rows.values()
     ]
     note_misaligned(tensors, base, defects)
-    return Contents(tensors, metadata, data_nbytes)
+    return Contents(tuple(tensors), metadata, data_nbytes)
 
 
 def _check_names(rows: dict[str, _Row], defects: Defects) -> None:

@@ -7,6 +7,7 @@ vouch for is scanned again by the long way (`read_carefully`), which keeps repea
 
 from __future__ import annotations
 
+from itertools import islice
 from types import MappingProxyType
 
 from inspector.errors import LimitExceeded, Truncated
@@ -18,7 +19,7 @@ from inspector.formats._safetensors_rules import (
     note_misaligned,
     read_carefully,
 )
-from inspector.formats.modelfile import ModelFile, TensorInfo
+from inspector.formats.modelfile import ModelFile, PackedTensors
 from inspector.formats.strict_json import JsonError, decode, scan
 
 TYPE_CHECKING = False
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Final
 
-    from inspector.dtypes import Dtype
+    from inspector.formats.modelfile import Kind
     from inspector.sources import Source
 
 MAX_HEADER: Final = 100_000_000  # the format's own limit (MAX_HEADER_SIZE)
@@ -47,7 +48,7 @@ def read_safetensors(source: Source, *, strict: bool = True) -> ModelFile:
     defects = Defects(strict=strict)
     header = _read_header(source, defects)
     base = 8 + len(header)
-    contents = Contents([], {}, 0)
+    contents = Contents((), {}, 0)
     if header:
         contents = _parse(header, base, defects)
         check_extent(source.size, base, contents, defects)
@@ -60,7 +61,7 @@ def read_safetensors(source: Source, *, strict: bool = True) -> ModelFile:
         size=source.size,
         header_bytes=min(base, source.size),
         metadata=MappingProxyType(dict(contents.metadata)),
-        tensors=tuple(contents.tensors),
+        tensors=contents.tensors,
         metadata_types=MappingProxyType(dict.fromkeys(contents.metadata, "str")),
         defects=defects.done(),
         path=source.path,
@@ -120,7 +121,7 @@ def _parse(header: bytes, base: int, defects: Defects) -> Contents:
     finally:
         if collecting:
             gc.enable()
-    return Contents([], {}, 0)
+    return Contents((), {}, 0)
 
 
 # --- the short way -----------------------------------------------------------------------------------------------
@@ -135,20 +136,27 @@ def _n_quotes(text: str) -> int | None:
     return text.count('"') - text.count('\\"')
 
 
-def _read_plain(text: str, base: int, defects: Defects) -> Contents | None:
-    """The contents of a header with nothing odd in it, tensors in order of their data, or None.
+def _no_key_repeats(text: str, root: dict[str, Any], metadata: Mapping[str, str] | None) -> bool:
+    """Is every key of the text in the dicts made of it? Python's dict hides repeated ones; counting shows them.
 
-    Python's dict hides repeated keys; counting quotation marks shows them: a tensor of exactly three fields has ten,
-    an entry of `__metadata__` four.
+    A tensor of exactly three fields has four colons and ten quotation marks, an entry of `__metadata__` one and four.
+    A repeated or a further key adds to both and nothing takes any away, so that equal counts prove that there is none;
+    where strings hold colons too, quotation marks are counted.
     """
-    n_quotes = _n_quotes(text)
-    if n_quotes is None or text[:1] != "{" or ("-" in text and "-0" in text):
+    n_colons = 4 * len(root) + (0 if metadata is None else 1 + len(metadata))
+    if text.count(":") == n_colons:
+        return True
+    return _n_quotes(text) == 10 * len(root) + (0 if metadata is None else 2 + 4 * len(metadata))
+
+
+def _read_plain(text: str, base: int, defects: Defects) -> Contents | None:
+    """The contents of a header with nothing odd in it, tensors in order of their data, or None."""
+    if text[:1] != "{" or ("-" in text and "-0" in text) or ("\\" in text and "\\u" in text):  # half a surrogate pair?
         return None
     try:
         root = scan(text, parse_float=_refuse_float)
         metadata = root.pop("__metadata__", None)
-        n_quotes -= 10 * len(root) + (0 if metadata is None else 2 + 4 * len(metadata))
-        if n_quotes or "" in root or not _is_plain_metadata(metadata):
+        if not _is_plain_metadata(metadata) or not _no_key_repeats(text, root, metadata) or "" in root:
             return None
         return _plain_tensors(root, metadata or {}, base, defects)
     except (JsonError, KeyError, TypeError, ValueError, AttributeError):
@@ -169,51 +177,54 @@ def _plain_tensors(root: dict[str, Any], metadata: Mapping[str, str], base: int,
     """All tensors, if each follows the one before. Raises KeyError, TypeError or ValueError where the types are wrong.
 
     Few shapes repeat in many tensors, so each is checked once and found again by value. What equals a whole number
-    above 1 is one (fractions have been refused by now), but `true` equals 1: shapes and offsets with 0 or 1 in them
-    are checked each time.
+    above 1 is one (fractions have been refused by now), but `true` equals 1: shapes with 1 in them are checked each
+    time, and so are the first offsets.
     """
-    tensors: list[TensorInfo] = []
-    add, info = tensors.append, TensorInfo
-    known: dict[tuple[str, tuple[int, ...]], tuple[Dtype, int, int]] = {}
-    end = misaligned = 0
-    for name, entry in root.items():
+    known: dict[tuple[str, tuple[int, ...]], Kind] = {}
+    kinds: list[Kind] = []
+    add = kinds.append
+    end = sizes = masks = 0
+    for entry in root.values():
         begin, stop = entry["data_offsets"]
-        key = entry["dtype"], tuple(entry["shape"])
-        found = known.get(key)
-        if found is None:
-            found = _plain_type(key[0], entry["shape"], known)
-        dtype, nbytes, mask = found
-        if begin != end or stop != end + nbytes or len(entry) != 3:
+        try:
+            kind = known[entry["dtype"], tuple(entry["shape"])]
+        except KeyError:
+            kind = _kind(entry["dtype"], entry["shape"], known)
+            sizes, masks = sizes | kind[2], masks | kind[3]
+        if begin != end or stop != end + kind[2]:
             return None
-        if end < 2 and not (type(begin) is int and type(stop) is int):
-            return None
-        misaligned |= end & mask
-        add(info(name, key[1], dtype, base + end, nbytes))
-        end += nbytes
-    if end > _MAX_DATA:
+        add(kind)
+        end = stop
+    if end > _MAX_DATA or not _starts_with_numbers(root):
         return None
-    if misaligned:
+    tensors = PackedTensors(tuple(root), kinds, start=base, nbytes=end)
+    if sizes & masks:  # a sum of aligned sizes is aligned
         note_misaligned(tensors, base, defects)
     return Contents(tensors, metadata, end)
 
 
-def _plain_type(
-    dtype_name: str, shape: list[int], known: dict[tuple[str, tuple[int, ...]], tuple[Dtype, int, int]]
-) -> tuple[Dtype, int, int]:
-    """Type, bytes and alignment of a shape not met before; remembered where equality cannot deceive."""
+def _starts_with_numbers(root: dict[str, Any]) -> bool:
+    """Only the first two tensors have offsets below 2, which `false` and `true` equal."""
+    return all(type(n) is int for entry in islice(root.values(), 2) for n in entry["data_offsets"])
+
+
+def _kind(dtype_name: str, shape: list[int], known: dict[tuple[str, tuple[int, ...]], Kind]) -> Kind:
+    """Type, bytes and alignment of a shape not met before; remembered where equality cannot deceive.
+
+    Raises KeyError, TypeError, ValueError.
+    """
     if type(shape) is not list:
         raise TypeError(shape)
-    dtype, bits, mask = TYPES[dtype_name]
-    n, deceptive = bits, not shape
+    dtype, n, mask = TYPES[dtype_name]
     for dim in shape:
         if type(dim) is not int or dim < 1:
             raise ValueError(dim)
-        deceptive |= dim == 1
         n *= dim
         if n > _MAX_DATA:
             raise ValueError(n)
     if n % 8:
         raise ValueError(n)
-    if not deceptive:
-        known[dtype_name, tuple(shape)] = dtype, n // 8, mask
-    return dtype, n // 8, mask
+    kind = tuple(shape), dtype, n // 8, mask
+    if shape and 1 not in shape:
+        known[dtype_name, kind[0]] = kind
+    return kind

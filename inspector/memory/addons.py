@@ -8,7 +8,7 @@ from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
@@ -21,13 +21,13 @@ def _nbytes(tensors: Iterable[TensorInfo]) -> int:
     return sum(pad(t.nbytes or 0, _TENSOR_ALIGNMENT) for t in tensors)
 
 
-def projector_line(tensors: tuple[TensorInfo, ...], placement: Placement) -> Line:
+def projector_line(tensors: Sequence[TensorInfo], placement: Placement) -> Line:
     """A projector's weights: on the first device, as llama.cpp loads it by default (tools/mtmd/clip.cpp)."""
     device = assign(placement, 0).devices[0] if placement.gpus else HOST
     return Line("weights", _nbytes(tensors), "derived", f"{len(tensors):,} tensors of the projector", device, "mmproj")
 
 
-def adapter_lines(tensors: tuple[TensorInfo, ...], facts: ModelFacts, placement: Placement) -> list[Line]:
+def adapter_lines(tensors: Sequence[TensorInfo], facts: ModelFacts, placement: Placement) -> list[Line]:
     """An adapter's weights: each pair lies where the tensor it adapts lies (src/llama-adapter.cpp)."""
     from inspector.memory.engines.llamacpp.weights import layer_of
 

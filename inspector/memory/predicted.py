@@ -11,7 +11,7 @@ from inspector.quantization.mix import predict_mix, quant_target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from typing import Final
 
     from inspector.facts import ModelFacts
@@ -23,7 +23,7 @@ _MAKERS: Final = "convert_hf_to_gguf.py and llama-quantize"
 _PLAIN: Final = frozenset(("F32", "F16", "BF16"))  # what the converter writes by itself
 
 
-def unconverted_tensors(facts: ModelFacts) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
+def unconverted_tensors(facts: ModelFacts) -> tuple[Sequence[TensorInfo], tuple[str, ...]]:
     """The tensors of a checkpoint, or those that its config promises. Raises FactsError where no rule gives them."""
     if facts.tensors:
         return facts.tensors, ()

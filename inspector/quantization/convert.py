@@ -33,7 +33,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Final
 
     Shape = tuple[int, ...]
@@ -57,7 +57,7 @@ class Converted(Record):
 
     arch: str
     keys: Mapping[str, Any]
-    tensors: tuple[TensorInfo, ...]
+    tensors: Sequence[TensorInfo]
     notes: tuple[str, ...] = ()
     grade: str = "derived"
 
@@ -150,7 +150,7 @@ def _name_map(arch: str, blocks: int) -> Callable[[str], str | None] | None:
 
 
 def _rewritten(
-    arch: str, config: Mapping[str, Any], source: tuple[TensorInfo, ...], n_blocks: int, notes: list[str]
+    arch: str, config: Mapping[str, Any], source: Sequence[TensorInfo], n_blocks: int, notes: list[str]
 ) -> list[Named]:
     """Tensors as the converter hands them to the name map: towers dropped, experts stacked, projections split."""
     stacks: dict[str, tuple[int, Shape]] = {}

@@ -9,7 +9,7 @@ from inspector.quantization.packed import unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.formats.modelfile import TensorInfo
@@ -22,8 +22,8 @@ KEPT_PACKED: Final = "mxfp4"
 
 
 def unpacked(
-    tensors: tuple[TensorInfo, ...], quantization: Mapping[str, Any]
-) -> tuple[tuple[TensorInfo, ...], tuple[str, ...]]:
+    tensors: Sequence[TensorInfo], quantization: Mapping[str, Any]
+) -> tuple[Sequence[TensorInfo], tuple[str, ...]]:
     """The tensors under the names and shapes that they stand for, and what cannot be promised about them."""
     method = str(quantization.get("quant_method") or "").lower()
     if method in {"", KEPT_PACKED}:

@@ -14,7 +14,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from re import Pattern
     from typing import Any, Final, Protocol
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         @property
         def keys(self) -> Mapping[str, Any] | None: ...
         @property
-        def tensors(self) -> tuple[TensorInfo, ...]: ...
+        def tensors(self) -> Sequence[TensorInfo]: ...
 
 
 __all__ = ["QUANT_TARGETS", "Fallback", "Mix", "MixTensor", "QuantTarget", "predict_mix", "quant_target"]

@@ -8,7 +8,7 @@ from inspector.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Final
 
     from inspector.audit.subject.records import AuditedFile
@@ -24,12 +24,13 @@ _SHARE: Final = 4
 
 
 class Unwritten(Record):
-    """Tensors of a file that lie in holes by a quarter or more, and the bytes of all of them that do.
+    """How many tensors of a file lie in holes by a quarter or more, the first of them, and their bytes in holes.
 
     `all_of_it`: nothing but the header was ever written.
     """
 
-    names: tuple[str, ...]
+    first: str
+    n_tensors: int
     nbytes: int
     all_of_it: bool
 
@@ -69,16 +70,19 @@ def unwritten(file: AuditedFile) -> Unwritten | None:
         gaps = [gap for gap in holes(file.path) if gap[1] - gap[0] >= _LEAST]
     except OSError:
         return None
-    found = [(t, n) for t, n in _covered(file.model.tensors, gaps) if n >= max(_LEAST, (t.nbytes or 0) // _SHARE)]
-    names = tuple(t.name for t, _ in found if not may_be_zero(t.name))
-    whole = sum(end - start for start, end in gaps) + _LEAST >= file.size - file.model.header_bytes
-    return Unwritten(names, sum(n for _, n in found), whole) if names else None
+    model = file.model
+    if not gaps or sum(end - start for start, end in gaps) + _LEAST >= file.size - model.header_bytes:
+        first = next((name for name in model.tensor_names if not may_be_zero(name)), "") if gaps else ""
+        return Unwritten(first, len(model.tensors), model.tensors_nbytes, all_of_it=True) if first else None
+    found = [(t, n) for t, n in _covered(model.tensors, gaps) if n >= max(_LEAST, (t.nbytes or 0) // _SHARE)]
+    names = [t.name for t, _ in found if not may_be_zero(t.name)]
+    return Unwritten(names[0], len(names), sum(n for _, n in found), all_of_it=False) if names else None
 
 
-def _covered(tensors: tuple[TensorInfo, ...], gaps: list[tuple[int, int]]) -> Iterator[tuple[TensorInfo, int]]:
+def _covered(tensors: Sequence[TensorInfo], gaps: list[tuple[int, int]]) -> Iterator[tuple[TensorInfo, int]]:
     """The longest run of each tensor that lies in a hole; both lists are walked once."""
     ordered, i = sorted(tensors, key=lambda t: t.offset), 0
-    for t in ordered if gaps else ():
+    for t in ordered:
         end = t.offset + (t.nbytes or 0)
         while i < len(gaps) and gaps[i][1] <= t.offset:
             i += 1

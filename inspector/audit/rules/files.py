@@ -250,8 +250,8 @@ def never_written(subject: Subject) -> Iterator[Hit]:
     for f in subject.files:
         if f.sniffed is None or not f.sniffed.is_model or (found := unwritten(f)) is None:
             continue
-        words = f"{format_nbytes(found.nbytes)} were never written (holes), the first in {found.names[0]}"
+        words = f"{format_nbytes(found.nbytes)} were never written (holes), the first in {found.first}"
         if found.all_of_it:
             yield Hit(f.name, f"a header without data: {words}", "do not expect answers of it", severity="info")
         else:
-            yield Hit(f.name, f"{len(found.names):,} tensors lack data: {words}")
+            yield Hit(f.name, f"{found.n_tensors:,} tensors lack data: {words}")

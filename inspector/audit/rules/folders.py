@@ -111,7 +111,7 @@ def tensor_not_in_shard(subject: Subject) -> Iterator[Hit]:
     at random values.
     """
     for g in groups(subject):
-        contents = {n: {t.name for t in f.model.tensors} for n, f in g.files.items() if f.model and sound(f)}
+        contents = {n: frozenset(f.model.tensor_names) for n, f in g.files.items() if f.model and sound(f)}
         for index, owners in g.maps.items():
             if not index.endswith(SUFFIX + INDEX_SUFFIX):
                 continue

@@ -231,4 +231,4 @@ def never_written_values(subject: Subject) -> Iterator[Hit]:
     """
     for file in subject.files:
         if (found := unwritten(file)) is not None:
-            yield Hit(f"{file.name}: {found.names[0]}", f"{len(found.names):,} tensors were never written")
+            yield Hit(f"{file.name}: {found.first}", f"{found.n_tensors:,} tensors were never written")

@@ -84,7 +84,7 @@ def _owners(
     twice: list[tuple[str, str, str]] = []
     for name in sorted(members):
         file = files.get(name)
-        own = [t.name for t in file.model.tensors] if file is not None and file.model is not None else []
+        own = file.model.tensor_names if file is not None and file.model is not None else []
         if owners and not owners.keys().isdisjoint(own):
             twice += [(n, owners[n], name) for n in dict.fromkeys(own) if n in owners]
             own = [n for n in own if n not in owners]

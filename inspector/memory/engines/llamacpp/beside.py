@@ -22,7 +22,7 @@ from inspector.units import MIB, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -42,7 +42,7 @@ _CELL_META: Final = 12  # position, number of sequences, sequence: 4 bytes each 
 class Projector(Record):
     """A multimodal projector's file: its tensors and its metadata."""
 
-    tensors: tuple[TensorInfo, ...]
+    tensors: Sequence[TensorInfo]
     keys: Mapping[str, Any]
 
 
@@ -55,7 +55,7 @@ class Beside(Record):
     """
 
     projector: Projector | None = None
-    adapters: tuple[tuple[TensorInfo, ...], ...] = ()
+    adapters: tuple[Sequence[TensorInfo], ...] = ()
     draft: ModelFacts | None = None
     speculation: Speculation = NO_SPECULATION
     checkpoints: int = CHECKPOINTS
@@ -111,7 +111,7 @@ def extra(
     return Extra(*(tuple(x for one in found for x in getattr(one, name)) for name in Extra._fields))
 
 
-def _held(tensors: tuple[TensorInfo, ...], name: str) -> int:
+def _held(tensors: Sequence[TensorInfo], name: str) -> int:
     return sum(held_nbytes(t, backend(name)) for t in tensors)
 
 
