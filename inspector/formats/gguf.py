@@ -161,8 +161,7 @@ def _read_tensors(values: Values, n: int, raws: list[RawTensor]) -> None:
         *dims, type_id, offset = cursor.unpack(
             tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name)
         )
-        dims.reverse()
-        raw = RawTensor(name, tuple(dims), type_id, offset, record)
+        raw = RawTensor(name, tuple(dims[::-1]), type_id, offset, record)
         raw.nbytes = _nbytes(values, raw)
         raws.append(raw)
 

@@ -533,10 +533,20 @@ def test_every_walk_ends_where_the_plain_one_ends(pattern, window, data):
         assert our_walk(raw, n) == plain_walk(raw, n)
 
 
-def test_the_pattern_is_used_only_where_it_pays():
+def test_the_pattern_is_used_only_where_it_pays(monkeypatch):
+    monkeypatch.setattr(_strings, "_compiled", [])
+    monkeypatch.setattr(_strings, "_passed", [0])
     assert not _strings._use_pattern(1000, "<")
     assert not _strings._use_pattern(10**7, ">")
     assert _strings._use_pattern(10**7, "<") == (sys.version_info >= (3, 11))
+
+
+def test_a_process_that_reads_many_files_comes_to_use_the_pattern(monkeypatch):
+    monkeypatch.setattr(_strings, "_compiled", [])
+    monkeypatch.setattr(_strings, "_passed", [0])
+    used = [_strings._use_pattern(49_152, "<") for _ in range(8)]
+    assert not used[0]
+    assert used[-1] == (sys.version_info >= (3, 11))
 
 
 # -- round trips, prefixes and damage -------------------------------------------------------------------------------
