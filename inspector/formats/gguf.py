@@ -158,10 +158,8 @@ def _read_tensors(values: Values, n: int, raws: list[RawTensor]) -> None:
             values.report("duplicate-tensor", "a second tensor of this name", record, where=name)
         seen.add(name)
         n_dims = cursor.unpack(u32)[0]
-        *dims, type_id, offset = cursor.unpack(
-            tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name)
-        )
-        raw = RawTensor(name, tuple(dims[::-1]), type_id, offset, record)
+        tail = cursor.unpack(tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name))
+        raw = RawTensor(name, tail[-3::-1], tail[-2], tail[-1], record)
         raw.nbytes = _nbytes(values, raw)
         raws.append(raw)
 
@@ -169,6 +167,10 @@ def _read_tensors(values: Values, n: int, raws: list[RawTensor]) -> None:
 def _tensor_name(values: Values, record: int) -> str:
     cursor = values.cursor
     n = cursor.next_u64()
+    pos = cursor.pos
+    if n <= MAX_NAME and (raw := cursor.buf[pos : pos + n]).isascii() and len(raw) == n:
+        cursor.pos = pos + n
+        return raw.decode()  # nearly every name
     if n > MAX_NAME:
         check_length(cursor, n, record)
         name = cursor.take(min(n, 256)).decode("utf-8", "replace")
@@ -199,7 +201,7 @@ def _nbytes(values: Values, raw: RawTensor) -> int | None:
     """Bytes of a tensor, or None with a defect noted where gguf.cpp would refuse its shape or type."""
     dtype, n, dim = raw.dtype, 1, 1
     for dim in raw.shape:
-        n *= max(dim, 0)  # two negative ones must not make a positive
+        n *= dim if dim > 0 else 0  # two negative ones must not make a positive
     if dtype is None or not 0 < n <= I64_MAX or len(raw.shape) > MAX_DIMS or dim % dtype.block_elems:
         from inspector.formats._gguf_layout import check_shape
 
