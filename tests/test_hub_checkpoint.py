@@ -7,8 +7,9 @@ import random
 import re
 import time
 
+import gguf_builder as g
 import pytest
-from hub_models import CONFIG, QUANTS, REPOSITORIES, long_gguf, safetensors, shards, small_gguf, write
+from hub_models import CONFIG, QUANTS, REPOSITORIES, long_gguf, safetensors, shards, small_gguf, vocabulary, write
 from hub_server import SHA, TOKEN, HubServer, quick_hub  # noqa: F401 - a fixture
 
 from inspector.checkpoint import Checkpoint, SeveralModels, open_checkpoint
@@ -406,3 +407,43 @@ def test_errors_are_ours_and_one_line_each():
                 opened(hub, target)
             assert "\n" not in f"{caught.value}{caught.value.hint}"
             assert not isinstance(caught.value, AccessDenied)
+
+
+# --- several quants ------------------------------------------------------------------------------------------------
+
+
+def quants_of_one_model(n: int, *, odd: int = -1) -> dict[str, bytes]:
+    """Files that differ in name, type and last keys; number `odd` has another vocabulary of as many tokens."""
+    files = {}
+    for i, quant in enumerate(("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "Q6_K")[:n]):
+        tokens, _ = vocabulary(60_000, seed=2 if i == odd else 1)
+        kv: list[tuple[str, int, object]] = [
+            ("general.architecture", g.STR, "llama"),
+            ("general.name", g.STR, "x" * i),
+            ("llama.block_count", g.U32, 2),
+            ("tokenizer.ggml.model", g.STR, "llama"),
+            ("tokenizer.ggml.tokens", g.ARR, g.Arr(g.STR, tokens)),
+            ("tokenizer.ggml.scores", g.ARR, g.Arr(g.F32, [0.5] * 60_000)),
+            ("tokenizer.ggml.bos_token_id", g.U32, 1),
+            ("general.file_type", g.U32, i),
+            *((f"last.{k}", g.U32, k) for k in range(i)),
+        ]
+        tensors = [g.Tensor(f"blk.{b}.attn_q.weight", (64, 64), i % 2) for b in range(2)]
+        files[f"m.{quant}.gguf"] = g.build(kv, tensors)
+    return files
+
+
+@pytest.mark.parametrize("odd", [-1, 3])
+def test_later_quants_are_read_without_their_vocabulary(odd, tmp_path):
+    files = quants_of_one_model(7, odd=odd)
+    with HubServer(files) as hub:
+        with pytest.raises(SeveralModels) as caught:
+            opened(hub)
+        remote = caught.value.open_each()
+        n_bytes = hub.body_bytes
+    with pytest.raises(SeveralModels) as caught:
+        open_checkpoint(str(write(tmp_path, files)))
+    assert [c.files for c in remote] == [c.files for c in caught.value.open_each()]
+    header = remote[0].files[0].header_bytes
+    assert header > 1_000_000
+    assert n_bytes <= (1.2 if odd < 0 else 2.3) * header + 7 * 60_000

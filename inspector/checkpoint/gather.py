@@ -73,6 +73,11 @@ class Gathering:
             raise FormatError(f"{defect.where}: {defect.what}" if defect.where else defect.what, defect.offset)
         self.defects.append(defect)
 
+    def read_header(self, entry: Entry) -> ModelFile:
+        """What a file says. Raises FormatError, SourceError."""
+        with self.open(entry) as source:
+            return read(source, strict=self.strict)
+
     def read_once(self, entry: Entry, read_header: Callable[[], ModelFile]) -> ModelFile:  # noqa: ARG002
         """A file's header; a remote gathering reads files of one content once."""
         return read_header()
@@ -146,17 +151,12 @@ def check_document_size(nbytes: int, most: int) -> None:
         raise FormatError(f"{nbytes:,} bytes: documents of more than {most:,} are not read")
 
 
-def _read_header(entry: Entry, gathering: Gathering) -> ModelFile:
-    with gathering.open(entry) as source:
-        return read(source, strict=gathering.strict)
-
-
 def _read_entry(entry: Entry, gathering: Gathering) -> ModelFile | Defect:
     """A file's header, or why there is none (raised, when strict)."""
     if entry.problem:
         return defect_of(entry)
     try:
-        return gathering.read_once(entry, lambda: _read_header(entry, gathering))
+        return gathering.read_once(entry, lambda: gathering.read_header(entry))
     except FormatError as error:
         if gathering.strict:
             raise named(error, entry.name) from None

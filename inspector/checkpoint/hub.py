@@ -14,8 +14,12 @@ from inspector.checkpoint.gather import Gathering, check_document_size, open_ent
 from inspector.checkpoint.listing import Entry, Listing, folders_of
 from inspector.checkpoint.local import open_path
 from inspector.checkpoint.names import basename, quant_label, role_of
+from inspector.checkpoint.quants import Model
 from inspector.checkpoint.records import Checkpoint, split_name
 from inspector.errors import AccessDenied, InspectorError, NotAModelFile, NotFound, Offline, SourceError
+from inspector.formats import read
+from inspector.formats.gguf import read_like
+from inspector.formats.gguf_like import stretch_of
 from inspector.formats.modelfile import ModelFile
 from inspector.sources.parallel import in_order
 
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Final, TypeVar
 
+    from inspector.formats.gguf_like import Stretch
     from inspector.sources import Source
     from inspector.sources.http import Client
     from inspector.sources.hub import Repo
@@ -86,13 +91,20 @@ class RemoteGathering(Gathering):
         self.revision = repo.sha
         self.first: int | None = None
         self._headers = _Headers()
+        self._like: list[Stretch] = []  # of the first of several quants: what the others will repeat
 
     def child(self, name: str, *, folder: bool = False) -> Gathering:
         target = f"{self.target}/{name}" if name else self.target
         inner = f"{self.folder}{name}/" if folder and name else self.folder
         child = RemoteGathering(target, strict=self.strict, client=self.client, repo=self.repo, folder=inner)
-        child._headers = self._headers
+        child._headers, child._like = self._headers, self._like
         return child
+
+    def read_header(self, entry: Entry) -> ModelFile:
+        if self._like and entry.name.lower().endswith(".gguf"):
+            with self.open(entry) as source:
+                return read_like(source, self._like[0]) or read(source, strict=self.strict)
+        return super().read_header(entry)
 
     def read_once(self, entry: Entry, read_header: Callable[[], ModelFile]) -> ModelFile:
         found = self._headers.get(entry.sha256, read_header) if entry.sha256 else read_header()
@@ -111,7 +123,9 @@ class RemoteGathering(Gathering):
     def _first_range(self, entry: Entry) -> int:
         if entry.name.lower().endswith(".gguf"):
             split = split_name(entry.name)
-            return FIRST_PART if split and split[1] > 1 else FIRST_GGUF
+            if split and split[1] > 1:
+                return FIRST_PART
+            return self._like[0].first_nbytes if self._like else FIRST_GGUF
         return self.first or (FIRST_SHARD if split_name(entry.name) else FIRST_SAFETENSORS)
 
     def read(self, entry: Entry, *, most: int) -> bytes:
@@ -135,8 +149,16 @@ class RemoteGathering(Gathering):
         )
 
     def each(self, work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-        """All at once; of many shards the middle one first, which tells how long the others' headers will be."""
+        """All at once; of many shards the middle one first, which tells how long the others' headers will be.
+
+        Of several quants the first one before the others, which repeat its vocabulary.
+        """
         rest = list(items)
+        if len(rest) > 1 and isinstance(rest[0], Model):
+            first = work(rest.pop(0))
+            if isinstance(first, Checkpoint) and self.strict and (like := stretch_of(first.files[0])):
+                self._like.append(like)
+            yield first
         shards = [x for x in rest if isinstance(x, Entry) and x.name.lower().endswith(".safetensors")]
         if len(shards) < 4:
             yield from in_order(work, rest)

@@ -28,6 +28,7 @@ _SCALARS = {
     10: ("u64", "Q", 8), 11: ("i64", "q", 8), 12: ("f64", "d", 8),
 }  # fmt: skip
 SCALAR_NAMES = {name: (code, size) for name, code, size in _SCALARS.values()}
+SCALAR_NUMBERS = {row[0]: number for number, row in _SCALARS.items()}
 
 
 # What convert_hf_to_gguf.py (gguf-py/gguf/vocab.py) writes behind the tokens, by tokenizer.ggml.model: bytes a token,

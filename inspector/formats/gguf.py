@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from types import MappingProxyType
 
-from inspector.errors import NotAModelFile
+from inspector.errors import FormatError, NotAModelFile
 from inspector.formats._cursor import Cursor, Stop
 from inspector.formats._gguf_raw import RawTensor
 from inspector.formats._gguf_values import SCALAR_NAMES, Values
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from inspector.formats.gguf_like import Stretch
     from inspector.formats.modelfile import LongArray
     from inspector.sources import Source
 
@@ -42,8 +43,9 @@ TENSOR_NBYTES, LAST_KEYS_NBYTES = 80, 16 << 10
 class _Header:
     """What has been read so far: a reader that stops half-way still has something to show."""
 
-    def __init__(self, cursor: Cursor, *, strict: bool) -> None:
+    def __init__(self, cursor: Cursor, *, strict: bool, like: Stretch | None = None) -> None:
         self.values = Values(cursor, strict=strict)
+        self.like = like
         self.metadata: dict[str, Any] = {}
         self.types: dict[str, str] = {}
         self.tensors: tuple[TensorInfo, ...] = ()
@@ -111,17 +113,34 @@ def _read_metadata(header: _Header, n: int) -> None:
     """All keys; the first of two equal ones counts, as in gguf_find_key."""
     values = header.values
     cursor = values.cursor
-    for _ in range(n):
+    while n > 0:
+        n -= 1
         start = cursor.offset
         if len(cursor.buf) - cursor.pos < MIN_KV:
             cursor.source.expect(min(start + values.tail, cursor.size))
         key = values.key()
+        if header.like is not None and key == header.like.key and key not in header.metadata:
+            n -= _leap(header, header.like, n)
+            continue
         value, type_name = values.value(key)
         if key in header.metadata:
             values.report("duplicate-key", "this key is given twice", start, where=key)
             continue
         header.metadata[key] = value
         header.types[key] = type_name
+
+
+def _leap(header: _Header, like: Stretch, n: int) -> int:
+    """Take over a stretch of another header; returns how many keys it has beside the one that has been read."""
+    cursor = header.values.cursor
+    keys = like.keys_at(cursor.offset + len(like.head))
+    if cursor.take(len(like.head)) != like.head or len(keys) > n + 1 or any(k in header.metadata for k, _, _ in keys):
+        raise Stop("bad-count", "not the keys of the other header", cursor.offset)
+    cursor.pos += like.end - like.start
+    cursor.source.leap(cursor.offset, min(cursor.offset + like.rest_nbytes, cursor.size))
+    for key, value, type_name in keys:
+        header.metadata[key], header.types[key] = value, type_name
+    return len(keys) - 1
 
 
 def _alignment(header: _Header, n_tensors: int) -> int:
@@ -201,7 +220,7 @@ def _nbytes(values: Values, raw: RawTensor) -> int | None:
     """Bytes of a tensor, or None with a defect noted where gguf.cpp would refuse its shape or type."""
     dtype, n, dim = raw.dtype, 1, 1
     for dim in raw.shape:
-        n *= dim if dim > 0 else 0  # two negative ones must not make a positive
+        n *= max(0, dim)  # two negative ones must not make a positive
     if dtype is None or not 0 < n <= I64_MAX or len(raw.shape) > MAX_DIMS or dim % dtype.block_elems:
         from inspector.formats._gguf_layout import check_shape
 
@@ -238,6 +257,18 @@ def _unknown(type_id: int) -> str:
     return unknown_ggml_type(type_id)
 
 
+def read_like(source: Source, like: Stretch) -> ModelFile | None:
+    """The header of a file that repeats a stretch of another's, or None where anything at all is not as expected."""
+    try:
+        model = _read(source, strict=True, head=b"", like=like)
+    except FormatError:
+        model = None
+    if model is None or model.defects or like.key not in model.metadata:
+        source.leap(0, 0)
+        return None
+    return model
+
+
 def read_gguf(source: Source, *, strict: bool = True, head: bytes = b"") -> ModelFile:
     """What the header of a GGUF file says; `head` is what a caller has already read of its beginning.
 
@@ -245,8 +276,12 @@ def read_gguf(source: Source, *, strict: bool = True, head: bytes = b"") -> Mode
     UnsupportedVersion, LimitExceeded), except a data section that is cut short: see `ModelFile.missing_nbytes`.
     Not strict: all defects are collected, and what could be read is returned. Raises SourceError.
     """
+    return _read(source, strict=strict, head=head)
+
+
+def _read(source: Source, *, strict: bool, head: bytes, like: Stretch | None = None) -> ModelFile:
     cursor = Cursor(source, head=head)
-    header = _Header(cursor, strict=strict)
+    header = _Header(cursor, strict=strict, like=like)
     try:
         cursor.need(min(len(MAGIC), source.size))
         if cursor.buf[: len(MAGIC)] != MAGIC:

@@ -26,6 +26,9 @@ class Source:
     def expect(self, end: int) -> None:
         """A hint that bytes up to `end` will be asked for soon; a remote source sizes its next request by it."""
 
+    def leap(self, start: int, end: int) -> None:
+        """A hint that nothing before `start` will be asked for until another leap, and soon what lies up to `end`."""
+
     def close(self) -> None:
         """Let go of whatever is held open."""
 

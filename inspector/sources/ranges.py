@@ -87,6 +87,7 @@ class RangeSource(Source):
         self._prefix = bytearray()
         self._apart = (0, b"")
         self._expected = 0
+        self._far = 0  # what lies from here on is read apart from the prefix
         self._open: Any = None  # an answer that goes on from the prefix's end: (response, chunks, more would come)
         self._total = size
         if size is None:
@@ -99,13 +100,18 @@ class RangeSource(Source):
     def expect(self, end: int) -> None:
         self._expected = end
 
+    def leap(self, start: int, end: int) -> None:
+        self._far = start if start - len(self._prefix) > 2 * APART else 0
+        if self._far:
+            self._read_apart(start, end - start, ahead=0)
+
     def read_at(self, offset: int, length: int) -> bytes:
         return self.read_some(offset, length, length)
 
     def read_some(self, offset: int, least: int, most: int) -> bytes:
         end = min(offset + least, self.size)
-        if offset - len(self._prefix) > FAR:
-            return self._read_apart(offset, end - offset)
+        if offset - len(self._prefix) > FAR or offset >= self._far > 0:
+            return self._read_apart(offset, end - offset, most=most)
         if end > MAX_PREFIX:
             raise LimitExceeded(f"{self.name}: headers of more than {MAX_PREFIX >> 20} MiB are not read remotely")
         if end > len(self._prefix):
@@ -182,12 +188,12 @@ class RangeSource(Source):
             response.close()
             raise
 
-    def _read_apart(self, offset: int, length: int) -> bytes:
-        """Bytes far from the prefix, fetched on their own (with a few more, for the next read)."""
+    def _read_apart(self, offset: int, length: int, *, most: int = 0, ahead: int | None = None) -> bytes:
+        """Bytes far from the prefix, fetched on their own (`ahead` of them at least, or APART)."""
         start, data = self._apart
         if start <= offset and offset + length <= start + len(data):
-            return data[offset - start : offset - start + length]
-        end = min(offset + max(length, APART), self.size)
+            return data[offset - start : offset - start + max(length, most)]
+        end = min(offset + max(length, APART if ahead is None else ahead), self.size)
         if end <= offset:
             return b""
 
