@@ -53,7 +53,7 @@ def use_color() -> bool:
 
 def on_terminal() -> bool:
     """Whether somebody looks: stdout is a terminal, or goes to one in the end (CLICOLOR_FORCE=1 … | less -R)."""
-    if os.environ.get("CLICOLOR_FORCE", "0") != "0":
+    if os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
         return sys.stdout is not None
     return sys.stdout is not None and sys.stdout.isatty()
 

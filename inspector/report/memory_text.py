@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from inspector.memory.estimate import weakest
 from inspector.record import Record
 from inspector.report.escape import escape
 from inspector.report.look import BOLD, COLORS, DIM, GREEN, RED, YELLOW, Look, Segment, bar, gauge
 from inspector.report.memory import WORDS, display_nbytes
-from inspector.report.names import device_name, device_names, model_name
+from inspector.report.names import device_name, device_names, model_name, with_names
 from inspector.report.text import columns, flow, join, pad, shorten_middle, table, wrap
 from inspector.units import format_nbytes
 
@@ -130,10 +131,9 @@ def parts_of(lines: Iterable[Line]) -> tuple[Part, ...]:
         kinds.setdefault(line.what, []).append(line)
     found = []
     for what, some in kinds.items():
-        grade = "modelled" if any(x.grade == "modelled" for x in some) else some[0].grade
-        grade = "derived" if grade == "exact" and any(x.grade == "derived" for x in some) else grade
+        grade = weakest(x.grade for x in some)
         found.append(Part(what, sum(x.nbytes for x in some), grade, sum(x.peak_nbytes or 0 for x in some)))
-    return tuple(sorted(found, key=lambda p: -max(p.nbytes, p.peak if not p.nbytes else 0)))
+    return tuple(sorted(found, key=lambda p: -p.nbytes))
 
 
 def groups_of(estimate: Estimate) -> list[Group]:
@@ -182,7 +182,7 @@ def _one_device(group: Group, look: Look) -> list[str]:
     room = d.usable or 0
     scale = max(room, d.used, 1)
     parts = [(WORDS.get(p.what, p.what), _size(p)) for p in group.parts]
-    grade = "modelled" if any(p.grade == "modelled" for p in group.parts) else ""
+    grade = weakest(p.grade for p in group.parts)
     rows = [(group.name, display_nbytes(d.used, grade)), *parts]
     labels, taken = _labels(rows, look)
     wide = _bar_width(look.width - taken - 7)
@@ -201,7 +201,7 @@ def _total(estimate: Estimate, look: Look) -> list[str]:
     lines = []
     for label, part in zip(labels, parts, strict=True):
         drawn = bar(look, [Segment(part.nbytes, COLORS.get(part.what, ""))], scale=max(whole, 1), width=wide)
-        share = _share(part.nbytes, whole) if part.nbytes * 100 >= whole else "< 1 %"
+        share = _share(part.nbytes, whole) if part.nbytes * 100 >= whole else "< 1 %" if part.nbytes else ""
         line = _fill(label + drawn, taken + wide + 2) + pad(share, 5, ">")
         lines.append(_graded(line, part, look, at=taken + wide + 9))
     return lines
@@ -210,7 +210,7 @@ def _total(estimate: Estimate, look: Look) -> list[str]:
 def _device_of_several(group: Group, groups: Sequence[Group], look: Look) -> list[str]:
     """One device's bar, and below it what it holds."""
     d = group.device
-    grade = "modelled" if any(p.grade == "modelled" for p in group.parts) else ""
+    grade = weakest(p.grade for p in group.parts)
     name = max(columns(g.name) for g in groups)
     size = max(columns(display_nbytes(g.device.used, "modelled")) for g in groups)
     label = f"  {pad(group.name, name)}  {pad(display_nbytes(d.used, grade), size, '>')}  "
@@ -346,16 +346,18 @@ def _device_lines(estimate: Estimate) -> list[str]:
 
 def _noted(estimate: Estimate, notes: Sequence[str], look: Look) -> list[str]:
     """What is not known, and the notes that stand nowhere above."""
-    lines = [x for item in estimate.unknown for x in _note(f"unknown: {item} (not in the total)", look)]
+    lines = [x for item in estimate.unknown for x in note_lines(f"unknown: {item} (not in the total)", look)]
+    devices = [d.device for d in estimate.devices]
     for note in dict.fromkeys([*estimate.notes, *notes]):
-        lines += [] if note in estimate.brief else _note(f"note: {note}", look)
+        lines += [] if note in estimate.brief else note_lines(f"note: {with_names(note, devices)}", look)
     return lines
 
 
-def _note(text: str, look: Look) -> list[str]:
+def note_lines(text: str, look: Look) -> list[str]:
+    """`word: what is said of it`, wrapped, the word less plain than the rest."""
     first, *rest = ("  " + x for x in wrap(escape(text), width=look.width - 2, indent="      "))
     word, colon, said = first.partition(":")
-    return [look.paint(word + colon, DIM if "note" in word else YELLOW) + said, *rest]
+    return [look.paint(word + colon, YELLOW if word.startswith("  unknown") else DIM) + said, *rest]
 
 
 # --- all of it

@@ -39,3 +39,12 @@ def device_names(names: Iterable[str]) -> str:
         plain = device_name(name).partition(" #")[0]
         counts[plain] = counts.get(plain, 0) + 1
     return " + ".join(f"{n} × {name}" if n > 1 else name for name, n in counts.items())
+
+
+def with_names(note: str, devices: Iterable[str]) -> str:
+    """A note that begins with a device, or lists them all, with their names in place of sizes."""
+    devices = list(devices)
+    for device in devices:
+        if note.startswith(f"{device}: "):
+            return device_name(device) + note.removeprefix(device)
+    return note.replace(f": {', '.join(devices)}.", f": {', '.join(map(device_name, devices))}.")
