@@ -34,7 +34,7 @@ PROGRAM = re.compile(
 )  # what a program prints, below it
 ENVIRONMENT = {
     "COLUMNS": "100", "NO_COLOR": "1", "LC_ALL": "C.UTF-8", "HF_HUB_OFFLINE": "1", "TERM": "dumb",
-    "INSPECTOR_GPU": "none",
+    "INSPECTOR_GPU": "none", "CLICOLOR_FORCE": "1",
 }  # fmt: skip
 
 

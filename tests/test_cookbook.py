@@ -28,7 +28,7 @@ EXPECTED = {
     "diff fixtures/files/gguf/tiny-llama-q8_0.gguf": (1, "Q8_0 → Q4_0"),
     "audit fixtures/files/broken/half-a-download": (1, "1,000 of"),
     "audit fixtures/files/gguf/tiny-llama-q8_0.gguf": (0, "PASS"),
-    "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 4GiB --no-offload": (1, "NOTHING FITS"),
+    "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 4GiB --no-offload": (1, "nothing fits"),
 }
 
 

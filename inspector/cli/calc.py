@@ -7,6 +7,7 @@ from types import MappingProxyType
 import click
 
 from inspector.cli import outcome
+from inspector.cli.answer import write_answer
 from inspector.cli.options import json_option
 from inspector.cli.values import COUNT as SEQUENCES
 from inspector.cli.values import GPU, SIZE, TOKENS, Parsed, counted
@@ -83,8 +84,9 @@ def _default_form(facts: ModelFacts, kv_heads_given: bool) -> str:
 @click.option("--constant-factor", type=SIZE, help="Simplified activations: bytes a token.")
 @click.option("--overhead", type=SIZE, default=OVERHEAD, show_default=True, help="The constant term.")
 @click.option("--gpu", "gpus", multiple=True, type=GPU, help="rtx4090, 2xrtx3090, 24G; exit code 1 if it does not fit.")
+@click.option("-v", "--verbose", is_flag=True, help="How each figure comes about.")
 @json_option
-def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: Any) -> int:
+def calc(*, preset: str | None, as_json: bool, verbose: bool, gpus: tuple[str, ...], **params: Any) -> int:
     """The textbook formulas by hand, no file needed.
 
     \b
@@ -94,7 +96,6 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
     """
     from inspector.memory.engines import textbook
     from inspector.memory.estimate import Placement, Workload
-    from inspector.report import memory as report
 
     gqa = params["kv_heads"] is not None or preset is not None
     facts = _facts(preset or "", params)
@@ -114,7 +115,9 @@ def calc(*, preset: str | None, as_json: bool, gpus: tuple[str, ...], **params: 
         raise click.UsageError(str(error) + (f" ({error.hint})" if error.hint else "")) from None
     name = preset or "by hand"
     if as_json:
-        outcome.write_json(report.calc_json(name, facts, result))
+        from inspector.report.memory import calc_json
+
+        outcome.write_json(calc_json(name, facts, result))
     else:
-        outcome.write(report.memory_lines(name, facts, result, width=outcome.width()))
+        write_answer(name, facts, result, verbose=verbose)
     return outcome.NO if result.fits is False else outcome.OK

@@ -168,10 +168,12 @@ def _commands(choice: Choice, gpus: tuple[str, ...], backend: str | None) -> Com
 @target_argument
 @workload_options
 @_options
+@click.option("-v", "--verbose", is_flag=True, help="What came before what, and of every choice what gave way.")
 @json_option
 def fit(
-    target: str, *, hypothetical: bool, min_quant: str | None, quants: tuple[str, ...], as_json: bool, **params: Any
-) -> int:
+    target: str, *, hypothetical: bool, min_quant: str | None, quants: tuple[str, ...], verbose: bool, as_json: bool,
+    **params: Any,
+) -> int:  # fmt: skip
     """Which quant, context, cache type and placement fit, best first, with the engine's own command line.
 
     \b
@@ -207,5 +209,9 @@ def fit(
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))
     else:
-        outcome.write(report.fit_lines(target, found, ask, commands, width=outcome.width()))
+        from inspector.report.fit_text import fit_lines
+
+        outcome.write(
+            fit_lines(target, found, ask, commands, look=outcome.look(), verbose=verbose), painted=True
+        )  # fmt: skip
     return code or (outcome.OK if found.fits else outcome.NO)

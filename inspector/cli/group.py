@@ -30,6 +30,7 @@ a difference); 2 could not answer (usage, unreadable, unsupported).
 \b
 INSPECTOR_GPU: what this machine is taken to have, in place of what is found
 (for a bare TARGET, fit without --gpu, --gpu auto): none, or what --gpu takes.
+NO_COLOR, COLUMNS; CLICOLOR_FORCE=1: bars and colour in a pipe (| less -R).
 
 \b
 Pages (docs/ of the sources): first-steps.md, cookbook.md,

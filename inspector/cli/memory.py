@@ -6,6 +6,7 @@ import click
 
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
+from inspector.cli.answer import write_answer
 from inspector.cli.beside import beside_options, read_beside, take_beside
 from inspector.cli.options import (
     build_placement,
@@ -56,7 +57,7 @@ def _sweep(
 
 def _report(
     target: str, facts: ModelFacts, result: Estimate, *, rows: list[LayerRow] | None,
-    measured: Measured | None, as_json: bool,
+    measured: Measured | None, as_json: bool, verbose: bool, run: Callable[[Workload], Estimate],
 ) -> None:  # fmt: skip
     from inspector.report import memory as report
 
@@ -65,13 +66,16 @@ def _report(
         body |= {"layers": rows} if rows is not None else {}
         outcome.write_json(body | ({"verify": measured.as_json()} if measured is not None else {}))
         return
-    lines = report.memory_lines(target, facts, result, width=outcome.width())
-    lines += report.layer_lines(rows) if rows is not None else []
+    from inspector.report.sweep import layer_lines
+
+    write_answer(target, facts, result, run=run, verbose=verbose)
+    lines = layer_lines(rows) if rows is not None else []
     if measured is not None:
         from inspector.cli.verify import verify_lines
 
         lines += verify_lines(measured)
-    outcome.write(lines)
+    if lines:
+        outcome.write(lines, painted=True)
 
 
 def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *, as_json: bool) -> None:
@@ -80,7 +84,9 @@ def _report_sweep(target: str, axis: str, points: list[tuple[Any, Estimate]], *,
     if as_json:
         outcome.write_json(report.sweep_json(target, axis, points))
     else:
-        outcome.write(report.sweep_lines(target, axis, points, width=outcome.width()))
+        from inspector.report.sweep import sweep_lines
+
+        outcome.write(sweep_lines(target, axis, points, look=outcome.look()), painted=True)
 
 
 def _with_addons(
@@ -192,12 +198,16 @@ def _measure(checkpoint: Checkpoint, result: Estimate, q: Question) -> Measured:
 @click.option(
     "--sweep", type=click.Choice(["ctx", "np", "kv"]), help="A table over contexts, sequences or cache types."
 )
+@click.option("-v", "--verbose", is_flag=True, help="How each figure comes about, and the settings in effect.")
 @click.option("--verify", is_flag=True, help="Ask llama.cpp's own programs on PATH too: the difference.")
 @json_option
 def memory(
-    target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verify: bool, as_json: bool, **params: Any
-) -> int:
-    """What running a model costs: weights, KV cache, compute and overhead, line by line.
+    target: str, *, engine: str | None, sweep: str | None, by_layer: bool, verbose: bool, verify: bool, as_json: bool,
+    **params: Any,
+) -> int:  # fmt: skip
+    """Whether a model fits, and what running it takes: weights, KV cache, compute and overhead.
+
+    On a terminal with bars, in a pipe one table; with -v how each figure comes about.
 
     \b
     Examples:
@@ -233,5 +243,7 @@ def memory(
     result = run(question.workload)
     rows = _layers(facts, question) if by_layer else None
     measured = _measure(checkpoint, result, question) if verify else None
-    _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)
+    _report(
+        target, facts, result, rows=rows, measured=measured, as_json=as_json, verbose=verbose, run=run,
+    )  # fmt: skip
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)

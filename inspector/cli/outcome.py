@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Final, TextIO
 
+    from inspector.report.look import Look
+
 OK, NO, FAILED = 0, 1, 2
 _DEFAULT_WIDTH = 100
 _LONGEST_MESSAGE = 1000
@@ -44,9 +46,30 @@ def width() -> int:
 
 def use_color() -> bool:
     """Colour only on a terminal, and not against the user's word (`NO_COLOR`, `--no-color`, TERM=dumb)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not on_terminal():
         return False
-    return sys.stdout is not None and sys.stdout.isatty() and obeys_escapes()
+    return not sys.stdout.isatty() or obeys_escapes()
+
+
+def on_terminal() -> bool:
+    """Whether somebody looks: stdout is a terminal, or goes to one in the end (CLICOLOR_FORCE=1 … | less -R)."""
+    if os.environ.get("CLICOLOR_FORCE", "0") not in {"", "0"}:
+        return sys.stdout is not None
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def look() -> Look:
+    """How to lay out for this stdout: bars and colour where somebody looks, ASCII where it knows no blocks."""
+    from inspector.report.look import BLOCKS, Look
+
+    if not on_terminal():
+        return Look(width())
+    try:
+        BLOCKS.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+        bars = "blocks"
+    except (UnicodeError, LookupError):
+        bars = "ascii"
+    return Look(width(), bars, use_color())
 
 
 def obeys_escapes() -> bool:
@@ -78,13 +101,13 @@ def _silence(stream: TextIO) -> None:
         return  # no file behind it: nothing is flushed either
 
 
-def write(lines: Iterable[str]) -> None:
-    """The answer, on stdout, in one go. A reader that stops reading (`| head`) is no error.
+def write(lines: Iterable[str], *, painted: bool = False) -> None:
+    """The answer, on stdout, in one go; `painted`: it has its colours. A reader that stops (`| head`) is no error.
 
     Raises InspectorError where there is no stdout, or it takes no more (a full disk).
     """
     text = list(lines)
-    if use_color():
+    if not painted and use_color():
         text = [f"{_BOLD}{line}{_RESET}" if i == 0 else _paint(line) for i, line in enumerate(text)]
     if sys.stdout is None:  # >&-
         raise InspectorError("standard output is closed")
@@ -129,7 +152,7 @@ def write_json(value: object) -> None:
     from inspector.jsonable import jsonable
     from inspector.report.forms import written
 
-    write([json.dumps(jsonable(value, written), indent=2, ensure_ascii=True, allow_nan=False)])
+    write([json.dumps(jsonable(value, written), indent=2, ensure_ascii=True, allow_nan=False)], painted=True)
 
 
 def complain(message: str, *, hint: str | None = None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Gpu
+    from inspector.memory.estimate import Estimate, Gpu
     from inspector.quantization.labels import QuantLabel
     from inspector.report.records import ComponentRow
 
@@ -122,17 +122,21 @@ def show_target(target: str) -> int:
 def memory_target(target: str, n_ctx: int | None, gpu: str | None) -> int:
     """`inspector memory TARGET [-c N] [--gpu G]`, by the default engine."""
     from inspector.checkpoint import open_checkpoint
+    from inspector.cli.answer import write_answer
     from inspector.facts import read_facts
     from inspector.memory.engines import default_engine, engine_of, estimate
     from inspector.memory.estimate import Placement, Workload
-    from inspector.report.memory import memory_lines
 
     checkpoint = open_checkpoint(target)
     engine = default_engine(checkpoint.format)
     placement = Placement() if gpu is None else engine_of(engine).placed(Placement(gpus=_parsed(gpu)))
     facts = read_facts(checkpoint)
-    result = estimate(facts, Workload(n_ctx=n_ctx), engine=engine, placement=placement)
-    outcome.write(memory_lines(target, facts, result, width=outcome.width()))
+
+    def run(workload: Workload) -> Estimate:
+        return estimate(facts, workload, engine=engine, placement=placement)
+
+    result = run(Workload(n_ctx=n_ctx))
+    write_answer(target, facts, result, run=run)
     return incomplete(checkpoint) or (outcome.NO if result.fits is False else outcome.OK)
 
 

@@ -85,9 +85,22 @@ class Device(Record):
     backend: str | None = None
     unified: bool = False
 
+    @property
+    def usable(self) -> int | None:
+        """What of it a model may take."""
+        return None if self.capacity is None else self.capacity - self.reserve
+
+    @property
+    def spare(self) -> int | None:
+        """What is left of that; negative: what is missing."""
+        return None if self.usable is None else self.usable - self.used
+
 
 class Estimate(Record):
-    """An engine's answer. `unknown` names the parts that cannot be known, which the total does not include."""
+    """An engine's answer. `unknown` names the parts that cannot be known, which the total does not include.
+
+    `brief`: those of the notes that say in a few words how it is laid out.
+    """
 
     engine: str
     workload: Workload
@@ -96,6 +109,7 @@ class Estimate(Record):
     devices: tuple[Device, ...] = ()
     notes: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    brief: tuple[str, ...] = ()
 
     @property
     def total_nbytes(self) -> int:

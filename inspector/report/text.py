@@ -9,7 +9,8 @@ if TYPE_CHECKING:
 
 
 # What our own lines hold beyond Latin; each takes one column. With anything else in it a text is measured by wcwidth.
-_NARROW: Final = frozenset("–—…→←−█≤≥≈“”‘’")
+_NARROW: Final = frozenset("–—…→←−█▉▊▋▌▍▎▏░▓✔✘≤≥≈“”‘’")
+_ESCAPE: Final = "\x1b["  # what a file says has no such byte: reports escape it
 
 
 def _is_narrow(text: str) -> bool:
@@ -19,6 +20,8 @@ def _is_narrow(text: str) -> bool:
 
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes: two for 漢 and most emoji, none for a combining accent."""
+    if _ESCAPE in text:  # of ours: colour takes no columns
+        text = "".join(piece if i == 0 else piece.partition("m")[2] for i, piece in enumerate(text.split(_ESCAPE)))
     if _is_narrow(text):
         return len(text)
     from wcwidth import wcswidth
@@ -71,16 +74,46 @@ def shorten_middle(text: str, width: int) -> str:
     return _head(text, keep - keep // 2) + "…" + _head(text[::-1], keep // 2)[::-1]
 
 
+_UNITS: Final = frozenset({"B", "KiB", "MiB", "GiB", "TiB", "%"})
+
+
+def _words(text: str) -> Iterable[str]:
+    """The words of a text, a figure and its unit as one."""
+    before = ""
+    for word in text.split():
+        if word in _UNITS and before[-1:].isdigit():
+            before += " " + word
+            continue
+        if before:
+            yield before
+        before = word
+    if before:
+        yield before
+
+
 def wrap(text: str, *, width: int, indent: str = "") -> list[str]:
     """Words broken into lines of at most `width` columns, each but the first indented."""
     lines, line = [], ""
-    for word in text.split():
+    for word in _words(text):
         if line and columns(line) + 1 + columns(word) > width:
             lines.append(line)
             line = indent + word
         else:
             line = f"{line} {word}" if line else word
     return [*lines, line] if line else lines
+
+
+def flow(items: Iterable[str], *, width: int, sep: str = " · ") -> list[str]:
+    """Items in a row, on as many lines of `width` columns as they need; one that is too long alone is wrapped."""
+    lines: list[str] = []
+    for item in items:
+        if lines and columns(lines[-1]) + len(sep) + columns(item) <= width:
+            lines[-1] += sep + item
+        elif columns(item) <= width:
+            lines.append(item)
+        else:
+            lines += wrap(item, width=width)
+    return lines
 
 
 def bar(share: float, width: int) -> str:

@@ -114,7 +114,7 @@ def test_does_not_fit_is_exit_code_1_and_fits_is_0(sparse_model, run_inspector):
     assert memory(run_inspector, model, "-c", "4096")["fits"] is None
     code, out, _ = run_inspector(["memory", model, "-c", "4096", "--gpu", "24GiB"])
     assert code == 1
-    assert "DOES NOT FIT" in out
+    assert "✘ does not fit GPU 24 GiB" in out.splitlines()[1]
 
 
 def test_weights_that_are_not_here_leave_no_verdict(root, run_inspector):

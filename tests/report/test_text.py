@@ -61,8 +61,12 @@ def test_no_more_columns_than_there_are(text, width):
 def test_wrapped_lines_hold_as_many_words_as_fit(words, width):
     lines = wrap(" ".join(words), width=width)
     for line in lines:
-        assert columns(line) <= width or len(line.split()) == 1
+        assert columns(line) <= width or len(line.split()) == 1 or line.endswith((" B", " %"))
     assert " ".join(lines).split() == " ".join(words).split()
+
+
+def test_a_figure_is_not_parted_from_its_unit():
+    assert wrap("padded to 32 B each", width=12) == ["padded to", "32 B each"]
 
 
 def test_both_ends_of_a_wide_name_are_kept():

@@ -56,7 +56,7 @@ class Engine:
     `verifier`: the one that prints its figures without a run; "" where there is none. `on_cpu`: `fit` answers for a
     CPU alone. `quants_by_bits`: a quant by
     name is so many bits a parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that
-    `fit` leaves there unless told otherwise.
+    `fit` leaves there unless told otherwise. `context_step`: tokens that its contexts grow by.
     """
 
     name: str = ""
@@ -72,6 +72,7 @@ class Engine:
     on_cpu: bool = False
     quants_by_bits: bool = False
     margin: int = 0
+    context_step: int = 1
 
     # --- options
 

@@ -69,6 +69,7 @@ def estimate(
         notes=(
             *facts.notes,
             *more.notes,
+            *_offloaded(assignment),
             *_notes(facts, assignment, placement.gpus),
             *_left_alone(placement),
             *_idle(facts, placement),
@@ -77,6 +78,7 @@ def estimate(
             *_tight(devices),
         ),
         unknown=unknown,
+        brief=(*_offloaded(assignment), *_shared(sizes)),
     )
 
 
@@ -130,14 +132,17 @@ def _not_taken(workload: Workload) -> Iterator[str]:
 
 def _tight(devices: tuple[Device, ...]) -> Iterator[str]:
     for d in devices:
-        if d.fits and d.capacity is not None and d.capacity - d.reserve - d.used < FIT_TARGET:
+        if d.fits and d.spare is not None and d.spare < FIT_TARGET:
             free = format_nbytes(FIT_TARGET)
             yield f"{d.device}: fits, but with less than the {free} that llama.cpp keeps free by itself"
 
 
-def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
+def _offloaded(assignment: Assignment) -> Iterator[str]:
     if assignment.devices:
         yield f"{assignment.n_offloaded} of {len(assignment.blocks) + 1} layers on devices"
+
+
+def _notes(facts: ModelFacts, assignment: Assignment, gpus: Sequence[Gpu]) -> Iterator[str]:
     if numbered_by_speed(gpus):
         order = ", ".join(assignment.devices)
         yield f"devices in this order: {order}. CUDA numbers the fastest first: see `llama-server --list-devices`, -dev"

@@ -29,6 +29,7 @@ class LlamaCpp(Engine):
     converter = "convert_hf_to_gguf.py"
     verifier = "llama-fit-params"
     margin = FIT_TARGET
+    context_step = 256  # llama.cpp pads contexts to as much
     on_cpu = True
     # fmt: off
     options = (

@@ -280,7 +280,8 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
         fixed = {g.name: sum(x.nbytes for x in lines if x.device == g.name and x.what not in CACHES) for g in gpus}
         takes = {name: n + pool for name, n in fixed.items()}
         result = result.replace(effective={**result.effective, "takes": takes, "kv_cache_memory_bytes": pool})
-    return result.replace(notes=(*result.notes, *_budget_notes(result)))
+    budget = _budget_notes(result)
+    return result.replace(notes=(*result.notes, *budget), brief=tuple(budget[1:]))
 
 
 def room(result: Estimate) -> int | None:
