@@ -94,6 +94,7 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         promised_nbytes=sum(t.nbytes * t.copies for t in params.promised) or None,
         n_params_text=params.text,
         uncounted=params.unknown,
+        outer_type=k.outer_type if k.prefix else "",
         stated_nbytes=None if checkpoint.files else checkpoint.stated_nbytes,
     )
 

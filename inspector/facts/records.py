@@ -42,6 +42,7 @@ class ModelFacts(Record):
     alone, the tensors that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states
     for all of them. `n_params_text`: those of the language model, where a config promises towers beside it;
     `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
+    `outer_type`: the model type of the whole config, where these are the facts of a part of it.
     """
 
     arch: str
@@ -79,3 +80,4 @@ class ModelFacts(Record):
     stated_nbytes: Stated | None = None
     n_params_text: int | None = None
     uncounted: tuple[str, ...] = ()
+    outer_type: str = ""

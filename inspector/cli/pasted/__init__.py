@@ -1,4 +1,4 @@
-"""A pasted command of llama.cpp or vLLM, after `--`, read as the same question in our own options."""
+"""A pasted command of llama.cpp, vLLM or mlx-lm, after `--`, read as the same question in our own options."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 # words that run another command: what follows their own options is the command
 _RUNNERS: Final = ("&", "sudo", "env", "nohup", "time", "numactl", "nice", "exec", "uv", "uvx")
 _LLAMA: Final = ("llama-server", "llama-cli", "llama-mtmd-cli", "llama-completion")
+_MLX: Final = ("mlx_lm.generate", "mlx_lm.server", "mlx_lm.chat")
+_MLX_VERBS: Final = ("generate", "server", "chat")  # `mlx_lm generate` is mlx_lm.generate
 _CONTAINERS: Final = ("docker", "podman")
 _IMAGES: Final = {"llama.cpp": "llama-server", "vllm-openai": "vllm"}
 _WHERE: Final = ("target", "repo", "file", "revision")  # what names the model
@@ -33,7 +35,9 @@ def _program(words: Sequence[str]) -> str:
     name = _base(words[0])
     if name == "llama" and words[1:2] == ["serve"]:
         return "llama-server"
-    return name if name in _LLAMA or name in {"vllm", _VLLM_MODULE} else ""
+    if name == "mlx_lm" and words[1:2] and words[1] in _MLX_VERBS:
+        return f"{name}.{words[1]}"
+    return name if name in _LLAMA or name in _MLX or name in {"vllm", _VLLM_MODULE} else ""
 
 
 def _is_setting(word: str) -> bool:
@@ -76,7 +80,12 @@ def _in_container(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]]
 def _module(program: str) -> ModuleType:
     from importlib import import_module
 
-    return import_module(f"{__name__}.{'vllm' if 'vllm' in program else 'llamacpp'}")
+    return import_module(f"{__name__}.{_engine(program).replace('.', '')}")
+
+
+def _engine(program: str) -> str:
+    """Our name of the engine that a program belongs to."""
+    return "vllm" if "vllm" in program else "mlx" if program in _MLX else "llama.cpp"
 
 
 def _from_variables(flags: Mapping[str, Flag], variables: Mapping[str, str]) -> list[str]:
@@ -137,11 +146,11 @@ def flags_in(flags: Mapping[str, Flag], words: Sequence[str]) -> Iterator[tuple[
 
 def read_command(program: str, words: Sequence[str], variables: Mapping[str, str]) -> Pasted:
     """A command's settings in our words."""
-    module = _module(program)
-    is_vllm = "vllm" in program
-    words = words[1:] if words[:1] == ["serve"] else words
+    module, engine = _module(program), _engine(program)
+    is_vllm, is_llama = engine == "vllm", engine == "llama.cpp"
+    words = words[1:] if words[:1] and words[0] in {"serve", *(_MLX_VERBS if engine == "mlx" else ())} else words
     where: dict[str, str] = {}
-    said: list[str] = [] if is_vllm else module.defaults(program)
+    said: list[str] = module.defaults(program) if is_llama else []
     left: dict[bool, dict[str, None]] = {True: {}, False: {}}
     unknown: list[tuple[str, str]] = []
     for flag, name, value in flags_in(module.FLAGS, [*_from_variables(module.FLAGS, variables), *words]):
@@ -158,9 +167,8 @@ def read_command(program: str, words: Sequence[str], variables: Mapping[str, str
     without = [name for name in left[True] if name in _NO_PROJECTOR]
     for name in without:
         left[False][name] = left[True].pop(name)
-    if "repo" in where and "--mmproj" not in said and not without and not is_vllm:
+    if "repo" in where and "--mmproj" not in said and not without and is_llama:
         left[True]["--mmproj-auto (the repository's projector, if it has one)"] = None
-    engine = "vllm" if is_vllm else "llama.cpp"
     return Pasted(engine, _target(where), tuple(said), tuple(left[False]), tuple(left[True]), tuple(unknown))
 
 

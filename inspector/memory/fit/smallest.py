@@ -15,13 +15,17 @@ _MACHINES: Final = ("Jetson", "GB10", "Ryzen")  # memory that comes with a compu
 
 
 def smallest_gpu(found: Choice | Lack | None, ask: Ask) -> Gpu | None:
-    """The registry's smallest device that holds everything of this choice, alone; None where none does."""
+    """The registry's smallest device that holds everything of this choice, alone; None where none does.
+
+    A card, but for an engine that runs on none: then a whole machine.
+    """
     from inspector.memory.devices.gpus import GPUS
 
-    if found is None:
+    taken = [row for row in GPUS.values() if not engine_of(ask.engine).refuses(row.as_gpu())]
+    cards = [row for row in taken if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
+    rows = [row.as_gpu() for row in cards or taken]
+    if found is None or not rows:
         return None
-    named = [row.as_gpu() for row in GPUS.values() if row.vendor != "Apple" and not row.name.startswith(_MACHINES)]
-    rows = [gpu for gpu in named if not engine_of(ask.engine).refuses(gpu)]
     rows.sort(key=lambda gpu: (gpu.capacity - gpu.reserve - gpu.context, gpu.capacity))
     alone = ask.replace(
         n_gpu_layers=None, n_cpu_moe=None, tensor_split=None, tensor_parallel=None, offload=False, host=None,

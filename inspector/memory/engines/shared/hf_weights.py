@@ -147,6 +147,25 @@ def transformers_weights(facts: ModelFacts, dtype: str | None) -> Loaded:
     return Loaded(total, tuple(said))
 
 
+def mlx_weights(facts: ModelFacts, *, unpacked: bool) -> Loaded:
+    """Bytes of the weights as mlx-lm holds them: as stored, without towers beside the language model.
+
+    `unpacked`: fp8 blocks become bfloat16, and their scales go.
+    """
+    kept, said = loaded_tensors(facts)
+    text = [t for t in kept if not _VISION.search(t.name)]
+    if len(text) < len(kept):
+        said.append(f"{len(kept) - len(text)} tensors of towers are not loaded: mlx-lm runs the text part")
+    if not unpacked:
+        return Loaded(sum(t.nbytes * t.copies for t in text), tuple(said))
+    said.append("fp8 blocks become bfloat16 on loading")
+    total = 0
+    for t in text:
+        packed = len(t.shape) >= 2 and not t.is_plain
+        total += 0 if "weight_scale_inv" in t.name else (2 * t.n_elements if packed else t.nbytes) * t.copies
+    return Loaded(total, tuple(said))
+
+
 def _rank_share(tensor: Row, nbytes: int, *, tp: int, n_kv_heads: int | None) -> int:
     """Bytes of one rank's part of a tensor, vocabularies padded."""
     if (_EMBEDDING.search(tensor.name) or _HEAD.search(tensor.name)) and tensor.shape:

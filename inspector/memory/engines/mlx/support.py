@@ -1,0 +1,109 @@
+"""What mlx-lm 0.32.2 loads at all: model types (models/), packed weights (utils.py load_model), GPUs."""
+
+from __future__ import annotations
+
+from inspector.memory.engines.shared.kv_options import config_value
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any, Final
+
+    from inspector.facts import ModelFacts
+    from inspector.memory.estimate import Gpu
+
+RELEASE: Final = "mlx-lm 0.32.2"
+
+# Modules of models/ with a Model. The first have a make_cache of their own: --max-kv-size does not reach them.
+_OWN: Final = """
+afm7 afmoe baichuan_m1 bailing_hybrid bailing_moe_linear bailing_moe_v3 cohere2 deepseek_v32 deepseek_v41 exaone4
+exaone_moe falcon_h1 gear gemma3 gemma3_text gemma3n gemma4 gemma4_text glm_moe_dsa gpt_oss granitemoehybrid
+iquestloopcoder jamba kimi_k3 kimi_linear laguna lfm2-vl lfm2 lfm2_moe llama llama4 longcat_flash longcat_flash_ngram
+mamba mamba2 mellum mimo_v2_flash minimax_m3_vl ministral3 muse_glimmer muse_spark nanbeige nemotron-nas nemotron_h
+olmo3 olmo_hybrid plamo2 plamo3 prism_hadamard_qwen35 qwen3_5 qwen3_5_moe qwen3_next recurrent_gemma rwkv7 spark2_5
+step3p5
+"""
+_PLAIN: Final = """
+Klear apertus bailing_moe bitnet cohere dbrx deepseek deepseek_v2 deepseek_v3 dots1 ernie4_5 ernie4_5_moe exaone gemma
+gemma2 glm glm4 glm4_moe glm4_moe_lite gpt2 gpt_bigcode gpt_neox gptj granite granitemoe helium hunyuan
+hunyuan_v1_dense internlm2 internlm3 kimi_k25 kimi_vl lille-130m llama4_text mimo minicpm minicpm3 minimax mistral3
+mistral4 mixtral nanochat nemotron olmo olmo2 olmoe openelm phi phi3 phi3small phimoe phixtral pixtral plamo qwen qwen2
+qwen2_moe qwen2_vl qwen3 qwen3_moe qwen3_vl qwen3_vl_moe seed_oss smollm3 solar_open stablelm starcoder2 talkie
+telechat3 youtu_llm
+"""
+OWN_CACHE: Final = frozenset(_OWN.split())
+REGISTERED: Final = OWN_CACHE | frozenset(_PLAIN.split())
+# utils.py MODEL_REMAPPING: the module that reads a type of another name
+_REMAPPED: Final[Mapping[str, str]] = {
+    "mistral": "llama", "llava": "mistral3", "phi-msft": "phixtral", "falcon_mamba": "mamba",
+    "joyai_llm_flash": "deepseek_v3", "kimi_k2": "deepseek_v3", "qwen2_5_vl": "qwen2_vl", "minimax_m2": "minimax",
+    "iquestcoder": "llama", "xverse": "llama", "gemma4_unified": "gemma4", "deepseek_v41_text": "deepseek_v41",
+}  # fmt: skip
+# Types whose sanitize() unpacks fp8 blocks to bfloat16; elsewhere such a checkpoint has tensors that no layer takes.
+UNPACKS_FP8: Final = frozenset(
+    {"deepseek_v3", "deepseek_v32", "glm_moe_dsa", "mimo_v2_flash", "minimax", "ministral3", "mistral3", "mistral4"}
+)
+_COMPRESSED: Final = frozenset({"nvfp4-pack-quantized", "mxfp4-pack-quantized", "pack-quantized"})
+_PACKED: Final = frozenset({"mlx", "mxfp4", "mxfp8", "bitnet", "awq", "gptq"})
+
+
+def module_of(facts: ModelFacts) -> str:
+    """The module of models/ that would read it: the outer config's model_type, or the one it is mapped to."""
+    said = facts.outer_type or (facts.keys or {}).get("model_type")
+    name = said if isinstance(said, str) else facts.arch
+    return _REMAPPED.get(name, name)
+
+
+def _packing(facts: ModelFacts) -> Mapping[str, Any] | None:
+    """The quantisation that mlx-lm goes by: its own key, then others'; None for plain weights."""
+    keys = facts.keys or {}
+    if hasattr(keys.get("quantization"), "get"):
+        return {"quant_method": "mlx", **keys["quantization"]}
+    found = config_value(facts, "quantization_config", "compression_config")
+    return found if hasattr(found, "get") else None
+
+
+def unpacks_fp8(facts: ModelFacts) -> bool:
+    """Whether weights are fp8 in the file and bfloat16 in memory."""
+    packing = _packing(facts)
+    return packing is not None and packing.get("quant_method") == "fp8" and module_of(facts) in UNPACKS_FP8
+
+
+def repacked(facts: ModelFacts) -> str:
+    """The method of weights that are laid out anew on loading, in a size near the file's; "" for all others."""
+    method = (_packing(facts) or {}).get("quant_method")
+    return str(method) if method not in {None, "mlx", "fp8"} else ""
+
+
+def _packing_refused(facts: ModelFacts) -> str:
+    packing = _packing(facts) or {"quant_method": "mlx"}
+    if unpacks_fp8(facts):
+        return ""
+    method = packing.get("quant_method")
+    if method == "compressed-tensors":
+        return "" if packing.get("format") in _COMPRESSED else f"compressed-tensors of format {packing.get('format')!r}"
+    if method == "modelopt":
+        inner = packing.get("quantization")
+        settings: Any = inner if hasattr(inner, "get") else packing
+        return "" if settings.get("quant_algo") == "NVFP4" else f"modelopt {settings.get('quant_algo')}"
+    if method in {"awq", "gptq"}:
+        return "" if packing.get("bits", 4) == 4 else f"{method} of {packing.get('bits')} bits"
+    return "" if method in _PACKED else f"{method}"
+
+
+def why_not(facts: ModelFacts) -> str:
+    """Why mlx-lm would not load this model; "" where nothing is known against it."""
+    if facts.format == "gguf":
+        return f"{RELEASE} loads no GGUF files"
+    if facts.format == "none" or not facts.keys:
+        return ""
+    if module_of(facts) not in REGISTERED:
+        return f"{RELEASE} has no model type {module_of(facts)[:60]}"
+    if packed := _packing_refused(facts):
+        return f"{RELEASE} does not load weights packed as {packed[:60]}"
+    return ""
+
+
+def card_refused(gpu: Gpu) -> str:
+    """Why a device has no rules here; "" for Apple's and for sizes given by hand."""
+    return "" if gpu.backend == "metal" or gpu.sized else f"mlx is answered for Apple GPUs, not for {gpu.name}"
