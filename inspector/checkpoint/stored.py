@@ -88,7 +88,7 @@ def open_found(
 
     Raises SeveralModels, which opens them all where it is asked to, and `lacking` (or NotFound) where there is none.
     """
-    models = [m for m in find_models(path, most_folders=MOST_FOLDERS) if m.role == "model"]
+    models = [m for m in find_models(path, most_folders=MOST_FOLDERS) if m.role == "model" and m.target != path]
     if quant is not None:
         models = [m for m in models if matches_tag(f"{m.name}.", quant)][:1]
     if not models:
