@@ -18,7 +18,6 @@ from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import moe_layers
 from inspector.audit.registry import rules
 from inspector.checkpoint import Checkpoint
-from inspector.checkpoint.names import quant_label
 from inspector.cli.group import run_command_line
 from inspector.comparison import diff
 from inspector.dtypes import DTYPES
@@ -44,6 +43,7 @@ from inspector.memory.fit.choose import Merits, asked_context
 from inspector.memory.fit.records import Ask
 from inspector.sources.http import Retry, retried
 from inspector.sources.memory import MemorySource
+from inspector.stores.names import quant_label
 from inspector.units import GIB, format_count
 
 # What the loader itself does, not what the registry says: safetensors' reader and gguf.cpp refuse the first sort

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from inspector.checkpoint import SeveralModels, open_checkpoint, split_name
 from inspector.checkpoint.listing import MAX_ENTRIES, list_folder
-from inspector.checkpoint.names import matches_tag, quant_label, role_of
 from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, Offline, SourceError
+from inspector.stores.names import matches_tag, quant_label, role_of
 
 
 def safetensors(*names, size=4, metadata=None):

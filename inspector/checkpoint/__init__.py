@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.checkpoint.records import Checkpoint, Companion, Component, SeveralModels, split_name
+from inspector.checkpoint.records import Checkpoint, Companion, Component, SeveralModels
+from inspector.stores.splits import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,13 +7,14 @@ import os
 from inspector.checkpoint.documents import INDEX_SUFFIX, MAX_DOCUMENT, parse_document
 from inspector.checkpoint.gather import Gathering, open_entries
 from inspector.checkpoint.listing import Entry, Listing, list_folder, list_names
-from inspector.checkpoint.names import basename, role_of
 from inspector.checkpoint.pipelines import open_pipeline, pipeline_parts
 from inspector.checkpoint.quants import group_models, open_gguf_folder, open_model
-from inspector.checkpoint.records import Checkpoint, split_name
+from inspector.checkpoint.records import Checkpoint
 from inspector.checkpoint.shards import open_safetensors_folder
 from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, SourceError
 from inspector.sources.cache import blobs_folder, find_snapshot_in, is_repo_folder, unfinished_blobs
+from inspector.stores.names import basename, role_of
+from inspector.stores.splits import split_name
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False

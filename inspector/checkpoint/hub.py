@@ -13,11 +13,12 @@ from inspector.checkpoint.folder import open_config, open_joined, open_listing
 from inspector.checkpoint.gather import Gathering, check_document_size, open_entries, read_documents
 from inspector.checkpoint.listing import Entry, Listing, folders_of
 from inspector.checkpoint.local import open_path
-from inspector.checkpoint.names import basename, quant_label, role_of
-from inspector.checkpoint.records import Checkpoint, split_name
+from inspector.checkpoint.records import Checkpoint
 from inspector.errors import AccessDenied, InspectorError, NotAModelFile, NotFound, Offline, SourceError
 from inspector.formats.modelfile import ModelFile
 from inspector.sources.parallel import in_order
+from inspector.stores.names import basename, quant_label, role_of
+from inspector.stores.splits import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 
-from inspector.checkpoint.records import Checkpoint, split_name
+from inspector.checkpoint.records import Checkpoint
 from inspector.errors import FormatError
+from inspector.stores.splits import split_name
 
 
 def open_path(path: str, *, target: str, quant: str | None, strict: bool) -> Checkpoint:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.checkpoint.names import basename, role_of
 from inspector.checkpoint.records import Checkpoint, Companion, Component
+from inspector.stores.names import basename, role_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 
 from inspector.checkpoint.gather import open_entries
-from inspector.checkpoint.names import matches_tag, quant_label
-from inspector.checkpoint.records import SeveralModels, split_name
+from inspector.checkpoint.records import SeveralModels
 from inspector.checkpoint.shards import missing_parts
 from inspector.errors import InspectorError, NotFound
 from inspector.record import Record
+from inspector.stores.names import matches_tag, quant_label
+from inspector.stores.splits import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

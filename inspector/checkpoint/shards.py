@@ -6,9 +6,10 @@ import os
 
 from inspector.checkpoint.documents import INDEX_SUFFIX
 from inspector.checkpoint.gather import open_entries
-from inspector.checkpoint.names import quant_label
-from inspector.checkpoint.records import SeveralModels, split_name
+from inspector.checkpoint.records import SeveralModels
 from inspector.formats.modelfile import Defect
+from inspector.stores.names import quant_label
+from inspector.stores.splits import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

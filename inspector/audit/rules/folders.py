@@ -7,8 +7,8 @@ from inspector.audit.subject.groups import INDEX_SUFFIX, SUFFIX, groups, sound, 
 from inspector.audit.subject.models import first_absent, parts_by_name
 from inspector.audit.subject.records import is_document_name, is_weight_name
 from inspector.checkpoint import split_name
-from inspector.checkpoint.names import role_of
 from inspector.checkpoint.shards import unsafe_path
+from inspector.stores.names import role_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from inspector.checkpoint.names import role_of
 from inspector.record import Record
+from inspector.stores.names import role_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

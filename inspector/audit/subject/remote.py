@@ -36,7 +36,7 @@ _FIRST_GGUF: Final = 1 << 20
 
 def _chosen(repo: Repo, target: Target) -> list[str]:
     """The names that a target means: a file's, a folder's, those that a quant tag matches and all documents, or all."""
-    from inspector.checkpoint.names import matches_tag
+    from inspector.stores.names import matches_tag
 
     names = sorted(repo.files)
     if target.file:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from inspector.checkpoint.records import split_name
+from inspector.stores.splits import split_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
