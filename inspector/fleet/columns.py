@@ -84,8 +84,8 @@ COLUMNS: Final = (
     Column("state_nbytes", "int", "bytes of recurrent state of one sequence, whatever its length"),
     Column("caches", CACHES, "bytes of cache of one sequence, f16, states included, at each context asked for "
            "that it was trained for, and at its trained context"),
-    Column("smallest_gpu", "text", "smallest GPU of the registry that runs it alone, one sequence, by the default engine"),
-    Column("smallest_gpu_n_ctx", "int", "context that `smallest_gpu` is for: the first asked for, or the trained one if shorter"),
+    Column("smallest_gpu", "text", "smallest GPU of the registry that runs it, one sequence, by the default engine"),
+    Column("smallest_gpu_n_ctx", "int", "context of `smallest_gpu`: the first asked for, or the trained one if shorter"),
     Column("smallest_gpu_nbytes", "int", "memory of `smallest_gpu` as its driver reports it"),
     Column("estimates", ESTIMATES, "what `--engine`, `-c` and `--gpu` asked for: bytes on all devices together"),
     Column("verdict", "text", "of the audit: pass, warn or fail"),
@@ -93,7 +93,8 @@ COLUMNS: Final = (
     Column("n_errors", "int", "findings that loaders refuse"),
     Column("n_warnings", "int", "findings that change what is loaded"),
     Column("error", "text", "why there is no more than this about it"),
-    Column("error_kind", "text", "source (not reached), format (broken), facts (not enough said), worker (it died), defect (of inspector)"),
+    Column("error_kind", "text", "source (not reached), format (broken), facts (not enough said), worker (it died), "
+           "defect (of inspector)"),
 )
 TENSOR_COLUMNS: Final = (
     Column("target", "text", "`target` of the model's row"),

@@ -1,4 +1,4 @@
-"""What runs a scan: processes of this machine, or a Dask cluster. Each is an executor as concurrent.futures has them."""
+"""What runs a scan: processes of this machine, or a Dask cluster, each as an executor of futures."""
 
 from __future__ import annotations
 
@@ -104,10 +104,10 @@ class Dask(Engine):
         try:
             with _uninterrupted():
                 if address is None:
-                    self._cluster = LocalCluster(  # type: ignore[no-untyped-call]
+                    self._cluster = LocalCluster(
                         n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
                     )
-                self._client: Any = Client(self._cluster or address, timeout="10s")  # type: ignore[no-untyped-call]
+                self._client: Any = Client(self._cluster or address, timeout="10s")
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: no Dask scheduler answers ({type(error).__name__})") from None
         self.lost = (KilledWorker,)
@@ -130,7 +130,9 @@ def engine_on(on: str, n_workers: int | None = None) -> Engine:
         return Processes(n_workers)
     if on == "dask" or "://" in on:
         return Dask(None if on == "dask" else on, n_workers)
-    raise InspectorError(f"--on {on}: no such engine", hint="processes, dask, or the address of a Dask scheduler (tcp://…)")
+    raise InspectorError(
+        f"--on {on}: no such engine", hint="processes, dask, or the address of a Dask scheduler (tcp://…)"
+    )
 
 
 def _cores() -> int:

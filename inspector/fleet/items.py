@@ -1,4 +1,4 @@
-"""What there is to scan: roots, files of roots, and searches of the Hub, each target with what is known from outside."""
+"""What there is to scan: roots, files of roots, and searches of the Hub, each with what is known from outside."""
 
 from __future__ import annotations
 
@@ -34,20 +34,18 @@ def read_targets(path: str) -> Iterator[str]:
         raise SourceError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
 
 
-def items(roots: Iterable[str], *, failed: list[str]) -> Iterator[Item]:
-    """Every model below all roots. A root that cannot be looked at is an item with its error, and named in `failed`."""
+def items(roots: Iterable[str]) -> Iterator[Item]:
+    """Every model below all roots. A root that cannot be looked at is an item with its error."""
     for root in roots:
         try:
             yield from _below(root)
         except SourceError as error:
-            failed.append(root)
             yield Item(root, root=root, error=str(error))
 
 
 def _below(root: str) -> Iterator[Item]:
     if root.startswith("@") and not os.path.lexists(root):
-        for inner in read_targets(root[1:]):
-            yield from _below(inner)
+        yield from items(read_targets(root[1:]))
     elif is_search(root):
         yield from search(root)
     else:

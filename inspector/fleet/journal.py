@@ -19,7 +19,7 @@ from inspector.version import __version__
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, Final
 
     from inspector.fleet.row import Row
@@ -55,8 +55,12 @@ class Packed(Record):
 def pack(row: Row) -> Packed:
     """A row of `scan_one`, with its tensors set apart."""
     tensors = row.pop("tensors", None)
-    blob = None if tensors is None else zlib.compress(json.dumps(tensors, separators=(",", ":")).encode(), 1)
-    return Packed(json.dumps(row, separators=(",", ":")), blob)
+    return Packed(json.dumps(row, separators=(",", ":")), None if tensors is None else pack_tensors(tensors))
+
+
+def pack_tensors(rows: Sequence[Sequence[Any]]) -> bytes:
+    """The rows of a model's tensors in a few bytes each."""
+    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode(), 1)
 
 
 def unpack_tensors(blob: bytes | None) -> list[list[Any]]:
@@ -70,7 +74,6 @@ class Journal:
 
     def __init__(self, path: str, *, resume: bool) -> None:
         self.path = path
-        self.resumed = resume and os.path.exists(path)
         try:
             if not resume and os.path.exists(path):
                 os.remove(path)
@@ -109,16 +112,18 @@ class Journal:
             found = row["found"]
             parts = {found: parts.get(found, -1) + 1}  # the rows of one target stand together
             values = (found, parts[found], json.dumps(row, separators=(",", ":")), tensors)
-            self._db.execute("INSERT OR REPLACE INTO old VALUES (?, ?, ?, ?)", values)
+            self._db.execute("INSERT OR IGNORE INTO old VALUES (?, ?, ?, ?)", values)
         self.commit()
 
-    def add_items(self, items: Iterable[Item], tell: Any = None) -> int:
+    def add_items(self, items: Iterable[Item], tell: Callable[[int], None] | None = None) -> int:
         """Everything there is to read, each target once; how many."""
         self.begin()
         n = 0
         for item in items:
             values = (n, item.target.encode("utf-8", "surrogateescape"), json.dumps(item.as_dict()))
-            n += self._db.execute("INSERT OR IGNORE INTO items (position, target, item) VALUES (?, ?, ?)", values).rowcount
+            n += self._db.execute(
+                "INSERT OR IGNORE INTO items (position, target, item) VALUES (?, ?, ?)", values
+            ).rowcount
             if tell:
                 tell(n)
         self.commit()
@@ -173,17 +178,20 @@ class Journal:
 
     def keep_unreached(self) -> None:
         """Of a scan that broke off: what it did not get to stays as an earlier one has read it."""
+        self.commit()
         self.begin()
         self._db.execute(
             """
-            INSERT INTO rows SELECT 1 + (SELECT COALESCE(MAX(position), 0) FROM items) + o.rowid, o.part, o.row, o.tensors
-            FROM old o WHERE NOT EXISTS (SELECT 1 FROM rows r WHERE json_extract(r.row, '$.found') = o.found)
+            INSERT INTO rows
+            SELECT 1 + (SELECT COALESCE(MAX(position), 0) FROM items) + rowid, part, row, tensors FROM old
+            WHERE found NOT IN (SELECT json_extract(row, '$.found') FROM rows)
             """
         )
         self.commit()
 
     def rows(self) -> Iterator[Row]:
         """All rows in the order found."""
+        self.commit()
         for (text,) in self._db.execute("SELECT row FROM rows ORDER BY position, part"):
             row: Row = json.loads(text)
             yield row
@@ -193,8 +201,13 @@ class Journal:
         for (blob,) in self._db.execute("SELECT tensors FROM rows WHERE tensors IS NOT NULL ORDER BY position, part"):
             yield from unpack_tensors(blob)
 
+    def has_rows(self) -> bool:
+        """Whether anything has been read."""
+        return self._db.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is not None
+
     def close(self, *, remove: bool) -> None:
         """Lets go of the file."""
         self._db.close()
-        if remove:
-            os.remove(self.path)
+        for path in (self.path, f"{self.path}-journal") if remove else ():
+            if os.path.exists(path):
+                os.remove(path)

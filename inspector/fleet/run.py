@@ -55,7 +55,7 @@ class Run:
     def _submit(self, waiting: Iterator[Chunk]) -> bool:
         """Hands out what may be under way; whether anything is.
 
-        What was under way when a process died goes one at a time, with nothing beside it: then it is known which it was.
+        What was under way when a process died goes one at a time, alone: then it is known which it was.
         """
         if self.suspects:
             if not self.pending:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from inspector.fleet.columns import Column
 
     Values = Sequence[Any]  # of one row, in the order of the columns
+    Write = Callable[[str, "Table", Iterable[Values]], None]
+    Read = Callable[[str, "Table"], Iterator[Values]]
 
 GROUP: Final = 4096  # rows of a Parquet row group: what is held at once
 _UNSAFE: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n")  # what a spreadsheet takes for a formula, and our mark
@@ -62,8 +64,7 @@ def _library(name: str, package: str, what: str) -> ModuleType:
 
 def _write_jsonl(path: str, table: Table, rows: Iterable[Values]) -> None:
     with open(path, "w", encoding="utf-8", newline="\n") as file:
-        for values in rows:
-            file.write(json.dumps(table.named(values), separators=(",", ":")) + "\n")
+        file.writelines(json.dumps(table.named(values), separators=(",", ":")) + "\n" for values in rows)
 
 
 def _read_jsonl(path: str, table: Table) -> Iterator[Values]:
@@ -94,7 +95,7 @@ def _value(cell: str, column: Column) -> Any:
         return json.loads(cell)
     if column.kind == "text":
         return cell.removeprefix("'")
-    return {"int": int, "real": float, "flag": lambda c: c == "true"}[column.kind](cell)
+    return cell == "true" if column.kind == "flag" else {"int": int, "real": float}[column.kind](cell)
 
 
 def _write_csv(path: str, table: Table, rows: Iterable[Values]) -> None:
@@ -185,8 +186,7 @@ def _read_duckdb(path: str, table: Table) -> Iterator[Values]:
 
 # --- by the name of the file
 
-Write = "Callable[[str, Table, Iterable[Values]], None]"
-_FORMATS: Final[dict[str, tuple[Any, Any, tuple[str, ...]]]] = {
+_FORMATS: Final[dict[str, tuple[Write, Read, tuple[str, ...]]]] = {
     ".jsonl": (_write_jsonl, _read_jsonl, ()),
     ".csv": (_write_csv, _read_csv, ()),
     ".parquet": (_write_parquet, _read_parquet, ("pyarrow", "pyarrow.parquet")),
@@ -195,7 +195,7 @@ _FORMATS: Final[dict[str, tuple[Any, Any, tuple[str, ...]]]] = {
 
 
 def format_of(path: str) -> str:
-    """The suffix that says how a table is stored. Raises InspectorError for another, or where its library is missing."""
+    """The suffix that says how a table is stored. Raises InspectorError for another, or without its library."""
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _FORMATS:
         raise InspectorError(f"{path}: not a kind of table", hint="name it .parquet, .duckdb, .csv or .jsonl")
@@ -225,9 +225,24 @@ def write_tables(path: str, tables: Iterable[tuple[Table, Iterable[Values]]]) ->
             os.replace(part, place)
     except OSError as error:
         raise InspectorError(f"{path}: {(error.strerror or 'cannot be written').lower()}") from None
+    except Exception as error:  # a library's own words, whatever its class
+        raise InspectorError(f"{path}: {type(error).__name__}: {' '.join(str(error).split())[:200]}") from None
     finally:
         for part in whole.values():
             _remove(part)
+
+
+def write_text(path: str, text: str) -> None:
+    """A page or document, put in its place when it is whole. Raises InspectorError where that cannot be."""
+    part = f"{path}.part"
+    try:
+        with open(part, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.replace(part, path)
+    except OSError as error:
+        raise InspectorError(f"{path}: {(error.strerror or 'cannot be written').lower()}") from None
+    finally:
+        _remove(part)
 
 
 def _remove(path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.errors import InspectorError
 from inspector.fleet.journal import Item, Packed, pack
 from inspector.fleet.row import failed, scan_all
 from inspector.fleet.text import text
@@ -31,10 +32,24 @@ def lost_rows(item: Item, options: ScanOptions) -> list[Packed]:
     return packed_rows(item, [row])
 
 
+def repo_of(target: str) -> str | None:
+    """The repository on the Hub that a target is of, on the Hub or in its cache."""
+    from inspector.checkpoint import read_target
+
+    for part in reversed(target.replace("\\", "/").split("/")):
+        if part.startswith("models--"):  # models--ORG--NAME, as the cache names its folders
+            return text(part.removeprefix("models--").replace("--", "/", 1))
+    try:
+        found = read_target(target)
+    except InspectorError:
+        return None
+    return text(found.repo) if found.kind == "hub" else None
+
+
 def _completed(row: Row, item: Item) -> Row:
     row |= {
         "root": escape(item.root), "found": escape(item.target), "store": text(item.store), "role": text(item.role),
-        "stamp": escape(item.stamp),
+        "stamp": escape(item.stamp), "repo": repo_of(item.target),
     }  # fmt: skip
     row["sha256"] = row["sha256"] or (text(item.sha256) if row["found"] == row["target"] else None)
     if item.error and row["error"] is None:
