@@ -73,8 +73,8 @@ COLUMNS: Final = (
     Column("n_experts", "int", "routed experts a layer"),
     Column("vocab_size", "int", "tokens in the vocabulary"),
     Column("n_ctx_train", "int", "tokens of context that it was trained for"),
-    Column("shape_key", "text", "hash of architecture and of names and shapes of all tensors: equal for every quant of one model, "
-           "and for fine-tunes of it"),
+    Column("shape_key", "text", "hash of the names and shapes of all tensors: equal for every quant of one model "
+           "in one format, and for fine-tunes of it"),
     Column("quant_claimed", "text", "quant that the name or the file claims"),
     Column("quant_actual", "text", "what the tensors are made of"),
     Column("quant_honest", "flag", "whether the claim describes the tensors"),
@@ -85,7 +85,7 @@ COLUMNS: Final = (
     Column("caches", CACHES, "bytes of cache of one sequence, f16, states included, at each context asked for "
            "that it was trained for, and at its trained context"),
     Column("smallest_gpu", "text", "smallest GPU of the registry that runs it, one sequence, by the default engine"),
-    Column("smallest_gpu_n_ctx", "int", "context of `smallest_gpu`: the first asked for, or the trained one if shorter"),
+    Column("smallest_gpu_n_ctx", "int", "context of `smallest_gpu`: the first asked for, or the shorter trained one"),
     Column("smallest_gpu_nbytes", "int", "memory of `smallest_gpu` as its driver reports it"),
     Column("estimates", ESTIMATES, "what `--engine`, `-c` and `--gpu` asked for: bytes on all devices together"),
     Column("verdict", "text", "of the audit: pass, warn or fail"),
