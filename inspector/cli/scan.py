@@ -18,10 +18,12 @@ from inspector.cli.values import COUNT, GPU, TOKENS
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from typing import Any
+    from typing import Any, Final
 
     from inspector.fleet.row import ScanOptions
     from inspector.fleet.scan import Outputs
+
+_INTERRUPTED: Final = 130
 
 
 def _options(params: dict[str, Any]) -> ScanOptions:
@@ -135,7 +137,7 @@ def scan(
             found = scan(asked, outputs, options, on=on, n_workers=jobs, resume=resume, most=most, tell=tell)
     except KeyboardInterrupt:
         _say_what_is_left(outputs)
-        raise
+        return _INTERRUPTED
     written = [path for path in _written(outputs, tensors=options.tensors) if path]
     if as_json:
         outcome.write_json(report.scan_json(found, written))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from inspector.errors import InspectorError, Unreachable
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 _RETRIES: Final = 3
+_EVERY: Final = 5.0  # seconds between two looks at how large a cluster is
+_LEAST_AHEAD: Final = 2  # a cluster that grows by its load must be given some
 EXTRA: Final = "pip install 'weights-inspector[fleet]'"
 
 
@@ -51,7 +54,9 @@ class Processes(Engine):
             from concurrent.futures import ProcessPoolExecutor
             from multiprocessing import get_context
 
-            self._pool = ProcessPoolExecutor(self.n_workers, mp_context=get_context("spawn"))
+            self._pool = ProcessPoolExecutor(
+                self.n_workers, mp_context=get_context("spawn"), initializer=_end_with_parent
+            )
             with _uninterrupted():
                 self._pool.submit(int)  # a spawning pool starts all of its processes with the first task
         return self._pool
@@ -73,6 +78,20 @@ class Processes(Engine):
             for child in active_children():
                 child.terminate()
             self._pool = None
+
+
+def _end_with_parent() -> None:
+    """A process of the pool ends when this one is killed: the pool itself would leave it waiting for work forever."""
+    import threading
+    from multiprocessing import parent_process
+
+    def watch() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 class _uninterrupted:  # noqa: N801 - reads as a statement
@@ -99,7 +118,9 @@ class Dask(Engine):
             raise InspectorError("--on dask needs dask[distributed]", hint=EXTRA) from None
         import logging
 
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what there is to say, is said here
+        for name in list(logging.root.manager.loggerDict):
+            if name.partition(".")[0] == "distributed":  # what there is to say, is said here
+                logging.getLogger(name).setLevel(logging.CRITICAL)
         self._cluster: Any = None
         try:
             with _uninterrupted():
@@ -111,8 +132,17 @@ class Dask(Engine):
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: no Dask scheduler answers ({type(error).__name__})") from None
         self.lost = (KilledWorker,)
-        self.n_workers = max(sum(self._client.nthreads().values()), 1)
+        self._asked = float("-inf")
+        self._n_workers = _LEAST_AHEAD
         self._executor: Executor = self._client.get_executor(retries=_RETRIES, pure=False)
+
+    @property
+    def n_workers(self) -> int:  # type: ignore[override]
+        """Threads of the cluster now: it may grow by what is asked of it."""
+        if time.monotonic() - self._asked > _EVERY:
+            self._asked = time.monotonic()
+            self._n_workers = max(sum(self._client.nthreads().values()), _LEAST_AHEAD)
+        return self._n_workers
 
     def submit(self, work: Callable[..., Any], *args: Any) -> Future[Any]:
         return self._executor.submit(work, *args)

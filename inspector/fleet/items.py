@@ -53,13 +53,16 @@ def _below(root: str) -> Iterator[Item]:
 
 
 def _found(root: str) -> Iterator[Item]:
-    """What lies below a root on this machine, in a store or in a bucket; any other target is itself."""
+    """What lies below a root on this machine, in a store or in a bucket; any other target is itself.
+
+    Paths are whole ones: workers elsewhere do not stand in this folder, nor do those who read the table.
+    """
     from inspector.stores.walk import find_models
 
     if not os.path.lexists(root):
         yield Item(root, root=root)
         return
-    for model in find_models(root):
+    for model in find_models(os.path.abspath(root)):
         if model.role != "unused":
             yield Item(
                 model.target, root=root, store=model.store, role=model.role, stamp=model.stamp, sha256=model.sha256,
