@@ -71,7 +71,7 @@ def make(folder: str, n_models: int, *, broken: float = 0.01) -> list[str]:
     ggufs, folders = [gguf_header(n) for n in GGUFS], [safetensors_header(n) for n in FOLDERS]
     configs = [_config(n) for n in FOLDERS]
     every = round(1 / broken) if broken else 0
-    bad = []
+    bad: list[str] = []
     for i in range(n_models):
         own = os.path.join(folder, f"org-{i // PER_FOLDER:03}", f"model-{i:05}")
         os.makedirs(own, exist_ok=True)
