@@ -494,11 +494,17 @@ def test_an_empty_folder_holds_no_model(tmp_path):
         open_checkpoint(str(tmp_path))
 
 
+def test_a_folder_of_one_models_folder_is_that_model(tmp_path):
+    write(tmp_path, "llama/model.safetensors", safetensors("a"))
+    assert open_checkpoint(str(tmp_path)).target == str(tmp_path / "llama" / "model.safetensors")
+
+
 def test_a_folder_of_model_folders_says_where_models_are(tmp_path):
     write(tmp_path, "llama/model.safetensors", safetensors("a"))
-    with pytest.raises(NotFound) as caught:
+    write(tmp_path, "qwen/model.safetensors", safetensors("a"))
+    with pytest.raises(SeveralModels) as caught:
         open_checkpoint(str(tmp_path))
-    assert "llama" in str(caught.value.hint)
+    assert [name for name, _, _ in caught.value.models] == ["llama/model.safetensors", "qwen/model.safetensors"]
 
 
 def test_a_sentence_transformers_folder_is_its_transformer(tmp_path):

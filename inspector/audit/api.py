@@ -17,5 +17,8 @@ def audit(target: str, *, ignore: Collection[str] = (), deep: bool = False, hash
     """
     from inspector.audit.runner import run
     from inspector.audit.subject.local import gather
+    from inspector.audit.subject.stored import stored_subject
+    from inspector.stores.targets import stored_target
 
-    return run(gather(target), ignore=ignore, deep=deep, hashes=hashes)
+    stored = stored_target(target)
+    return run(gather(target) if stored is None else stored_subject(stored), ignore=ignore, deep=deep, hashes=hashes)

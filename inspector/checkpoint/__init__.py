@@ -16,9 +16,16 @@ __all__ = ["Checkpoint", "Companion", "Component", "SeveralModels", "open_checkp
 
 
 def read_target(text: str) -> Target:
-    """TARGET taken apart; addresses of the Hub that HF_ENDPOINT names are understood as the Hub's. Raises NotFound."""
+    """TARGET taken apart, models of a store (`ollama:NAME`) too; addresses of the Hub that HF_ENDPOINT names are
+    understood as the Hub's. Raises NotFound.
+    """
     from inspector.sources.target import parse_target
 
+    if ":" in text:
+        from inspector.stores.targets import stored_target
+
+        if (stored := stored_target(text)) is not None:
+            return stored
     if not text.startswith(("http://", "https://")):
         return parse_target(text)
     from huggingface_hub.constants import ENDPOINT
@@ -37,13 +44,17 @@ def open_checkpoint(
     """Open what TARGET names: a file or folder on this machine, a repository on the Hub (its cache first), an address.
 
     Only headers and small documents are read. Strict: a file that no loader takes is raised; not strict: as much as
-    can be read is returned, with `defects`. The environment is read by huggingface_hub alone, and only for targets
-    that are not local: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT, and HF_HUB_CACHE where no
-    `cache_folder` is given. `progress` is told what is being read over the network.
+    can be read is returned, with `defects`. The environment is read for targets that are not local, by huggingface_hub:
+    HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT, and HF_HUB_CACHE where no `cache_folder` is given;
+    and OLLAMA_MODELS for `ollama:NAME`. `progress` is told what is being read over the network.
     Raises NotFound, SeveralModels, SourceError and FormatError.
     """
     if isinstance(target, str):
         target = read_target(target)
+    if target.kind == "stored":
+        from inspector.checkpoint.stored import open_stored
+
+        return open_stored(target, strict=strict)
     if target.kind != "local":
         from inspector.checkpoint.hub import open_remote
 

@@ -5,22 +5,64 @@ from __future__ import annotations
 import os
 
 from inspector.checkpoint.records import Checkpoint
-from inspector.errors import FormatError
+from inspector.errors import FormatError, NotFound
+from inspector.sources.cache import is_repo_folder
 from inspector.stores.splits import split_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from inspector.stores.records import FoundModel
 
 
 def open_path(path: str, *, target: str, quant: str | None, strict: bool) -> Checkpoint:
     """Open what stands at `path`. Raises NotFound, SeveralModels, SourceError and FormatError."""
     if os.path.isdir(path):
-        from inspector.checkpoint.folder import open_folder
-
-        return open_folder(path, target=target, quant=quant, strict=strict)
+        return _open_folder(path, target=target, quant=quant, strict=strict)
     lower = path.lower()
     if lower.endswith(".json"):
         from inspector.checkpoint.folder import open_json
 
         return open_json(path, target=target, strict=strict)
+    if "manifests" in path and (named := _of_manifest(path, target=target, strict=strict)):
+        return named
     return _open_file(path, target=target, strict=strict)
+
+
+def _open_folder(path: str, *, target: str, quant: str | None, strict: bool) -> Checkpoint:
+    """A folder that is a model; else the one model of a store, or that lies anywhere below."""
+    from inspector.checkpoint.folder import open_folder
+    from inspector.stores.targets import store_kind
+
+    def open_one(model: FoundModel) -> Checkpoint:
+        if (stored := stored_target(model.target)) is not None:
+            return open_stored(stored, strict=strict)
+        return open_path(model.target, target=model.target, quant=None, strict=strict)
+
+    lacking: NotFound | None = None
+    if store_kind(path) is None:
+        try:
+            return open_folder(path, target=target, quant=quant, strict=strict)
+        except NotFound as error:
+            if is_repo_folder(path):
+                raise
+            lacking = error
+    from inspector.checkpoint.stored import open_found, open_stored
+    from inspector.stores.targets import stored_target
+
+    return open_found(path, target=target, quant=quant, open_one=open_one, lacking=lacking)
+
+
+def _of_manifest(path: str, *, target: str, strict: bool) -> Checkpoint | None:
+    """The model of a store whose manifest's file was named."""
+    from inspector.stores.ollama import name_of_path
+
+    found = name_of_path(path)
+    if found is None:
+        return None
+    from inspector.checkpoint.stored import open_stored
+    from inspector.sources.target import Target
+
+    return open_stored(Target(target, "stored", path=found[0], repo=found[1]), strict=strict)
 
 
 def _open_file(path: str, *, target: str, strict: bool) -> Checkpoint:

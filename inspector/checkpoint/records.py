@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.formats.modelfile import Defect, ModelFile, TensorInfo
+    from inspector.stores.parts import Keeping
 
 
 class Companion(Record):
@@ -40,6 +41,7 @@ class Checkpoint(Record):
     (by file name) where a Hub listing or the Hub's cache gave them; `missing`: files named by an index or a split count
     but absent. `defects`: what is wrong with the folder itself; what is wrong in a file stands in its `ModelFile`.
     `components`: of a pipeline (diffusers, sentence-transformers) all parts with weights, the first being this model.
+    `keeping`: of a model in a program's store, how that program would run it.
     """
 
     target: str
@@ -53,6 +55,7 @@ class Checkpoint(Record):
     sha256: Mapping[str, str] | None = None
     defects: tuple[Defect, ...] = ()
     components: tuple[Component, ...] = ()
+    keeping: Keeping | None = None
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -100,6 +103,7 @@ class SeveralModels(InspectorError):
     """A folder holds more than one model and none was named. `models`: name, bytes and quant label of each.
 
     `open_each`: opens them all, in order; what cannot be opened is its error. None where they are no GGUF models.
+    `targets`: of each, what every command takes for it; empty where that is its name in the folder or repository.
     """
 
     def __init__(
@@ -109,7 +113,9 @@ class SeveralModels(InspectorError):
         *,
         hint: str | None = None,
         open_each: Callable[[], list[Checkpoint | InspectorError]] | None = None,
+        targets: tuple[str, ...] = (),
     ) -> None:
         super().__init__(what, hint=hint)
         self.models = models
         self.open_each = open_each
+        self.targets = targets

@@ -15,7 +15,7 @@ from inspector.errors import InspectorError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from inspector.audit.runner import AuditReport
     from inspector.audit.subject.records import Subject
@@ -43,6 +43,10 @@ def _gather(text: str, *, values: bool) -> Subject:
     target = read_target(text)
     if target.kind == "local":
         return gather(text)
+    if target.kind == "stored":
+        from inspector.audit.subject.stored import stored_subject
+
+        return stored_subject(target)
     if target.kind == "url":
         raise InspectorError(f"{text}: audited are files, folders and repositories", hint="download it first")
     from inspector.sources.cache import find_snapshot, hub_cache_folder
@@ -59,6 +63,19 @@ def _gather(text: str, *, values: bool) -> Subject:
 
     with progress_line() as say:
         return audit_subject(Client(progress=say), target)
+
+
+def each_in_stores(targets: tuple[str, ...]) -> Iterator[str]:
+    """The targets, with the models of a store in place of its folder."""
+    from inspector.stores.targets import store_kind
+
+    for target in targets:
+        if not os.path.isdir(target) or store_kind(target) is None:
+            yield target
+            continue
+        from inspector.stores.walk import find_models
+
+        yield from (m.target for m in find_models(target) if m.role == "model")
 
 
 def _check_codes(words: tuple[str, ...]) -> None:
@@ -103,7 +120,7 @@ def audit(
     _check_codes(ignore)
     reports: list[AuditReport] = []
     failed = False
-    for target in targets:
+    for target in each_in_stores(targets):
         try:
             reports.append(
                 run(

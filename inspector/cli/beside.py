@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Final
 
+    from inspector.checkpoint import Checkpoint
     from inspector.memory.engines.llamacpp.beside import Beside
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
@@ -30,6 +31,26 @@ def beside_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def take_beside(params: dict[str, Any]) -> dict[str, Any]:
     """Takes these options out of `params`."""
     return {flag.removeprefix("--"): params.pop(flag.removeprefix("--")) for flag, _, _ in _OPTIONS}
+
+
+def take_from_store(
+    checkpoint: Checkpoint | None, params: dict[str, Any], beside: dict[str, Any], *, takes_beside: bool = True
+) -> tuple[str, ...]:
+    """Puts what the program that keeps a model would run it with where nothing else was asked; words that say so."""
+    kept = checkpoint.keeping if checkpoint is not None else None
+    if kept is None:
+        return ()
+    notes = []
+    if takes_beside and kept.projectors and not beside["mmproj"]:
+        beside["mmproj"] = kept.projectors[0]
+        notes.append(f"the projector that {kept.program} keeps with it is counted")
+    if takes_beside and kept.adapters and not beside["lora"]:
+        beside["lora"] = kept.adapters
+        notes.append(f"the adapter that {kept.program} keeps with it is counted")
+    if kept.n_ctx is not None and params["n_ctx"] is None and not params.get("longest"):
+        params["n_ctx"] = kept.n_ctx
+        notes.append(f"a context of {kept.n_ctx:,} tokens, as {kept.program} would run it (-c for another)")
+    return tuple(notes)
 
 
 def read_beside(asked: dict[str, Any]) -> Beside | None:

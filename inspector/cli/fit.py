@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.beside import beside_options, read_beside, take_beside
+from inspector.cli.beside import beside_options, read_beside, take_beside, take_from_store
 from inspector.cli.options import (
     build_workload,
     engine_option,
@@ -196,13 +196,15 @@ def fit(
     engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
     of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
+    takes_beside = engine.option("beside") is not None
+    of_store = take_from_store(there.checkpoint, params, params, takes_beside=takes_beside)
     ask = _read_ask(params, engine.name)
     candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
     found = search(
         candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,
     )
-    found = found.replace(notes=(*found.notes, *of_here, *there.notes))
+    found = found.replace(notes=(*found.notes, *of_here, *of_store, *there.notes))
     commands = [_commands(c, gpus, backend) for c in found.choices]
     if as_json:
         outcome.write_json(report.fit_json(target, found, ask, commands))

@@ -86,7 +86,7 @@ def show_several(several: SeveralModels, target: str, *, ask: MemoryQuestion | N
         gpus = tuple(ask.gpus) if ask else ()
         lines = report.repo_lines(
             target, rows, gpus=gpus, memory=ask is not None, about=_about(first, rows), notes=notes,
-            width=outcome.width(),
+            named=bool(several.targets), width=outcome.width(),
         )  # fmt: skip
         outcome.write(lines)
     return _code(rows)

@@ -6,7 +6,7 @@ import click
 
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
-from inspector.cli.beside import beside_options, read_beside, take_beside
+from inspector.cli.beside import beside_options, read_beside, take_beside, take_from_store
 from inspector.cli.options import (
     build_placement,
     build_workload,
@@ -220,6 +220,7 @@ def memory(
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
+    of_store = take_from_store(checkpoint, params, addons)
     question = _question(checkpoint.format, engine, params)
     facts = engine_of(question.engine).loaded(read_facts(checkpoint), question.arguments)
     run = _runner(facts, question, addons)
@@ -231,6 +232,7 @@ def memory(
     if verify:
         _check_verifiable(checkpoint, question, addons)
     result = run(question.workload)
+    result = result.replace(notes=(*of_store, *result.notes))
     rows = _layers(facts, question) if by_layer else None
     measured = _measure(checkpoint, result, question) if verify else None
     _report(target, facts, result, rows=rows, measured=measured, as_json=as_json)

@@ -271,6 +271,11 @@ def open_source(checkpoint: Checkpoint, name: str) -> Source:
     """One of a checkpoint's files, opened again for what its header reader passed over."""
     from inspector.checkpoint import read_target
 
+    here = next((f.path for f in checkpoint.files if f.name == name and f.path), "")
+    if here:
+        from inspector.sources.local import LocalSource
+
+        return LocalSource(here, name=name)
     target = read_target(checkpoint.target)
     if target.kind != "local":
         from inspector.checkpoint.hub import reopen

@@ -148,8 +148,8 @@ def _parsed(gpu: str) -> tuple[Gpu, ...]:
 def plain_command(argv: list[str]) -> Callable[[], int] | None:
     """What these words ask for, when it is one of the plain questions about a file that exists; else None."""
     command, words = (argv[0], argv[1:]) if argv and argv[0] in {"show", "memory"} else ("show", argv)
-    if not words or words[0].startswith("-") or not os.path.isfile(words[0]):
-        return None
+    if not words or words[0].startswith("-") or not os.path.isfile(words[0]) or "manifests" in words[0]:
+        return None  # a file below `manifests` may name a model of a store
     target, rest = words[0], words[1:]
     if command == "show":
         return None if rest else lambda: show_target(target)

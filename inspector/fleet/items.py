@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any, Final
 
+    from inspector.stores.records import FoundModel
+
 _WILD: Final = frozenset("*?[")
 _LONGEST_LINE: Final = 8192
 
@@ -65,9 +67,21 @@ def _found(root: str) -> Iterator[Item]:
     for model in find_models(os.path.abspath(root)):
         if model.role != "unused":
             yield Item(
-                model.target, root=root, store=model.store, role=model.role, stamp=model.stamp, sha256=model.sha256,
-                error=model.error,
+                model.target, root=root, store=model.store, role=model.role, stamp=_stamp(model),
+                sha256=model.sha256, error=model.error,
             )  # fmt: skip
+
+
+def _stamp(model: FoundModel) -> str:
+    """What changes when the weights do, or a document beside them: a folder's facts come from its config.json."""
+    if not model.stamp or not os.path.isdir(model.target):
+        return model.stamp
+    try:
+        with os.scandir(model.target) as entries:
+            times = [e.stat().st_mtime_ns for e in entries if e.name.endswith((".json", ".jinja")) and e.is_file()]
+    except OSError:
+        return ""
+    return f"{model.stamp} documents:{len(times)}+{max(times, default=0)}"
 
 
 def is_search(root: str) -> bool:

@@ -159,12 +159,14 @@ def _add_files(row: Row, checkpoint: Checkpoint) -> None:
 
 
 def _add_audit(row: Row, target: str) -> None:
-    from inspector.audit.api import audit
+    from inspector.fleet.audits import audited
 
     try:
-        report = audit(target)
+        report = audited(target)
     except Exception as error:
         _add_error(row, error)
+        return
+    if report is None:
         return
     row |= {
         "verdict": report.verdict,

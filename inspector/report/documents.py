@@ -21,6 +21,7 @@ from inspector.memory.estimate import Gpu, Line, Workload
 from inspector.memory.fit.records import Candidate
 from inspector.memory.quantize_size import SizedTensor
 from inspector.report.records import ComponentRow, ModelRow, ScanTotals
+from inspector.stores.parts import Keeping
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class DtypeSum(TypedDict):
 class _ShowExtras(TypedDict, total=False):
     revision: str
     components: Sequence[ComponentRow]
+    keeping: Keeping
 
 
 class Show(_ShowExtras):

@@ -44,13 +44,17 @@ def repo_lines(
     memory: bool = False,
     about: str = "",
     notes: Sequence[str] = (),
+    named: bool = False,
     width: int = 100,
 ) -> list[str]:
-    """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`."""
+    """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`.
+
+    `named`: by their names, though their quants tell them apart.
+    """
     head = ["quant", "files", "bytes", "", "bits/weight"]
     if memory:
         head += ["KV cache", "total", *map(escape, gpus)]
-    if _names_needed(rows):
+    if named or _names_needed(rows):
         rows = [row.replace(quant=shorten_middle(row.name, 48)) for row in rows]
     cells = [tuple(head), *(_cells(row, gpus, memory=memory) for row in rows)]
     first = join([f"{len(rows)} models", about])

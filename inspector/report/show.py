@@ -173,6 +173,36 @@ def _glance(facts: ModelFacts) -> list[str]:
     return ["", *table([head, cache], align="<" + ">" * len(contexts))]
 
 
+def _keeping_lines(checkpoint: Checkpoint, width: int) -> list[str]:
+    """How the program that keeps the model would run it."""
+    kept = checkpoint.keeping
+    if kept is None:
+        return []
+    prompt = f"a system prompt of {len(kept.system):,} characters" if kept.system else ""
+    given = join(f"{escape(str(k))} {escape(str(v))}" for k, v in sorted((kept.params or {}).items()))
+    n_ctx = f"{kept.n_ctx:,} tokens of context" if kept.n_ctx and "num_ctx" not in (kept.params or {}) else ""
+    rows = [("kept by", join([kept.program, n_ctx, shorten(given, 300), prompt])), ("template", _template(checkpoint))]
+    lines = [""]
+    for name, value in rows:
+        wrapped = wrap(value, width=max(width - 16, 30))
+        lines += [f"  {name if i == 0 else '':<13} {line}" for i, line in enumerate(wrapped[:4])]
+    return lines
+
+
+def _template(checkpoint: Checkpoint) -> str:
+    """The chat template that the program would use, in a line, and whether the file's own is set aside for it."""
+    kept = checkpoint.keeping
+    assert kept is not None
+    own = "tokenizer.chat_template" in checkpoint.metadata
+    if kept.template is None:
+        if kept.program != "Ollama":
+            return "the file's own" if own else ""
+        return "none kept: {{ .Prompt }}" + (", not the file's own" if own else "")  # server/images.go, GetModel
+    language, instead = "Jinja" if kept.jinja else "Go", ", not the file's own" if own else ""
+    words = f"{kept.program}'s, {len(kept.template):,} characters of {language}{instead}"
+    return f"{words}: {shorten(escape(kept.template), 160)}"
+
+
 def show_lines(
     checkpoint: Checkpoint, facts: ModelFacts, *, label: str = "", width: int = 100, notes: tuple[str, ...] = ()
 ) -> list[str]:
@@ -199,6 +229,7 @@ def show_lines(
         lines += [" " * 16 + more for more in wrapped[1:]]
     lines += [shorten(line, width) for line in _dtype_table(checkpoint)]
     lines += [shorten(line, width) for line in _glance(facts)]
+    lines += _keeping_lines(checkpoint, width)
     if checkpoint.companions:
         beside = ", ".join(f"{escape(c.name)} ({c.role}, {format_nbytes(c.nbytes)})" for c in checkpoint.companions[:4])
         more = f" and {len(checkpoint.companions) - 4} more" if len(checkpoint.companions) > 4 else ""
@@ -238,6 +269,8 @@ def show_json(
         result["revision"] = checkpoint.revision
     if components:
         result["components"] = components
+    if checkpoint.keeping is not None:
+        result["keeping"] = checkpoint.keeping
     return result
 
 

@@ -27,10 +27,11 @@ _VIEWS: Final = ("blob", "resolve", "tree", "raw")
 
 
 class Target(Record):
-    """What was asked for. `kind`: local, hub or url.
+    """What was asked for. `kind`: local, hub, url or stored.
 
     local: `path`, and `quant` for one of several models in a folder. hub: `repo` ("org/name"), and where given
     `revision`, `quant` and `file` (a path in the repository; a folder when a tree was pasted). url: `url`.
+    stored: `repo`, a model's name in the store that lies at `path` ("": this user's Ollama).
     """
 
     text: str

@@ -198,7 +198,7 @@ def short_blob(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: the cache believes that the file is complete, so that downloading again changes nothing.
     """
-    hashes = subject.sha256 or {}
+    hashes = {} if subject.kept_wrong else subject.sha256 or {}
     for file in subject.files:
         if file.name in hashes and file.model is not None and file.model.missing_nbytes:
             n, wanted = file.size, file.size + file.model.missing_nbytes
@@ -206,6 +206,17 @@ def short_blob(subject: Subject) -> Iterator[Hit]:
     for e in subject.entries:
         if e.kind == "file" and not e.size and e.name in hashes and hashes[e.name] not in _EMPTY_BLOBS:
             yield Hit(e.name, f"blob {hashes[e.name]} is empty")
+
+
+@rule("FD021", "store-blob", severity="error", hint="let the program that keeps it download it again: ollama pull NAME")
+def store_blob(subject: Subject) -> Iterator[Hit]:
+    """
+    A blob that a store's manifest names is missing, has another size than it says, or is no plain file.
+
+    Why it matters: Ollama, Docker and OCI tools find a model by its manifest, and fail when they load it.
+    """
+    for name, words in subject.kept_wrong:
+        yield Hit(name, words)
 
 
 @rule("FD009", "link-leaves-folder", severity="error", hint="replace the link with the file itself")

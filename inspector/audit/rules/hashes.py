@@ -79,8 +79,9 @@ def _noted(subject: Subject) -> Iterator[tuple[str, str]]:
 def expected_hashes(subject: Subject) -> dict[str, list[tuple[str, str]]]:
     """For each file, every hash that something says it has, and what says so."""
     expected: dict[str, list[tuple[str, str]]] = {}
+    who = "its name in the Hub's cache" if subject.root else "the store's manifest"
     for name, digest in (subject.sha256 or {}).items():
-        expected.setdefault(name, []).append((digest, "its name in the Hub's cache"))
+        expected.setdefault(name, []).append((digest, who))
     for name, digest in _noted(subject):
         expected.setdefault(name, []).append((digest, "the note that its download left"))
     for where, sums in _lists(subject):

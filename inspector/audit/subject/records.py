@@ -75,7 +75,8 @@ class Document(Record):
 class Subject(Record):
     """Everything the rules look at. `is_folder`: False when a single file was named, so that its siblings do not count.
 
-    `open_source` opens a file of the subject by name, for rules that need more than headers.
+    `open_source` opens a file of the subject by name, for rules that need more than headers. `kept_wrong`: files whose
+    blobs are not what a store's manifest says, and how.
     """
 
     target: str
@@ -89,6 +90,7 @@ class Subject(Record):
     sha256: Mapping[str, str] | None = None
     progress: Callable[[str], None] | None = None
     memo: dict[str, Any] | None = None
+    kept_wrong: tuple[tuple[str, str], ...] = ()
 
     @property
     def models(self) -> tuple[ModelFile, ...]:

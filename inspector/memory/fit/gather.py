@@ -60,9 +60,11 @@ def _label(facts: ModelFacts, model: Checkpoint | ModelFacts) -> str:
 
 def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
     """The path of a local checkpoint's first file (its folder, for safetensors), and its name on the Hub."""
-    if os.path.isdir(target):
+    if os.path.isdir(target) and checkpoint.keeping is None:
         gguf = checkpoint.format == "gguf" and checkpoint.files
         return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
+    if checkpoint.keeping is not None and checkpoint.files:  # a store's blob, which an engine loads by its path
+        return checkpoint.files[0].path, ""
     return target, "" if os.path.exists(target) else _revised(target, checkpoint)
 
 
@@ -84,15 +86,19 @@ def _each_of(target: str, several: SeveralModels, opened: Callable[[str], Checkp
     models = several.models[:_MOST]
     notes = [f"only the first {len(models)} of {len(several.models)} models were looked at"]
 
-    def read(model: tuple[str, int, str]) -> Candidate | str:
-        name, _, label = model
+    def read(at: int) -> Candidate | str:
+        name, _, label = models[at]
         where = os.path.join(target, name) if local else f"{target.rstrip('/')}/{name}"
         try:
+            if several.targets:
+                found = opened(several.targets[at])
+                return candidate_of(found, path=_place(several.targets[at], found)[0])
             return candidate_of(opened(where), path=where, hub="" if local else f"{target}:{label}" if label else where)
         except InspectorError as problem:
             return f"{name} is left out: {problem}"
 
-    found = [read(m) for m in models] if local else list(in_order(read, models))
+    numbers = range(len(models))
+    found = [read(i) for i in numbers] if local else list(in_order(read, numbers))
     candidates = tuple(x for x in found if not isinstance(x, str))
     if not candidates:
         raise several
