@@ -110,7 +110,7 @@ def installed() -> None:
 def test_tools() -> None:
     """What the tests need."""
     installed()
-    stamped(".test", ("pyproject.toml",), lambda: pip("install", "--quiet", "--group", "test"))
+    stamped(".test", ("pyproject.toml",), lambda: pip("install", "--quiet", "--group", "test", "--group", "fleet"))
 
 
 def dev_tools() -> None:

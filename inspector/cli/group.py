@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
     "quantize-size": "quantize_size", "audit": "audit", "diff": "diff", "calc": "calc", "report": "report",
-    "rule": "rule", "compare": "compare",
+    "rule": "rule", "compare": "compare", "scan": "scan",
     "archs": "registries", "dtypes": "registries", "gpus": "registries", "engines": "registries",
 }  # fmt: skip
 

@@ -20,7 +20,7 @@ from inspector.memory.estimate import Device as EstimateDevice
 from inspector.memory.estimate import Gpu, Line, Workload
 from inspector.memory.fit.records import Candidate
 from inspector.memory.quantize_size import SizedTensor
-from inspector.report.records import ComponentRow, ModelRow
+from inspector.report.records import ComponentRow, ModelRow, ScanTotals
 from inspector.stores.parts import Keeping
 
 TYPE_CHECKING = False
@@ -526,3 +526,11 @@ class Engines(TypedDict):
 
     schema: Literal["inspector.engines/1"]
     engines: Sequence[EngineRow]
+
+
+class Scan(TypedDict):
+    """inspector scan --json: the sums; the rows are in the table"""
+
+    schema: Literal["inspector.scan-totals/1"]
+    outputs: Sequence[str]
+    totals: ScanTotals

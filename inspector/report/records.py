@@ -39,3 +39,33 @@ class ComponentRow(Record):
     n_params: int | None
     nbytes: int
     quantization: str | None = None
+
+
+class ScanGroup(Record):
+    """Models that have something in common: how many, and their bytes."""
+
+    name: str
+    n_models: int
+    nbytes: int
+
+
+class ScanTotals(Record):
+    """Sums over all rows. `unread`: models with an error; `unreached`: those whose place did not answer, of them.
+
+    `kept`: taken over from an earlier scan, unread; `complete`: whether the scan came to its end. Groups by bytes, most
+    first; at most twenty, the last being all others.
+    """
+
+    n_models: int
+    n_unread: int
+    n_unreached: int
+    n_kept: int
+    complete: bool
+    nbytes: int
+    n_params: int
+    missing_nbytes: int
+    by_format: tuple[ScanGroup, ...]
+    by_arch: tuple[ScanGroup, ...]
+    by_quant: tuple[ScanGroup, ...]
+    by_verdict: tuple[ScanGroup, ...]
+    by_code: tuple[ScanGroup, ...]
