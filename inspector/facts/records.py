@@ -42,6 +42,8 @@ class ModelFacts(Record):
     alone, the tensors that it promises (`promised_nbytes`: in bytes); `stated_nbytes`: what the index beside it states
     for all of them. `n_params_text`: those of the language model, where a config promises towers beside it;
     `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
+    `ahead_layers`: of a config.json, the layers that predict ahead as an engine that runs them builds them;
+    `ahead_promised`: of a config alone, their tensors (none: not known).
     """
 
     arch: str
@@ -79,3 +81,5 @@ class ModelFacts(Record):
     stated_nbytes: Stated | None = None
     n_params_text: int | None = None
     uncounted: tuple[str, ...] = ()
+    ahead_layers: tuple[Layer, ...] = ()
+    ahead_promised: tuple[PromisedTensor, ...] = ()

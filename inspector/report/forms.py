@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 # What an estimate is made from, and notes, which a document has once for all its parts.
-_INNER: Final = frozenset({"tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised"})
+_INNER: Final = frozenset(
+    {"tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised", "ahead_layers", "ahead_promised"}
+)
 
 # record: the fields (and properties) that are written, in this order
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
