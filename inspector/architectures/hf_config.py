@@ -122,6 +122,12 @@ def _bare(name: str) -> str:
 def known_type(model_type: str, classes: Iterable[str]) -> str:
     """The type itself where it has a record; else one that the name of the first class means, where that has one."""
 
+    from inspector.architectures.hf.drafts import draft_type
+
+    # DSparkDraftModel is DeepSeek-V4's own too, and then all of that model
+    drafts = () if model_type.startswith("deepseek") else tuple(filter(None, map(draft_type, classes)))
+    if drafts:
+        return drafts[0]
     if family_of(model_type):
         return model_type
     by_bare = {_bare(name): name for names in FAMILIES.values() for name in names.split()}
@@ -153,8 +159,8 @@ class HfConfig:
         self.model_type = inner_type or (implied if self.prefix else "") or self.outer_type
         if not self.prefix and implied:
             self.model_type = implied  # the outer class builds its text part from its own keys, or from defaults alone
-        self.model_type = known_type(self.model_type, self._classes())
-        self.defaults: Mapping[str, Any] = table.get(self.model_type, {})
+        declared, self.model_type = self.model_type, known_type(self.model_type, self._classes())
+        self.defaults: Mapping[str, Any] = table.get(self.model_type) or table.get(declared, {})
 
     def _classes(self) -> tuple[str, ...]:
         """The names of the classes that the file is for, the language model's own first."""

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
     from inspector.memory.engines.llamacpp.beside import Beside
+    from inspector.memory.estimate import Workload
 
 _OPTIONS: Final[tuple[tuple[str, dict[str, Any], str], ...]] = (
     ("--mmproj", dict(metavar="FILE"), "A multimodal projector, loaded beside the model."),
@@ -67,6 +69,19 @@ def read_beside(asked: dict[str, Any]) -> Beside | None:
         draft=read_facts(open_target(asked["draft"])) if asked["draft"] else None,
         named=tuple(_named(asked)),
     )
+
+
+def read_drafting(target: str | None, workload: Workload) -> ModelFacts | None:
+    """The model or the head that drafts in vLLM: the one named, else that of its configuration; None for neither."""
+    from inspector.facts import as_drafting, read_facts
+    from inspector.memory.engines.vllm.prediction import SHARED, asked
+
+    spec = asked(workload.options or {}, None)
+    name = target or spec.model
+    if not name or (not target and spec.method not in ("draft_model", "mtp", *SHARED)):
+        return None
+    checkpoint = open_target(name)
+    return read_facts(as_drafting(checkpoint, spec.method) if spec.method in SHARED else checkpoint)
 
 
 def _named(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:

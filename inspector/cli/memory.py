@@ -7,7 +7,7 @@ import click
 from inspector.checkpoint import SeveralModels
 from inspector.cli import outcome
 from inspector.cli.answer import write_answer
-from inspector.cli.beside import beside_options, read_beside, take_beside, take_from_store
+from inspector.cli.beside import beside_options, read_beside, read_drafting, take_beside, take_from_store
 from inspector.cli.options import (
     build_placement,
     build_workload,
@@ -142,6 +142,13 @@ def _runner(facts: ModelFacts, q: Question, addons: dict[str, Any]) -> Callable[
     if engine_of(q.engine).option("beside") is not None:  # it has rules of its own for them
         arguments = {**q.arguments, "beside": read_beside(addons)}
         return lambda w: estimate(facts, w, engine=q.engine, placement=q.placement, **arguments)
+    if engine_of(q.engine).option("draft") is not None:
+        draft = read_drafting(addons["draft"], q.workload)
+        arguments = {**q.arguments, "draft": draft} if draft is not None else q.arguments
+        others = {**addons, "draft": None}
+        return lambda w: _with_addons(
+            estimate(facts, w, engine=q.engine, placement=q.placement, **arguments), facts, q.placement, others, None
+        )
     draft_facts = read_facts(open_target(addons["draft"])) if addons["draft"] else None
 
     def run(w: Workload) -> Estimate:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
 
-_FACTS_LEFT_OUT: Final = frozenset({"origin", "notes", "tensors", "keys", "layers", "nextn_layers", "format"})
+_FACTS_LEFT_OUT: Final = frozenset(
+    {"origin", "notes", "tensors", "keys", "layers", "nextn_layers", "format", "ahead_layers", "ahead_promised"}
+)
 
 
 def _mapping_changes(

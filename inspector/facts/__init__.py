@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
 
-__all__ = ["ModelFacts", "Prediction", "read_facts"]
+__all__ = ["ModelFacts", "Prediction", "as_drafting", "read_facts"]
 
 
 def read_facts(checkpoint: Checkpoint) -> ModelFacts:
@@ -20,3 +20,23 @@ def read_facts(checkpoint: Checkpoint) -> ModelFacts:
     from inspector.facts.hf import read_facts_hf
 
     return read_facts_hf(checkpoint)
+
+
+def as_drafting(checkpoint: Checkpoint, method: str) -> Checkpoint:
+    """The same checkpoint read as a head that drafts by `method`, whatever class its config names.
+
+    vLLM 0.33.0 transformers_utils/configs/eagle.py: eagle, eagle3 and dflash go before the name.
+    """
+    from inspector.architectures.hf.drafts import draft_type
+
+    config = checkpoint.config
+    if config is None or not hasattr(config, "get"):
+        return checkpoint
+    named = config.get("architectures")
+    first = str(named[0]) if isinstance(named, list | tuple) and named else ""
+    if draft_type(first):
+        return checkpoint
+    classes = {"eagle": "Eagle", "eagle3": "Eagle3", "dflash": "DFlashDraftModel", "dspark": "DSparkDraftModel"}
+    renamed = classes[method] + ("" if method.startswith("d") else first or "LlamaForCausalLM")
+    documents = {**checkpoint.documents, "config.json": {**config, "architectures": [renamed]}}
+    return checkpoint.replace(documents=documents)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.architectures.hf_ahead import may_predict, n_ahead, read_ahead
 from inspector.architectures.hf_config import HfConfig
 from inspector.architectures.hf_experts import experts
 from inspector.architectures.hf_layers import is_encoder, read_layers, row_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from inspector.checkpoint import Checkpoint
     from inspector.facts.promised import Promise
     from inspector.quantization.packed import LogicalTensor
+    from inspector.quantization.promised import PromisedTensor
 
 # Names of routed experts' tensors: per-expert modules and v5's fused ones alike.
 _EXPERTS: Final = (".experts.", "block_sparse_moe.input_linear.", "block_sparse_moe.output_linear.")
@@ -60,7 +62,8 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         k.note("shared experts without routed ones: taken as part of every layer")
     params = _params(checkpoint, k, n_experts, used)
     heads = _heads(k, layers)
-    nextn = _nextn(k)
+    nextn = n_ahead(k)
+    ahead_layers, ahead_promised = _ahead_of(checkpoint, k, layers)
     return ModelFacts(
         arch=k.model_type or "unknown",
         format=checkpoint.format,
@@ -96,6 +99,8 @@ def read_facts_hf(checkpoint: Checkpoint) -> ModelFacts:
         uncounted=params.unknown,
         outer_type=k.outer_type if k.prefix else "",
         stated_nbytes=None if checkpoint.files else checkpoint.stated_nbytes,
+        ahead_layers=ahead_layers,
+        ahead_promised=ahead_promised,
     )
 
 
@@ -182,15 +187,6 @@ def _d_ff_expert(k: HfConfig, n_experts: int | None) -> int | None:
     return k.count("moe_intermediate_size") or k.count("intermediate_size")
 
 
-def _nextn(k: HfConfig) -> int:
-    """Layers for multi-token prediction, which transformers does not load."""
-    for key in ("num_nextn_predict_layers", "mtp_num_hidden_layers", "num_mtp_layers", "mtp_num_layers"):
-        n = k.inner.get(key)
-        if isinstance(n, int) and not isinstance(n, bool) and 0 < n < 1000:
-            return n
-    return 0
-
-
 def _dtype(k: HfConfig) -> str | None:
     """The dtype that the model computes in, and keeps its cache in: never that of packed weights."""
     for mapping in (k.inner, k.outer):
@@ -238,6 +234,23 @@ def _from_config(checkpoint: Checkpoint, k: HfConfig, n_experts: int | None, use
     return _Params(found.n_params, active, origin, found.notes, found)
 
 
+def _ahead_of(
+    checkpoint: Checkpoint, k: HfConfig, layers: tuple[Layer, ...]
+) -> tuple[tuple[Layer, ...], tuple[PromisedTensor, ...]]:
+    """The layers that predict ahead, and the tensors that a config alone promises of them (none: not known)."""
+    from inspector.architectures.hf_tensors import tensor_groups
+    from inspector.facts.promised import stored_tensors
+
+    if not may_predict(k):
+        return (), ()
+    try:
+        groups = None if checkpoint.files else tensor_groups(k)
+        found = read_ahead(k, layers, groups)
+        return found.layers, stored_tensors(found.groups or (), k, quantization_config(checkpoint), _dtype(k))
+    except FactsError:
+        return read_ahead(k, layers, None).layers, ()
+
+
 def _active(total: int | None, routed: int, n_experts: int | None, used: int | None) -> int | None:
     if total is None or (routed and not (n_experts and used)):
         return None
@@ -281,7 +294,7 @@ def _without(
 def _ahead(rows: Iterable[LogicalTensor], k: HfConfig) -> set[str]:
     """Tensors of prediction-ahead layers: under `mtp.`, or in layers past num_hidden_layers."""
     record = find(k.model_type)
-    beyond = _nextn(k) or (record is not None and record.unmarked_nextn)
+    beyond = n_ahead(k) or (record is not None and record.unmarked_nextn)
     n = k.count("num_hidden_layers") if beyond else None
     return {r.name for r in rows if _is_ahead(r.name, n)}
 

@@ -72,12 +72,23 @@ def _stored(
     dtype: str | None,
 ) -> Promise:
     """The same with the bytes of every tensor; without them, and with a reason, where a packing has no rule."""
-    if quantization and isinstance(k.get("expert_dtype"), str):
-        quantization = {**quantization, "expert_dtype": k.get("expert_dtype")}
-    element = _ELEMENTS.get(dtype or "", "BF16")
     try:
-        stored = promised_tensors(parts[0], quantization, element)
-        towers = promised_tensors(parts[1], quantization, element, tower=True)
+        stored = stored_tensors(parts[0], k, quantization, dtype)
+        towers = stored_tensors(parts[1], k, quantization, dtype, tower=True)
     except FactsError as e:
         return found.replace(notes=(*found.notes, str(e)))
     return found.replace(tensors=stored + towers)
+
+
+def stored_tensors(
+    groups: tuple[ExpectedTensor, ...],
+    k: HfConfig,
+    quantization: Mapping[str, Any],
+    dtype: str | None,
+    *,
+    tower: bool = False,
+) -> tuple[PromisedTensor, ...]:
+    """Tensors in the bytes that the config stores them in. Raises FactsError where a packing has no rule."""
+    if quantization and isinstance(k.get("expert_dtype"), str):
+        quantization = {**quantization, "expert_dtype": k.get("expert_dtype")}
+    return promised_tensors(groups, quantization, _ELEMENTS.get(dtype or "", "BF16"), tower=tower)

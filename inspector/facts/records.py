@@ -43,6 +43,8 @@ class ModelFacts(Record):
     for all of them. `n_params_text`: those of the language model, where a config promises towers beside it;
     `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
     `outer_type`: the model type of the whole config, where these are the facts of a part of it.
+    `ahead_layers`: of a config.json, the layers that predict ahead as an engine that runs them builds them;
+    `ahead_promised`: of a config alone, their tensors (none: not known).
     """
 
     arch: str
@@ -81,3 +83,5 @@ class ModelFacts(Record):
     n_params_text: int | None = None
     uncounted: tuple[str, ...] = ()
     outer_type: str = ""
+    ahead_layers: tuple[Layer, ...] = ()
+    ahead_promised: tuple[PromisedTensor, ...] = ()

@@ -22,7 +22,9 @@ PACKAGE = Path(hf.__file__).resolve().parents[3]
 # have no configuration class of their own.
 # fmt: off
 NOT_IN_TRANSFORMERS = {
-    "RefinedWeb", "RefinedWebModel", "aquila", "baichuan", "clip", "deepseek_vl_v2", "internlm", "internlm2",
+    "RefinedWeb", "RefinedWebModel", "aquila", "baichuan", "clip", "deepseek_vl_v2", "dflash", "draft", "dspark",
+    "eagle",
+    "eagle3", "internlm", "internlm2",
     "kimi_k2", "megrez", "mimo", "minicpm", "minicpmv", "minimax_m1", "minimax_m3", "nemotron-nas", "new",
     "nomic_bert_moe", "olmo1", "orion", "pangu_ultra_moe", "qwen", "step1", "step3p7_text", "transformer", "vit",
     "xverse", "yi",

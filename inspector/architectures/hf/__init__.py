@@ -43,6 +43,7 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
     "mamba": "mamba mamba2 falcon_mamba falcon_h1 jamba zamba zamba2 nemotron_h recurrent_gemma rwkv xlstm zaya",
     "linear": "kimi_linear bailing_hybrid lara_mini inkling_text inkling2 inkling2_text inkling2_loop_text",
     "lfm": "lfm2 lfm2_moe lfm3",
+    "drafts": "eagle eagle3 dflash dspark draft",
     "encoders": "albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie "
         "esm esmc eurobert flaubert fnet funnel gte ibert jina_embeddings_v3 layoutlm layoutlmv3 longformer "
         "luke megatron-bert mobilebert modernbert modernbert-decoder mpnet mra neomme nomic_bert "

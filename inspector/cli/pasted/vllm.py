@@ -30,6 +30,7 @@ TAKEN: Final = """
 --quantization -q= -> --quantization
 --cpu-offload-gb= -> --cpu-offload-gb
 --block-size= -> --block-size
+--speculative-config -sc= -> --speculative-config
 --enforce-eager !--no-enforce-eager -> --enforce-eager
 --disable-hybrid-kv-cache-manager !--no-disable-hybrid-kv-cache-manager -> --disable-hybrid-kv-cache-manager
 """
@@ -45,7 +46,6 @@ UNCOUNTED: Final = """
 --lora-modules=*
 --lora-dtype=
 --fully-sharded-loras
---speculative-config -sc=
 --spec-method=
 --spec-model=
 --spec-tokens=

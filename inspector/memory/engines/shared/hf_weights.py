@@ -20,15 +20,19 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
+    from inspector.quantization.promised import PromisedTensor
 
 _FLOATS: Final = frozenset({"F32", "F16", "BF16", "F64"})
 _LAYER: Final = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _MTP: Final = re.compile(r"(?:^|\.)mtp\.")
 _EMBEDDING: Final = re.compile(r"(?:embed_tokens|word_embeddings|wte|embed_in|tok_embeddings)\.weight$")
 _HEAD: Final = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output)\.weight$")
+_COPY: Final = re.compile(r"embed_tokens|shared_head\.head|lm_head")  # what prediction layers have of the model's own
 # Replicated on every rank (models/*.py): norms and other vectors, routers, MLA's down-projections, indexers.
 _REPLICATED: Final = re.compile(
     r"norm|mlp\.gate\.|block_sparse_moe\.gate\.|router|q_a_proj|kv_a_proj|\.indexer\.|e_score_correction|position_emb|wpe"
+    # what leads from another model's states, or the embedding's, into layers that draft
+    r"|^fc\.|eh_proj|mtp_linear_proj|input_proj"
 )
 _EXPERT: Final = re.compile(r"\.experts\.")
 _KV: Final = re.compile(r"\.(?:k_proj|v_proj)\.")
@@ -58,8 +62,12 @@ class Row(Record):
 def _rows(facts: ModelFacts) -> list[Row]:
     """Every tensor of the file; of a config alone, those that it promises."""
     if not facts.tensors:
-        return [Row(t.name, t.shape, t.nbytes, t.n_elements, not t.packing, t.copies) for t in facts.promised]
+        return _promised_rows(facts.promised)
     return [Row(t.name, t.shape, t.nbytes or 0, t.n_elements, bool(_float_name(t))) for t in facts.tensors]
+
+
+def _promised_rows(promised: Iterable[PromisedTensor]) -> list[Row]:
+    return [Row(t.name, t.shape, t.nbytes, t.n_elements, not t.packing, t.copies) for t in promised]
 
 
 class Loaded(Record):
@@ -208,6 +216,29 @@ def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int, slices: int =
         said.append(f"with {absorbed:,} B of absorbed MLA projections")
         total += absorbed
     return Loaded(total, tuple(said))
+
+
+def ahead_weights(facts: ModelFacts, dtype: str, *, tp: int, slices: int = 0, alone: bool = False) -> Loaded | None:
+    """Bytes of one rank of the layers that predict ahead; None where they are not known.
+
+    Embedding and head are the model's own, but for `alone`: on a pipeline stage without the first layers they have
+    an embedding of their own (v1/worker/gpu/spec_decode/eagle/utils.py).
+    """
+    rows = _rows(facts)
+    mine = _promised_rows(facts.ahead_promised) or [t for t in rows if not _runs(t, facts.n_layers)]
+    mine = [t for t in mine if not _COPY.search(t.name)]
+    if not mine:
+        return None
+    if alone and not facts.tied_embeddings:
+        mine += [t for t in rows if _EMBEDDING.search(t.name) and _runs(t, facts.n_layers)][:1]
+    quantized = facts.quantization is not None
+    total = 0
+    for t in mine:
+        ranks = (slices or tp) if _EXPERT.search(t.name) else tp
+        nbytes = _resident(t, dtype, quantized=quantized)
+        total += _rank_share(t, nbytes, tp=ranks, n_kv_heads=facts.n_kv_heads) * t.copies
+    n = sum(t.n_elements * t.copies for t in mine)
+    return Loaded(total, (f"{n:,} parameters that predict ahead, beside the model's own embedding and head",))
 
 
 def _is_linear(tensor: Row) -> bool:

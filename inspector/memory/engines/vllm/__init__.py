@@ -10,20 +10,34 @@ from inspector.errors import WorkloadError
 from inspector.layers import CrossCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.vllm import ENGINE, UTILIZATION
-from inspector.memory.engines.shared.hf_weights import file_nbytes, uncounted, vllm_dtype, vllm_weights, without_file
+from inspector.memory.engines.shared.hf_weights import (
+    file_nbytes,
+    pools,
+    uncounted,
+    vllm_dtype,
+    vllm_weights,
+    without_file,
+)
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
+from inspector.memory.engines.vllm.budget import CACHES, budget_notes, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import Rank, Split, of_stage, ranks_of
-from inspector.memory.engines.vllm.prediction import predicts, with_prediction
+from inspector.memory.engines.vllm.prediction import (
+    NONE,
+    Speculation,
+    ahead_lines,
+    asked,
+    unknown_weights,
+    with_prediction,
+)
 from inspector.memory.engines.vllm.profile import Batch, activation_line, activation_nbytes, batch_of, sampler_line
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
-from inspector.units import GIB, MIB, format_nbytes
+from inspector.units import GIB, MIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -32,7 +46,6 @@ if TYPE_CHECKING:
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
 NCCL_RESERVE: Final = 512 * MIB  # 0.2-1 GiB a rank is reported
 GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of captured sizes
-CACHES: Final = frozenset({"kv_cache", "recurrent_state"})
 
 
 def checkpoint_kv_dtype(facts: ModelFacts) -> str:
@@ -76,23 +89,24 @@ def _max_len(facts: ModelFacts, workload: Workload) -> int:
     return workload.n_ctx or facts.n_ctx_train or DEFAULT_CONTEXT
 
 
-def _setup(facts: ModelFacts, workload: Workload, tokens: int, split: Split) -> Setup:
+def _setup(facts: ModelFacts, workload: Workload, tokens: int, split: Split, spec: Speculation) -> Setup:
     extra = options_of(workload)
-    asked = _one_dtype(workload)
+    cache = _one_dtype(workload)
     max_len = _max_len(facts, workload)
     keep = keep_of(workload)
-    steps = 2 if extra.get("async_scheduling", True) and split.pipeline == 1 else split.pipeline
+    # config/vllm.py max_concurrent_batches, Model Runner V2; pooling models are not scheduled asynchronously
+    steps = split.pipeline + bool(extra.get("async_scheduling", not pools(facts)))
     return Setup(
         max_model_len=keep.tokens(max_len) if keep else max_len,
         in_flight=steps * tokens,
         block_size=whole_option(workload, "block_size", 0) if extra.get("block_size") else None,
-        kv_dtype=checkpoint_kv_dtype(facts) if asked == "auto" else asked,
+        kv_dtype=checkpoint_kv_dtype(facts) if cache == "auto" else cache,
         model_dtype=str(extra.get("dtype") or vllm_dtype(facts)[0]),
         ssm_dtype=str(extra.get("mamba_ssm_cache_dtype", "auto")),
         tp=split.tensor,
         prefix_caching=bool(extra.get("prefix_caching", _caches_prefixes(facts))),
         hybrid_manager=not extra.get("disable_hybrid_kv_cache_manager", False),
-        spec_tokens=extra.get("mtp_tokens") or 0,
+        spec_tokens=spec.tokens,
         encoder_tokens=whole_option(workload, "encoder_tokens", _encoder_tokens(facts)),
     )
 
@@ -186,16 +200,15 @@ def _utilization(workload: Workload) -> float:
     return float(value)
 
 
-def _not_known(facts: ModelFacts, p: Plan, lines: list[Line], *, has_peak: bool) -> tuple[str, ...]:
+def _not_known(facts: ModelFacts, run: _Run, lines: list[Line]) -> tuple[str, ...]:
     """The parts that no line counts."""
     layers, _ = _unknown_layers(facts)
-    found = [*(layers or p.unknown[:8])]
-    if predicts(facts):
-        found.append("weights of the layers that predict ahead")
+    found = [*(layers or run.plan.unknown[:8])]
+    found += unknown_weights(facts, run.spec, run.draft)
     if not any(line.what == "weights" for line in lines):
         found.append("weights: no tensors were read")
     found += uncounted(facts)
-    if not has_peak:
+    if not run.peak:
         found.append("activations: the model's widths are not known")
     return tuple(found)
 
@@ -224,6 +237,8 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     if run.peak:
         lines.append(activation_line(run.peak, run.batch, device, towers=facts.n_params_text is not None))
     last = rank.stage.index == rank.stage.n - 1
+    if last:
+        lines += ahead_lines(facts, run.spec, run.draft, split=split, dtype=s.model_dtype, device=device)
     return (
         lines
         + (sampler_line(facts, run.batch, device) if last else [])
@@ -242,24 +257,45 @@ class _Run(Record):
     peak: tuple[int, str] | None
     fp8: bool
     kv_offload: bool
+    spec: Speculation = NONE
+    draft: ModelFacts | None = None
 
 
-def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | None = None, **settings: Any) -> Estimate:
+def estimate(
+    facts: ModelFacts,
+    workload: Workload,
+    *,
+    placement: Placement | None = None,
+    draft: ModelFacts | None = None,
+    **settings: Any,
+) -> Estimate:
     """What vLLM needs to run `n_seqs` requests (default 1) of the longest context on every rank. Bytes.
 
-    `settings` (or the same names in `workload.options`, beside kv_keep and window): the options of its row, spelled as
-    vLLM's own. Raises WorkloadError where vLLM would refuse.
+    `draft`: the model or the head that drafts, where one does. `settings` (or the same names in `workload.options`,
+    beside kv_keep and window): the options of its row, as vLLM spells them. Raises WorkloadError where vLLM refuses.
     """
     placement = placement or Placement()
     workload = with_settings(workload, settings, ENGINE)
     utilization, pool = _utilization(workload), options_of(workload).get("kv_cache_memory_bytes")
-    facts = with_prediction(facts, options_of(workload))
     split, ranks = ranks_of(facts, options_of(workload), placement)
+    facts, spec = with_prediction(facts, asked(options_of(workload), draft), draft, split)
+    ranks = [rank.until(len(facts.layers)) for rank in ranks]
     gpus, batch = placement.gpus[: split.n_gpus], batch_of(workload, placement.gpus, _max_len(facts, workload))
-    s = _setup(facts, workload, batch.tokens, split)
+    s = _setup(facts, workload, batch.tokens, split, spec)
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
     peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
-    run = _Run(workload, s, plan(facts, s, workload), batch, split, peak, _fp8(facts, workload), placement.kv_offload)
+    run = _Run(
+        workload,
+        s,
+        plan(facts, s, workload),
+        batch,
+        split,
+        peak,
+        _fp8(facts, workload),
+        placement.kv_offload,
+        spec,
+        draft,
+    )
     lines = [line for rank in ranks for line in _rank_lines(run, facts, rank)]
     result = Estimate(
         engine="vllm",
@@ -274,45 +310,14 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
         lines=tuple(lines),
         devices=_devices(lines, gpus, utilization, pool),
         notes=(*_unknown_layers(facts)[1], *run.plan.notes, *_notes(facts, workload, placement, s)),
-        unknown=_not_known(facts, run.plan, lines, has_peak=peak is not None),
+        unknown=_not_known(facts, run, lines),
     )
     if pool is not None and gpus:
         fixed = {g.name: sum(x.nbytes for x in lines if x.device == g.name and x.what not in CACHES) for g in gpus}
         takes = {name: n + pool for name, n in fixed.items()}
         result = result.replace(effective={**result.effective, "takes": takes, "kv_cache_memory_bytes": pool})
-    budget = _budget_notes(result)
+    budget = budget_notes(result)
     return result.replace(notes=(*result.notes, *budget), brief=tuple(budget[1:]))
-
-
-def room(result: Estimate) -> int | None:
-    """Longest requests that fit at once beside everything else; None where that cannot be said."""
-    budget = kv_budget(result)
-    if result.unknown or not budget:
-        return None
-    n_seqs = -(-(result.workload.n_seqs or 1) // int(result.effective.get("data_parallel_size", 1)))
-    fits = []
-    for device, nbytes in budget.items():
-        need = sum(x.nbytes for x in result.lines if x.device == device and x.what in CACHES) // n_seqs
-        fits += [nbytes // need] if need else []
-    return min(fits) * int(result.effective.get("data_parallel_size", 1)) if fits else None
-
-
-def _budget_notes(result: Estimate) -> list[str]:
-    """What vLLM takes whatever it needs, and what that is good for."""
-    takes = result.effective.get("takes")
-    if not takes:
-        return []
-    part = result.effective["gpu_memory_utilization"]
-    words = f"vLLM fills its budget: it takes {format_nbytes(sum(takes.values()))} ({part} of every GPU)"
-    if "kv_cache_memory_bytes" in result.effective:
-        words = f"vLLM takes {format_nbytes(sum(takes.values()))}, with a cache of the size asked for"
-    fitting = room(result)
-    if fitting is None:
-        return [words]
-    length = f"{result.effective['max_model_len']:,} tokens"
-    if not fitting:
-        return [words, f"no room for one request of {length}: vLLM refuses to start"]
-    return [words, f"room for {fitting:,} requests of {length} at once; more wait"]
 
 
 def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup) -> list[str]:
@@ -352,6 +357,8 @@ def _effective(run: _Run, gpus: tuple[Gpu, ...], part: float) -> dict[str, Any]:
         "bytes_one_req": p.bytes_one_req,
         "groups": [g.as_dict() for g in p.groups],
     }
+    if run.spec.method:
+        found["speculation"] = {"method": run.spec.method, "num_speculative_tokens": run.spec.tokens}
     if run.split.pipeline > 1:
         found["pipeline_parallel_size"] = run.split.pipeline
     if run.split.data > 1:
@@ -361,13 +368,6 @@ def _effective(run: _Run, gpus: tuple[Gpu, ...], part: float) -> dict[str, Any]:
 
         found["takes"] = {g.name: ceil(g.capacity * part) for g in gpus}
     return found
-
-
-def kv_budget(result: Estimate) -> Mapping[str, int]:
-    """Bytes that are left for the cache on each device: the budget less everything that is not cache."""
-    takes: Mapping[str, int] = result.effective.get("takes", {})
-    fixed = {d: sum(x.nbytes for x in result.lines if x.device == d and x.what not in CACHES) for d in takes}
-    return {device: max(0, takes[device] - fixed[device]) for device in takes}
 
 
 def concurrency(facts: ModelFacts, workload: Workload, placement: Placement, **options: Any) -> int | None:

@@ -332,11 +332,26 @@ def _hybrid_groups(specs: Sequence[Spec], s: Setup) -> tuple[list[Group], int, t
     return groups, size * buckets[0][0].page, tuple(members)
 
 
+def _all_full(specs: Sequence[Spec]) -> list[Spec]:
+    """Sliding layers as full ones, where latents allow no common page: vLLM's way with a sliding draft beside MLA."""
+    sliding = [p for p in specs if p.kind == "sliding"]
+    if not sliding or any(p.kind not in ("full", "sliding") or (p.mla and p.kind == "sliding") for p in specs):
+        return list(specs)
+    return [p.replace(kind="full", window=None) if p.kind == "sliding" else p for p in specs]
+
+
+def _fits_one_page(specs: Sequence[Spec]) -> bool:
+    top = max(p.page for p in specs)
+    return not any(p.mla and top % p.page for p in specs)
+
+
 def plan(facts: ModelFacts, s: Setup, workload: Workload) -> Plan:
     """How vLLM lays out the cache of these layers. Bytes are of one rank. Raises WorkloadError."""
     specs, said, unknown = layer_specs(facts, s, workload)
     if not specs:
         return Plan((), 0, 0, s.block_size or DEFAULT_BLOCK, unknown=tuple(unknown))
+    if not _uniform(specs) and not _fits_one_page(specs):
+        specs = _all_full(specs)
     first = specs[0]
     notes = tuple(said)
     if _uniform(specs):

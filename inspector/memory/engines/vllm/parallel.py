@@ -139,6 +139,11 @@ class Rank(Record):
     gpu: Gpu | None
     stage: Stage
 
+    def until(self, stop: int) -> Rank:
+        """The same with what drafts behind the model's own layers, on the last stage."""
+        last = self.stage.index == self.stage.n - 1
+        return self.replace(stage=self.stage.replace(stop=stop)) if last else self
+
 
 def ranks_of(facts: ModelFacts, options: Any, placement: Placement) -> tuple[Split, list[Rank]]:
     """The split over the GPUs given: tensor parallelism over all of them, unless fewer were asked for."""

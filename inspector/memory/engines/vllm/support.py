@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LEAST_CAPABILITY: Final = (7, 5)
 _BACKENDS: Final = frozenset({"cuda", "rocm", "sycl"})  # NVIDIA, AMD, Intel
 
+_HEADS: Final = frozenset({"eagle", "eagle3", "dflash", "dspark", "draft"})
+
 _CLASSES: Final = """
 AXK1ForCausalLM AfmoeForCausalLM AliceAIForCausalLM Alpamayo2Super ApertusForCausalLM ArceeForCausalLM
 AriaForConditionalGeneration AudioFlamingo3ForConditionalGeneration BagelForConditionalGeneration
@@ -124,6 +126,8 @@ def why_not(facts: ModelFacts, gpus: Iterable[Gpu]) -> str:
     """Why `vllm serve` would not run this model on these GPUs; "" where nothing is known against it."""
     if facts.format == "gguf":
         return "vLLM 0.33.0 loads no GGUF files"
+    if facts.arch in _HEADS:
+        return f"{facts.arch} is a head that drafts for another model: vLLM does not serve it by itself"
     named = config_value(facts, "architectures")
     first = named[0] if isinstance(named, list | tuple) and named else None
     outer = (facts.keys or {}).get("architectures")
