@@ -25,8 +25,8 @@ _CONTEXT: Final = frozenset(("-c", "--ctx-size"))
 _PLAIN: Final = _CONTEXT | {"--gpu"}
 
 
-def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
-    """Prints what a checkpoint is; exit code 2 when bytes or shards are missing."""
+def show(checkpoint: Checkpoint, *, every: bool = False, as_json: bool = False) -> int:
+    """Prints what a checkpoint is, and `every` tensor; exit code 2 when bytes or shards are missing."""
     from inspector.facts import read_facts
     from inspector.report import show as report
 
@@ -38,10 +38,10 @@ def show(checkpoint: Checkpoint, *, as_json: bool = False) -> int:
         outcome.write_json(report.show_json(checkpoint, facts, claimed=claimed, actual=actual, components=rows))
     else:
         words = label.words if label else ""
-        lines = report.show_lines(checkpoint, facts, label=words, width=outcome.width())
-        outcome.write(lines + _component_lines(checkpoint))
+        lines = report.show_lines(checkpoint, facts, label=words, every=every, look=outcome.look())
+        outcome.write(lines + _component_lines(checkpoint), painted=True)
         if here := _here_lines(checkpoint, facts):  # after the answer, which need not wait for it
-            outcome.write(here)
+            outcome.write(here, painted=True)
     return incomplete(checkpoint)
 
 

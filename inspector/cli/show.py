@@ -12,8 +12,9 @@ from inspector.errors import AccessDenied
 
 @click.command()
 @target_argument
+@click.option("--all", "every", is_flag=True, help="Each tensor too, one a row.")
 @json_option
-def show(target: str, *, as_json: bool) -> int:
+def show(target: str, *, every: bool, as_json: bool) -> int:
     """Identity, architecture, parameters, quantisation and exact bytes of a model.
 
     Of a repository or folder with several GGUF models: one line each.
@@ -21,6 +22,7 @@ def show(target: str, *, as_json: bool) -> int:
     \b
     Examples:
       inspector show model.gguf
+      inspector show model.gguf --all
       inspector show ./Qwen3-8B/ --json
       inspector show org/name:Q4_K_M
     """
@@ -34,4 +36,4 @@ def show(target: str, *, as_json: bool) -> int:
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
-    return show_checkpoint(checkpoint, as_json=as_json)
+    return show_checkpoint(checkpoint, every=every, as_json=as_json)

@@ -35,10 +35,15 @@ def _write_csv(rows: Sequence[Mapping[str, object]], fields: list[str]) -> None:
 @click.option("--match", metavar="GLOB", help="Only tensors whose name matches, like 'blk.0.*'.")
 @click.option("--by", type=click.Choice(["dtype", "layer", "role"]), help="Sums instead of single tensors.")
 @click.option("--sort", type=click.Choice(["size", "name", "offset"]), help="Order; default: as in the file.")
+@click.option("--all", "every_one", is_flag=True, help="Each tensor, on a terminal too: else blk.[0-31] is one row.")
 @click.option("--csv", "as_csv", is_flag=True, help="CSV on stdout.")
 @json_option
-def tensors(target: str, *, match: str | None, by: str | None, sort: str | None, as_csv: bool, as_json: bool) -> int:
+def tensors(
+    target: str, *, match: str | None, by: str | None, sort: str | None, every_one: bool, as_csv: bool, as_json: bool
+) -> int:
     """Every tensor: name, shape, type, elements, exact bytes and offset.
+
+    On a terminal those that repeat from layer to layer are one row; with --all, and in a pipe, each has its own.
 
     \b
     Examples:
@@ -76,5 +81,9 @@ def tensors(target: str, *, match: str | None, by: str | None, sort: str | None,
         elif as_csv:
             _write_csv(rows, ["name", "shape", "dtype", "n_elements", "nbytes", "offset"])
         else:
-            outcome.write(report.tensor_lines(chosen, width=outcome.width()))
+            look = outcome.look()
+            if look.bars and not every_one:
+                outcome.write(report.folded_lines(chosen, order=sort, look=look), painted=True)
+            else:
+                outcome.write(report.tensor_lines(chosen, width=look.width), painted=True)
     return incomplete(checkpoint)

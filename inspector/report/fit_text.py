@@ -6,8 +6,9 @@ from inspector.memory.estimate import weakest
 from inspector.report.escape import escape
 from inspector.report.fit import LEVELS
 from inspector.report.look import BOLD, DIM, GREEN, RED, Look
-from inspector.report.memory_text import note_lines, picture
+from inspector.report.memory_text import note_lines
 from inspector.report.names import device_name, device_names, model_name, with_names
+from inspector.report.picture import picture
 from inspector.report.text import columns, flow, join, pad, shorten_middle, table, wrap
 from inspector.units import format_nbytes
 

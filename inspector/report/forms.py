@@ -16,9 +16,17 @@ if TYPE_CHECKING:
 # What an estimate is made from, and notes, which a document has once for all its parts.
 _INNER: Final = frozenset(
     {
-        "tensors", "keys", "notes", "layers", "nextn_layers", "prediction", "promised", "outer_type", "ahead_layers",
+        "tensors",
+        "keys",
+        "notes",
+        "layers",
+        "nextn_layers",
+        "prediction",
+        "promised",
+        "outer_type",
+        "ahead_layers",
         "ahead_promised",
-    }  # fmt: skip
+    }
 )
 
 # record: the fields (and properties) that are written, in this order

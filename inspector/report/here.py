@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.report.escape import escape
+from inspector.report.names import device_names
 from inspector.report.text import wrap
 from inspector.units import format_nbytes
 
@@ -20,13 +20,12 @@ def here_lines(estimate: Estimate, *, width: int) -> list[str]:
     devices = [d for d in estimate.devices if d.capacity is not None]
     if not devices:
         return []
-    names = ", ".join(dict.fromkeys(escape(d.device).partition(" #")[0] for d in devices))
-    several = f"{len(devices)} × " if len(devices) > 1 else ""
+    names = device_names(d.device for d in devices)
     used = format_nbytes(sum(d.used for d in devices))
-    usable = format_nbytes(sum((d.capacity or 0) - d.reserve for d in devices))
+    usable = format_nbytes(sum(d.usable or 0 for d in devices))
     n_ctx = estimate.effective.get("n_ctx")
     at = f" at {n_ctx:,} tokens" if isinstance(n_ctx, int) else ""
     fits = "may fit" if estimate.fits is None else "fits" if estimate.fits else "does not fit"
-    words = f"{fits} {several}{names}{at}: {used} of {usable} usable"
+    words = f"{fits} {names}{at}: {used} of {usable} usable"
     first, *rest = wrap(words, width=width - len(_LABEL))
     return ["", _LABEL + first, *(" " * len(_LABEL) + line for line in rest)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from inspector.record import Record
+from inspector.report.text import columns, pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,3 +90,13 @@ def gauge(look: Look, segments: Sequence[Segment], *, room: int, width: int) -> 
     steps = 8 if look.bars == "blocks" else 1
     length = min(max(round(total * width * steps / room), 1 if total else 0), width * steps)
     return bar(look, segments, scale=room, width=width) + look.paint(empty * (width - -(-length // steps)), DIM)
+
+
+def with_bars(lines: Sequence[str], amounts: Sequence[int], *, look: Look, total: int, longest: int = 24) -> list[str]:
+    """A table, its head first, with a bar of each row's share of `total` at its end, where there is room."""
+    taken = max(map(columns, lines)) + 2
+    wide = min(look.width - taken, longest)
+    if not look.bars or wide < 8:
+        return [line.rstrip() for line in lines]
+    bars = (bar(look, [Segment(n)], scale=max(total, 1), width=wide) for n in amounts)
+    return [lines[0].rstrip(), *(f"{pad(x, taken)}{b}".rstrip() for x, b in zip(lines[1:], bars, strict=True))]

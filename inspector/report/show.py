@@ -5,7 +5,11 @@ from __future__ import annotations
 from inspector.layers import LatentCache
 from inspector.memory.cache import KV_DTYPES, sum_caches
 from inspector.report.escape import escape
-from inspector.report.text import join, percent, shorten, shorten_middle, table, wrap
+from inspector.report.folding import fold, fold_lines
+from inspector.report.look import BOLD, DIM, Look, with_bars
+from inspector.report.names import model_name
+from inspector.report.tensors import tensor_lines
+from inspector.report.text import columns, flow, join, percent, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
     from inspector.report import documents
     from inspector.report.records import ComponentRow
 
+_MOST_FOLDS = 5  # rows of tensors on the first screen
+_LONG_LABEL = 24  # columns of a quantisation that is a sentence
 # Kinds of layers in the words of the report; a kind without a row is shown as it is.
 _KIND_WORDS = {
     "full": "full attention", "sliding": "sliding window", "chunked": "chunked attention", "latent": "latent (MLA)",
@@ -118,22 +124,23 @@ def _fact_rows(checkpoint: Checkpoint, facts: ModelFacts, label: str) -> list[tu
     n_ctx = f"{facts.n_ctx_train:,} tokens (trained)" if facts.n_ctx_train else "unknown"
     vocab = f"{facts.vocab_size:,}" if facts.vocab_size else "unknown"
     tied = "tied embeddings" if facts.tied_embeddings else ""
+    quant = label or facts.quantization or ""
     nextn = f" + {facts.n_layers_nextn} for multi-token prediction" if facts.n_layers_nextn else ""
     rows = [
-        ("architecture", escape(facts.arch) + (" (not in the registry)" if facts.generic else "")),
+        ("architecture", f"{escape(facts.arch)} (not in the registry)" if facts.generic else ""),
         ("dimensions", _dims(facts) + nextn),
         ("parameters", _params(facts)),
         ("experts", _experts(facts)),
         ("layers", _attention(facts)),
         ("vocabulary", join([vocab, tied])),
         ("context", n_ctx if facts.causal else n_ctx + " · encoder only, nothing cached"),
-        ("quantisation", escape(label or facts.quantization or "")),
+        ("quantisation", "" if quant == _short_quant(facts, label) else escape(quant)),
         ("weights", _weights(checkpoint, facts)),
     ]
     return [row for row in rows if row[1]]
 
 
-def _dtype_table(checkpoint: Checkpoint, *, most: int = 6) -> list[str]:
+def _dtype_table(checkpoint: Checkpoint, look: Look, *, most: int = 6) -> list[str]:
     rows = dtype_rows(checkpoint)
     if not rows:
         return []
@@ -142,15 +149,29 @@ def _dtype_table(checkpoint: Checkpoint, *, most: int = 6) -> list[str]:
     if rest:
         n, elements, nbytes = (sum(r[i] for r in rest) for i in (1, 2, 3))  # type: ignore[misc]
         shown = [*shown, (f"{len(rest)} more", n, elements, nbytes)]
-    cells = [("type", "tensors", "elements", "share", "bytes", "share")]
+    cells = [("type", "bytes", "share", "tensors", "elements", "share")]
     for name, n, elements, nbytes in shown:
         cells.append(
             (
-                escape(name), f"{n:,}", format_count(elements), percent(elements, total_elements),
-                format_nbytes(nbytes), percent(nbytes, total),
+                escape(name), format_nbytes(nbytes), percent(nbytes, total), f"{n:,}", format_count(elements),
+                percent(elements, total_elements),
             )
         )  # fmt: skip
-    return ["", *table(cells, align="<>>>>>")]
+    lines = table(cells, align="<>>>>>")
+    if max(map(columns, lines)) > look.width:
+        lines = table([row[:3] for row in cells], align="<>>")
+    return ["", *with_bars(lines, [row[3] for row in shown], look=look, total=total)]
+
+
+def _tensor_table(checkpoint: Checkpoint, look: Look, *, every: bool) -> list[str]:
+    """Where most of the bytes are, what repeats from layer to layer as one row; or each tensor."""
+    if every:
+        return ["", *tensor_lines(checkpoint.tensors, width=look.width)] if checkpoint.tensors else []
+    folds = sorted(fold(checkpoint.tensors), key=lambda f: -f.nbytes)
+    if len(folds) < 2:
+        return []
+    cut = len(folds) if len(folds) <= _MOST_FOLDS + 1 else _MOST_FOLDS
+    return ["", *fold_lines(folds[:cut], look=look, total=checkpoint.tensors_nbytes, more=folds[cut:])]
 
 
 def glance_contexts(facts: ModelFacts) -> list[int]:
@@ -159,8 +180,8 @@ def glance_contexts(facts: ModelFacts) -> list[int]:
     return [n for n in (4096, 32768, 131072) if n < top] + [top]
 
 
-def _glance(facts: ModelFacts) -> list[str]:
-    """Cache bytes of one sequence at a few contexts, in half precision."""
+def _glance(facts: ModelFacts, width: int) -> list[str]:
+    """Cache bytes of one sequence at a few contexts, the longest of them, in half precision."""
     if not facts.layers or not any(layer.caches for layer in facts.layers):
         return []
     f16 = KV_DTYPES["f16"]
@@ -168,9 +189,56 @@ def _glance(facts: ModelFacts) -> list[str]:
     sums = [sum_caches(facts.layers, n, dtype_k=f16, dtype_v=f16) for n in contexts]
     if sums[0].unknown_layers:
         return ["", f"  cache: unknown for {len(sums[0].unknown_layers)} of {len(facts.layers)} layers"]
-    head = ("one sequence, f16", *(f"{n:,}" for n in contexts))
-    cache = ("cache", *(format_nbytes(s.nbytes) for s in sums))
-    return ["", *table([head, cache], align="<" + ">" * len(contexts))]
+    head = ["one sequence, f16", *(f"{n:,}" for n in contexts)]
+    cache = ["cache", *(format_nbytes(s.nbytes) for s in sums)]
+    while True:
+        lines = table([head, cache], align="<" + ">" * (len(head) - 1))
+        if max(map(columns, lines)) <= width or len(head) < 3:
+            return ["", *lines]
+        del head[1], cache[1]
+
+
+def _identity(checkpoint: Checkpoint, facts: ModelFacts, label: str, width: int) -> list[str]:
+    """What it is in a line: name · architecture · parameters · quant · bytes."""
+    n = facts.n_params if facts.n_params is not None else facts.n_params_text
+    settings = [
+        escape(facts.arch),
+        f"{format_count(n)} params" if n else "",
+        escape(_short_quant(facts, label)),
+        format_nbytes(checkpoint.tensors_nbytes) if checkpoint.tensors else "",
+    ]
+    name = shorten_middle(model_name(checkpoint.target), width)
+    first, *rest = flow([name, *(x for x in settings if x)], width=width)
+    return [first, *("  " + line for line in rest)]
+
+
+def _short_quant(facts: ModelFacts, label: str) -> str:
+    """The quantisation, where it is a name and not a sentence."""
+    return label if label and len(label) <= _LONG_LABEL else facts.quantization or ""
+
+
+def _about(checkpoint: Checkpoint) -> list[str]:
+    """Format, bytes on disk, and where it is from."""
+    first = checkpoint.files[0] if checkpoint.files else None
+    version = f" v{first.version}" if first and first.format == "gguf" else ""
+    size = sum(f.size for f in checkpoint.files)
+    header = sum(f.header_bytes for f in checkpoint.files)
+    about = [
+        {"gguf": "GGUF", "config": "config only"}.get(checkpoint.format, checkpoint.format) + version,
+        f"{format_nbytes(size)} on disk" if size else "",
+        f"header {format_nbytes(header)}" if header else "",
+        "big-endian" if first and first.byte_order == "big" else "",
+        f"revision {escape(checkpoint.revision)[:12]}" if checkpoint.revision else "",
+    ]
+    return [x for x in about if x]
+
+
+def _beside(checkpoint: Checkpoint, width: int) -> list[str]:
+    if not checkpoint.companions:
+        return []
+    beside = ", ".join(f"{escape(c.name)} ({c.role}, {format_nbytes(c.nbytes)})" for c in checkpoint.companions[:4])
+    more = f" and {len(checkpoint.companions) - 4} more" if len(checkpoint.companions) > 4 else ""
+    return ["", *("  " + line for line in wrap(f"beside it: {beside}{more}", width=width - 2))]
 
 
 def _keeping_lines(checkpoint: Checkpoint, width: int) -> list[str]:
@@ -204,40 +272,26 @@ def _template(checkpoint: Checkpoint) -> str:
 
 
 def show_lines(
-    checkpoint: Checkpoint, facts: ModelFacts, *, label: str = "", width: int = 100, notes: tuple[str, ...] = ()
-) -> list[str]:
-    """The first screen: what the file is, what is in it and what it will cost, in about 24 lines."""
-    first = checkpoint.files[0] if checkpoint.files else None
-    version = f" v{first.version}" if first and first.format == "gguf" else ""
-    format_ = {"gguf": "GGUF", "config": "config only"}.get(checkpoint.format, checkpoint.format) + version
-    size = sum(f.size for f in checkpoint.files)
-    header = sum(f.header_bytes for f in checkpoint.files)
-    facts_about = [
-        format_,
-        f"{format_nbytes(size)} on disk" if size else "",
-        f"header {format_nbytes(header)}" if header else "",
-    ]
-    if first and first.byte_order == "big":
-        facts_about.append("big-endian")
-    if checkpoint.revision:
-        facts_about.append(f"revision {escape(checkpoint.revision)[:12]}")
-    lines = [shorten_middle(escape(checkpoint.target), width), "  " + join(facts_about), ""]
-    rows = _fact_rows(checkpoint, facts, label)
-    for name, value in rows:
-        wrapped = wrap(value, width=max(width - 16, 30)) or [""]
-        lines.append(f"  {name:<13} {wrapped[0]}")
+    checkpoint: Checkpoint, facts: ModelFacts, *, look: Look, label: str = "", every: bool = False,
+    notes: tuple[str, ...] = (),
+) -> list[str]:  # fmt: skip
+    """The first screen: what the file is, what is in it and what it will cost. `every`: each tensor as well."""
+    width = look.width
+    first, *rest = _identity(checkpoint, facts, label, width)
+    lines = [look.paint(first, BOLD), *rest, *("  " + x for x in flow(_about(checkpoint), width=width - 2)), ""]
+    for name, value in _fact_rows(checkpoint, facts, label):
+        wrapped = flow(value.split(" · "), width=max(width - 16, 24))
+        lines.append(look.paint(f"  {name:<13} ", DIM) + wrapped[0])
         lines += [" " * 16 + more for more in wrapped[1:]]
-    lines += [shorten(line, width) for line in _dtype_table(checkpoint)]
-    lines += [shorten(line, width) for line in _glance(facts)]
+    lines += _dtype_table(checkpoint, look)
+    lines += _tensor_table(checkpoint, look, every=every)
+    lines += _glance(facts, width)
     lines += _keeping_lines(checkpoint, width)
-    if checkpoint.companions:
-        beside = ", ".join(f"{escape(c.name)} ({c.role}, {format_nbytes(c.nbytes)})" for c in checkpoint.companions[:4])
-        more = f" and {len(checkpoint.companions) - 4} more" if len(checkpoint.companions) > 4 else ""
-        lines += ["", *("  " + line for line in wrap(f"beside it: {beside}{more}", width=width - 2))]
-    every = [*notes, *checkpoint.notes, *facts.notes]
-    if every:
+    lines += _beside(checkpoint, width)
+    said = [*notes, *checkpoint.notes, *facts.notes]
+    if said:
         lines.append("")
-    for note in every[:8]:
+    for note in said[:8]:
         lines += ["  " + line for line in wrap("note: " + escape(note), width=width - 2, indent="      ")]
     return lines
 

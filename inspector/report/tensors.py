@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspector.architectures.roles import layer_of, role_of
 from inspector.formats.modelfile import LongArray
 from inspector.report.escape import escape
-from inspector.report.text import columns, pad, percent, shorten, shorten_middle, table
+from inspector.report.folding import fold, fold_lines, shape_words
+from inspector.report.text import columns, pad, percent, shorten, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.formats.modelfile import TensorInfo
     from inspector.report import documents
+    from inspector.report.look import Look
 
 _SORTS: Mapping[str, Callable[[TensorInfo], Any]] = {
     "size": lambda t: (-(t.nbytes or 0), t.name),
@@ -51,19 +53,35 @@ def tensor_json(tensor: TensorInfo) -> documents.Tensor:
     }  # fmt: skip
 
 
+def folded_lines(tensors: Sequence[TensorInfo], *, order: str | None, look: Look) -> list[str]:
+    """A table of tensors, those that repeat from layer to layer as one row, with a total."""
+    folds = fold(tensors)
+    if order == "size":
+        folds.sort(key=lambda f: -f.nbytes)
+    total = sum(t.nbytes or 0 for t in tensors)
+    lines = fold_lines(folds, look=look, total=total) if folds else []
+    each = " · each of them: --all" if len(folds) < len(tensors) else ""
+    return [*lines, "", *_sum_lines(tensors, each, look.width)]
+
+
+def _sum_lines(tensors: Sequence[TensorInfo], more: str, width: int) -> list[str]:
+    total = sum(t.nbytes or 0 for t in tensors)
+    words = f"{len(tensors):,} tensors, {total:,} B ({format_nbytes(total)}){more}"
+    return ["  " + line for line in wrap(words, width=width - 2)]
+
+
 def tensor_lines(tensors: Sequence[TensorInfo], *, width: int) -> list[str]:
-    """A table of tensors with a total."""
+    """A table of every tensor with a total."""
     rows = [("name", "shape", "type", "elements", "bytes", "offset")]
     for t in tensors:
-        shape = " × ".join(f"{d}" for d in t.shape) or "scalar"
+        shape = shape_words(t.shape)
         size = "?" if t.nbytes is None else f"{t.nbytes:,}"
         rows.append((escape(t.name), shape, escape(dtype_name(t)), f"{t.n_elements:,}", size, f"{t.offset:,}"))
     taken = sum(max(columns(r[i]) for r in rows) for i in range(1, 6)) + 12
     room = max(width - taken, 16)
     cells = [(shorten_middle(r[0], room), *r[1:]) for r in rows]
-    total = sum(t.nbytes or 0 for t in tensors)
     lines = [shorten(line, max(width, taken + 16)) for line in table(cells, align="<<<>>>")]
-    return [*lines, "", f"  {len(tensors):,} tensors, {total:,} B ({format_nbytes(total)})"]
+    return [*lines, "", *_sum_lines(tensors, "", width)]
 
 
 def group_json(tensors: Sequence[TensorInfo], by: str) -> list[Any]:

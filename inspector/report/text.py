@@ -81,7 +81,7 @@ def _words(text: str) -> Iterable[str]:
     """The words of a text, a figure and its unit as one."""
     before = ""
     for word in text.split():
-        if word in _UNITS and before[-1:].isdigit():
+        if word.rstrip("),;:.") in _UNITS and before[-1:].isdigit():
             before += " " + word
             continue
         if before:

@@ -10,8 +10,9 @@ from inspector.facts import ModelFacts
 from inspector.memory.estimate import Device, Estimate, Line, Workload
 from inspector.memory.longest import Longest
 from inspector.report.look import Look
-from inspector.report.memory_text import answer_lines, groups_of, headline, rest_lines
+from inspector.report.memory_text import answer_lines, headline, rest_lines
 from inspector.report.names import device_name, device_names, model_name
+from inspector.report.picture import groups_of
 from inspector.report.text import columns
 from inspector.units import GIB, MIB
 
