@@ -9,7 +9,7 @@ from inspector.report.folding import fold, fold_lines
 from inspector.report.look import BOLD, DIM, Look, with_bars
 from inspector.report.names import model_name
 from inspector.report.tensors import tensor_lines
-from inspector.report.text import columns, flow, join, percent, shorten_middle, table, wrap
+from inspector.report.text import columns, flow, join, percent, shorten, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
