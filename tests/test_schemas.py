@@ -51,12 +51,16 @@ RUNS = [
     (["dtypes"], (0,)),
     (["gpus"], (0,)),
     (["engines"], (0,)),
+    (["scan", "safetensors", "-o", "OUT"], (0,)),
 ]
 
 
 def documents(args, codes, files, tmp_path, run_inspector):
     (tmp_path / "start.log").write_text(LOG)
-    places = {word: files / word for word in args if (files / word).exists()} | {"LOG": tmp_path / "start.log"}
+    places = {word: files / word for word in args if (files / word).exists()} | {
+        "LOG": tmp_path / "start.log",
+        "OUT": tmp_path / "out.jsonl",
+    }
     code, out, err = run_inspector([*(places.get(word, word) for word in args), "--json"])
     assert code in codes, err
     found = json.loads(out)

@@ -181,7 +181,7 @@ def tensor_rows(target: str, checkpoint: Checkpoint) -> list[tuple[Any, ...]]:
     return [
         (
             target, text(f.name), text(t.name), text(t.dtype.name if t.dtype else t.dtype_name),
-            "x".join(map(str, t.shape)), bounded(t.n_elements), bounded(t.nbytes), bounded(t.offset),
+            "x".join(map(str, t.shape)) or "scalar", bounded(t.n_elements), bounded(t.nbytes), bounded(t.offset),
         )
         for f in checkpoint.files
         for t in f.tensors
