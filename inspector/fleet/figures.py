@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.fleet.row import Row, ScanOptions
+    from inspector.fleet.options import Row, ScanOptions
 
 _MOST_DTYPES: Final = 64
 _FACTS: Final = (

@@ -21,7 +21,7 @@ def queries(root):
 
 @pytest.fixture(scope="module")
 def scanned(files, tmp_path_factory):
-    """A folder with a scan of last week and one of today: something new, gone and changed; a liar, a pickle, a wreck."""
+    """A folder with a scan of last week and one of today: some new, gone and changed; a liar, a pickle, a wreck."""
     pytest.importorskip("pyarrow")
     folder = tmp_path_factory.mktemp("questions")
     models = folder / "models"
