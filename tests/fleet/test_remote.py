@@ -23,7 +23,7 @@ def scan(run_inspector, tmp_path):
 
 def test_an_organisation_is_a_row_for_each_quant_of_each_repository(scan, tmp_path):
     with HubServer(QUANTS) as hub:
-        code, out, err = scan(hub, "hf://org/*", "-o", "m.jsonl")
+        _, _, err = scan(hub, "hf://org/*", "-o", "m.jsonl")
         rows = jsonl(tmp_path / "m.jsonl")
         assert err == ""
         assert {row["found"] for row in rows} == {"hf://org/model"}
@@ -46,7 +46,9 @@ def bucket(hub, tmp_path):
 
 def found(hub, tmp_path):
     """The rows, whatever port the bucket had."""
-    return [row | {n: row[n].replace(hub.cdn, "") for n in ("target", "found", "root", "error") if row[n]} for row in jsonl(tmp_path / "m.jsonl")]  # fmt: skip
+    named = ("target", "found", "root", "error")
+    rows = jsonl(tmp_path / "m.jsonl")
+    return [row | {n: row[n].replace(hub.cdn, "") for n in named if row[n]} for row in rows]
 
 
 def test_a_bucket_that_answers_503_now_and_then_ends_in_the_same_table(scan, tmp_path):
