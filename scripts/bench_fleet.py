@@ -100,6 +100,6 @@ def main(words: list[str]) -> int:
     if args.memory:
         small, large = parent_peak(fleet(5000)), parent_peak(fleet(20_000))
         rows.append(f"{'parent at 5,000 and 20,000 models':<38}{small / MB:>9.1f} MB {large / MB:.1f} MB  "
-                    f"{verdict((large - small) / MB, 16)} MB more")  # fmt: skip
+                    f"{verdict((large - small) / MB, 8)} MB more")  # fmt: skip
     print("\n".join(rows))
     return 1 if any("FAIL" in row for row in rows) else 0
