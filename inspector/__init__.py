@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from inspector.errors import WorkloadError as WorkloadError
     from inspector.facts import ModelFacts as ModelFacts
     from inspector.facts import read_facts as read_facts
+    from inspector.fleet.options import ScanOptions as ScanOptions
+    from inspector.fleet.row import scan_one as scan_one
     from inspector.formats.modelfile import Defect as Defect
     from inspector.formats.modelfile import LongArray as LongArray
     from inspector.formats.modelfile import ModelFile as ModelFile
@@ -85,6 +87,8 @@ _CALLED = ("audit", "memory")
 _PUBLIC = {
     "inspector.api": "inspect fit quantize_size compare",
     "inspector.facts": "read_facts ModelFacts",
+    "inspector.fleet.row": "scan_one",
+    "inspector.fleet.options": "ScanOptions",
     "inspector.memory.engines": "estimate",
     "inspector.memory.devices.gpus": "parse_gpu",
     "inspector.memory.compare": "Comparison",

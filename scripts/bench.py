@@ -2,6 +2,7 @@
 
     bench.py [--rounds N] [--with-peers] [--only TEXT] [--quick]
     bench.py hub [--delay SECONDS] [--hf-mem PYTHON]    requests, bytes and seconds over the network (bench_hub.py)
+    bench.py fleet [--models N] [--memory]              models a second of a scan, and its memory (bench_fleet.py)
 
 A wheel is built and installed into a clean virtual environment (build/bench), so pip has byte-compiled it. CPU is user
 and system time of the whole process from wait4; memory is its peak resident set. Both come from a small launcher,
@@ -263,6 +264,10 @@ def main() -> int:
         from bench_hub import main as bench_hub
 
         return bench_hub(sys.argv[2:])
+    if sys.argv[1:2] == ["fleet"]:
+        from bench_fleet import main as bench_fleet
+
+        return bench_fleet(sys.argv[2:])
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="counted rounds (default 15)")
     parser.add_argument("--with-peers", action="store_true", help="install other tools from PyPI and measure them too")

@@ -334,6 +334,10 @@ class _Hub(_Base):
         hub = self.hub
         if path == "" and "search" in query:
             return self.send_json([{"id": hub.repo}, {"id": "other/thing"}])
+        if path == "" and "author" in query:
+            return self.send_json(
+                [{"id": hub.repo, "sha": SHA}] if hub.repo.startswith(query["author"][0] + "/") else []
+            )
         known = path == hub.repo or path.startswith(hub.repo + "/")
         if not known or (hub.private and not authorized):
             return self.error(404 if authorized else 401, "RepoNotFound", "Repository not found")

@@ -38,6 +38,7 @@ def test_names_that_the_page_promises_are_public(page):
     promised = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[2])}
     assert promised == {
         "inspect", "read_facts", "memory", "estimate", "fit", "quantize_size", "audit", "diff", "compare", "parse_gpu",
+        "scan_one",
     }  # fmt: skip
     used = set(re.findall(r"inspector\.(\w+)", "".join(code for code, _ in PROGRAM.findall(page))))
     assert promised | used <= set(inspector.__all__) <= set(dir(inspector))

@@ -35,8 +35,8 @@ NO_COLOR, COLUMNS; CLICOLOR_FORCE=1: bars and colour in a pipe (| less -R).
 \b
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
 faq.md (why something else shows another number), cli.md, library.md,
-memory.md, accuracy.md, rules.md, attacks.md, architectures.md, glossary.md,
-architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
+fleet.md, memory.md, accuracy.md, rules.md, attacks.md, architectures.md,
+glossary.md, architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
 
 
 def _module_exists(name: str) -> bool:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any, Final
 
-    from inspector.fleet.row import ScanOptions
+    from inspector.fleet.options import ScanOptions
     from inspector.fleet.scan import Outputs
 
 _INTERRUPTED: Final = 130
@@ -28,7 +28,7 @@ _INTERRUPTED: Final = 130
 
 def _options(params: dict[str, Any]) -> ScanOptions:
     """What is asked of each model, once, under the registry's own names. Raises InspectorError for an unknown one."""
-    from inspector.fleet.row import DEFAULT_CONTEXTS, ScanOptions
+    from inspector.fleet.options import DEFAULT_CONTEXTS, ScanOptions
     from inspector.memory.devices.asked import gpus_asked
     from inspector.memory.engines import engine_name
 

@@ -101,7 +101,7 @@ TENSOR_COLUMNS: Final = (
     Column("file", "text", "weights file"),
     Column("tensor", "text", "name"),
     Column("dtype", "text", "element type"),
-    Column("shape", "text", "dimensions, outermost first: `4096x11008`"),
+    Column("shape", "text", "dimensions, outermost first: `4096x11008`, or `scalar`"),
     Column("n_elements", "int", "elements"),
     Column("nbytes", "int", "bytes"),
     Column("offset", "int", "first byte in its file"),

@@ -128,7 +128,7 @@ class Dask(Engine):
                     self._cluster = LocalCluster(
                         n_workers=n_workers, threads_per_worker=1, dashboard_address=None, silence_logs=logging.CRITICAL
                     )
-                self._client: Any = Client(self._cluster or address, timeout="10s")
+                self._client: Any = Client(self._cluster or address)
         except (OSError, TimeoutError) as error:
             raise Unreachable(f"{address}: no Dask scheduler answers ({type(error).__name__})") from None
         self.lost = (KilledWorker,)

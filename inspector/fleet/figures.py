@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.fleet.row import Row, ScanOptions
+    from inspector.fleet.options import Row, ScanOptions
 
 _MOST_DTYPES: Final = 64
 _FACTS: Final = (
@@ -99,19 +99,15 @@ def _add_caches(row: Row, facts: ModelFacts, options: ScanOptions) -> None:
 
 
 def _add_smallest(row: Row, facts: ModelFacts, options: ScanOptions) -> None:
+    """One sequence at the first context asked for, as the engine's server would run it."""
+    from inspector.fleet.smallest import smallest_gpu
     from inspector.memory.estimate import Workload
-    from inspector.memory.fit.candidates import weights_nbytes
-    from inspector.memory.fit.records import Ask, Candidate
-    from inspector.memory.fit.smallest import smallest_holding
 
-    nbytes = weights_nbytes(facts)
-    if not nbytes or not facts.layers:
+    if not facts.tensors and not facts.stated_nbytes and not facts.promised_nbytes:
         return
     engine = engine_of(default_engine(facts.format))
     n_ctx = min(options.contexts[0], facts.n_ctx_train or options.contexts[0])
-    workload = engine.served(Workload(n_ctx=n_ctx, n_seqs=1))
-    ask = Ask(gpus=(), engine=engine.name, workload=workload, offload=False, margin=0)
-    found = smallest_holding(Candidate("", facts, "", nbytes), ask, n_ctx)
+    found = smallest_gpu(facts, engine, engine.served(Workload(n_ctx=n_ctx, n_seqs=1)))
     row["smallest_gpu_n_ctx"] = n_ctx
     if found is not None:
         row |= {"smallest_gpu": found.name, "smallest_gpu_nbytes": found.capacity}

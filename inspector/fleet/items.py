@@ -42,7 +42,7 @@ def items(roots: Iterable[str]) -> Iterator[Item]:
         try:
             yield from _below(root)
         except SourceError as error:
-            yield Item(root, root=root, error=str(error))
+            yield Item(root, root=root, error=str(error), reached=False)
 
 
 def _below(root: str) -> Iterator[Item]:

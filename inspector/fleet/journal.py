@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, Final
 
-    from inspector.fleet.row import Row
+    from inspector.fleet.options import Row
 
 SUFFIX: Final = ".unfinished"
 _TABLES: Final = """
@@ -34,7 +34,7 @@ _AT_ONCE: Final = 256
 
 
 class Item(Record):
-    """One target to read, and what is known of it from outside."""
+    """One target to read, and what is known of it from outside. `reached`: False for a root that did not answer."""
 
     target: str
     root: str = ""
@@ -43,6 +43,7 @@ class Item(Record):
     stamp: str = ""
     sha256: str | None = None
     error: str = ""
+    reached: bool = True
 
 
 class Packed(Record):

@@ -6,8 +6,8 @@ import os
 
 from inspector.errors import FormatError, InspectorError, SourceError
 from inspector.fleet.columns import EMPTY_ROW, SCHEMA
+from inspector.fleet.options import ScanOptions
 from inspector.fleet.text import bounded, text
-from inspector.record import Record
 from inspector.report.escape import escape
 from inspector.version import __version__
 
@@ -16,33 +16,10 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint, SeveralModels
+    from inspector.fleet.options import Row
 
-    Row = dict[str, Any]
-
-DEFAULT_CONTEXTS: Final = (4096, 32768, 131072)
 _MOST_FILES: Final = 1000
 _MOST_MISSING: Final = 100
-
-
-class ScanOptions(Record):
-    """What is asked of every model. `contexts` in tokens; `engines` and `gpus`: for the estimates, by any name.
-
-    `audit`: whether findings are looked for; `tensors`: whether the row carries a row for each tensor
-    (`row["tensors"]`, in the order of `columns.TENSOR_COLUMNS`).
-    """
-
-    contexts: tuple[int, ...] = DEFAULT_CONTEXTS
-    engines: tuple[str, ...] = ()
-    gpus: tuple[str, ...] = ()
-    audit: bool = True
-    tensors: bool = False
-
-    @property
-    def asked(self) -> str:
-        """All that a row depends on, as JSON."""
-        import json
-
-        return json.dumps({f: v for f, v in self.as_dict().items() if f != "tensors"}, separators=(",", ":"))
 
 
 def scan_one(target: str, options: ScanOptions | None = None) -> Row:
@@ -181,7 +158,7 @@ def tensor_rows(target: str, checkpoint: Checkpoint) -> list[tuple[Any, ...]]:
     return [
         (
             target, text(f.name), text(t.name), text(t.dtype.name if t.dtype else t.dtype_name),
-            "x".join(map(str, t.shape)), bounded(t.n_elements), bounded(t.nbytes), bounded(t.offset),
+            "x".join(map(str, t.shape)) or "scalar", bounded(t.n_elements), bounded(t.nbytes), bounded(t.offset),
         )
         for f in checkpoint.files
         for t in f.tensors

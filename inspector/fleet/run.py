@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from inspector.fleet.engines import Engine
     from inspector.fleet.journal import Item, Journal
-    from inspector.fleet.row import ScanOptions
+    from inspector.fleet.options import ScanOptions
     from inspector.fleet.work import Chunk
 
 _LARGEST: Final = 16  # items of a chunk: what a task costs its engine is then a few percent of it

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any, Final
 
-    from inspector.fleet.row import Row
+    from inspector.fleet.options import Row
 
 _EXTRA: Final = "pip install 'weights-inspector[sbom]'"
 # column of the scan: property of the component, under our own name

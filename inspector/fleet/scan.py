@@ -10,7 +10,7 @@ from inspector.fleet.columns import COLUMNS
 from inspector.fleet.engines import engine_on
 from inspector.fleet.items import items
 from inspector.fleet.journal import SUFFIX, Journal, pack_tensors
-from inspector.fleet.row import ScanOptions
+from inspector.fleet.options import ScanOptions
 from inspector.fleet.run import Run
 from inspector.fleet.tables import MODELS, TENSORS, format_of, read_table, tensors_path, write_tables, write_text
 from inspector.fleet.totals import totals
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.fleet.journal import Item
-    from inspector.fleet.row import Row
+    from inspector.fleet.options import Row
     from inspector.fleet.tables import Table
     from inspector.report.records import ScanTotals
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     Write = Callable[[str, "Table", Iterable[Values]], None]
     Read = Callable[[str, "Table"], Iterator[Values]]
 
-GROUP: Final = 4096  # rows of a Parquet row group: what is held at once
+GROUP: Final = 2048  # rows of a Parquet row group: what is held at once
 _UNSAFE: Final = ("=", "+", "-", "@", "'", "\t", "\r", "\n")  # what a spreadsheet takes for a formula, and our mark
 _EXTRA: Final = "pip install 'weights-inspector[fleet]'"
 

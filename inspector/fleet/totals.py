@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Final
 
-    from inspector.fleet.row import Row
+    from inspector.fleet.options import Row
 
 MOST_GROUPS: Final = 20
 _OTHERS: Final = "(others)"

@@ -10,14 +10,20 @@ from inspector.report.escape import escape
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from inspector.fleet.row import Row, ScanOptions
+    from inspector.fleet.options import Row, ScanOptions
 
     Chunk = list[tuple[int, Item]]
 
 
 def scan_chunk(chunk: Chunk, options: ScanOptions) -> list[tuple[int, list[Packed]]]:
     """The rows of each item, by its position."""
-    return [(position, packed_rows(item, scan_all(item.target, options))) for position, item in chunk]
+    return [(position, packed_rows(item, _rows(item, options))) for position, item in chunk]
+
+
+def _rows(item: Item, options: ScanOptions) -> list[Row]:
+    if not item.reached:
+        return [failed(item.target, options, item.error, "source")]
+    return scan_all(item.target, options)
 
 
 def packed_rows(item: Item, rows: list[Row]) -> list[Packed]:
