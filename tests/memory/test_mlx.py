@@ -16,6 +16,7 @@ from inspector.memory.engines import engine_of
 from inspector.memory.engines.mlx import estimate
 from inspector.memory.engines.mlx.growth import Fed, chunked, plain, rotating
 from inspector.memory.engines.mlx.support import module_of, why_not
+from inspector.memory.engines.vllm.support import why_not as vllm_why_not
 from inspector.memory.estimate import Estimate, Placement, Workload
 from inspector.memory.fit.choose import fit
 from inspector.memory.fit.records import Ask, Candidate
@@ -147,6 +148,14 @@ def test_what_mlx_lm_does_not_load_is_said(config, words):
     facts = facts_of({**ROWS[0]["config"], **config})
     with pytest.raises(WorkloadError, match=words):
         estimate(facts, Workload(n_ctx=64))
+
+
+def test_a_folder_without_a_config_is_refused_and_mlx_packing_by_vllm():
+    nameless = facts_of(ROWS[0]["config"]).replace(format="safetensors", keys=None)
+    with pytest.raises(WorkloadError, match="without a config.json"):
+        estimate(nameless, Workload(n_ctx=64))
+    packed = facts_of({**ROWS[0]["config"], "quantization": {"group_size": 64, "bits": 4}})
+    assert "packed by MLX" in vllm_why_not(packed, ())
 
 
 def test_types_are_read_by_the_modules_that_mlx_lm_maps_them_to():

@@ -111,7 +111,9 @@ def why_not(facts: ModelFacts) -> str:
     """Why mlx-lm would not load this model; "" where nothing is known against it."""
     if facts.format == "gguf":
         return f"{RELEASE} loads no GGUF files"
-    if facts.format == "none" or not facts.keys:
+    if facts.format == "safetensors" and not facts.keys:
+        return f"{RELEASE} loads no folder without a config.json"
+    if not facts.keys:
         return ""
     if module_of(facts) not in REGISTERED:
         return f"{RELEASE} has no model type {module_of(facts)[:60]}"

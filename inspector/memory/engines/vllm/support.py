@@ -124,6 +124,8 @@ def why_not(facts: ModelFacts, gpus: Iterable[Gpu]) -> str:
     """Why `vllm serve` would not run this model on these GPUs; "" where nothing is known against it."""
     if facts.format == "gguf":
         return "vLLM 0.33.0 loads no GGUF files"
+    if (facts.quantization or "").startswith("mlx"):
+        return "vLLM 0.33.0 loads no weights packed by MLX"
     named = config_value(facts, "architectures")
     first = named[0] if isinstance(named, list | tuple) and named else None
     outer = (facts.keys or {}).get("architectures")
