@@ -1,7 +1,7 @@
 """Engines' own command lines, as people post them, pasted behind `--`: the same figures as our own options.
 
 The lines are of public threads' kinds, with their models replaced by ones that are here; names and arities are those of
-llama.cpp b11434 (common/arg.cpp) and vllm 0.33.0 (engine/arg_utils.py).
+llama.cpp b11434 (common/arg.cpp), vllm 0.33.0 (engine/arg_utils.py) and mlx-lm 0.32.2 (generate.py, server.py).
 """
 
 from __future__ import annotations
@@ -84,6 +84,15 @@ VLLM = [
     ("vllm serve M --max-model-len 8192 --api-key a --chat-template x.jinja --uvicorn-log-level warning", "--max-model-len 8192"),
 ]  # fmt: skip
 
+MLX = [
+    ("mlx_lm.generate --model M --prompt hello --max-kv-size 4096 --temp 0.7", "--max-kv-size 4096"),
+    ("mlx_lm.server --model M --host 0.0.0.0 --port 8080 --log-level INFO --decode-concurrency 4", "-np 4"),
+    ("python3 -m mlx_lm.server --model M --kv-bits 8 --kv-group-size 32 --quantized-kv-start 0",
+     "--kv-bits 8 --kv-group-size 32 --quantized-kv-start 0"),
+    ("uv run mlx_lm generate --model M --prefill-step-size 512 -p -", "--prefill-step-size 512"),
+    ("python -m mlx_lm chat --model M --trust-remote-code", ""),
+]  # fmt: skip
+
 
 @pytest.fixture
 def ask(capsys, monkeypatch):
@@ -127,6 +136,19 @@ def test_a_line_of_vllm_serve_is_our_own_options(ask, tmp_path, pasted, own):
     words = [str(tmp_path) if w == "M" else w for w in shlex.split(pasted)]
     answer = ask("memory", *CARDS, "--", *words)
     assert answer[:2] == ask("memory", str(tmp_path), "-e", "vllm", *CARDS, *shlex.split(own))[:2]
+    assert answer[1] is not None, answer[2]
+    assert "as far as is known" not in answer[2]
+
+
+@pytest.mark.parametrize(("pasted", "own"), MLX)
+def test_a_line_of_mlx_lm_is_our_own_options(ask, tmp_path, pasted, own):
+    (tmp_path / "config.json").write_bytes((CONFIGS / f"{CONFIG}.json").read_bytes())
+    words = [str(tmp_path) if w == "M" else w for w in shlex.split(pasted)]
+    answer = ask("memory", "--gpu", "M4 Max 64GB", "-c", "8192", "--", *words)
+    assert (
+        answer[:2]
+        == ask("memory", str(tmp_path), "-e", "mlx", "--gpu", "M4 Max 64GB", "-c", "8192", *shlex.split(own))[:2]
+    )
     assert answer[1] is not None, answer[2]
     assert "as far as is known" not in answer[2]
 

@@ -95,7 +95,7 @@ def _walk(facts: ModelFacts, workload: Workload, s: Setup) -> tuple[list[Kept], 
             said |= {words} - {""}
             one = kept(facts, layer, changed, s)
             if isinstance(one, Refusal):
-                raise WorkloadError(f"mlx-lm stops with --kv-bits here: {one.why}", hint="leave --kv-bits out")
+                raise WorkloadError(f"mlx-lm stops here: {one.why}", hint=one.hint)
             if one is None:
                 name = str(getattr(cache, "kind", type(cache).__name__))
                 unknown[name] = unknown.get(name, 0) + 1

@@ -93,4 +93,8 @@ def chunked(fed: Fed, chunk: int) -> tuple[int, int]:
     if fed.tokens <= chunk + 1:
         rows = plain(fed)
         return rows, rows
-    return chunk + STEP, chunk + pad(fed.largest, STEP)
+    most = filled = 0
+    for size, n in fed.steps:
+        before = min(filled + (n - 1) * size, chunk)
+        most, filled = max(most, before + pad(size, STEP)), filled + n * size
+    return chunk + STEP, most

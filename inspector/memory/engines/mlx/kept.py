@@ -30,6 +30,13 @@ EXPANDS: Final = frozenset({"deepseek_v2", "minicpm3"})
 _OTHERWISE: Final = frozenset(
     {"afm7", "deepseek_v41", "iquestloopcoder", "longcat_flash_ngram", "nanbeige", "minimax_m3_vl", "baichuan_m1"}
 )
+# Types with recurrent layers: nothing is said of one whose states are not known.
+_STATES: Final = """
+bailing_hybrid bailing_moe_linear bailing_moe_v3 falcon_h1 gear granitemoehybrid jamba kimi_k3 kimi_linear lfm2 lfm2-vl
+lfm2_moe mamba mamba2 nemotron_h olmo_hybrid plamo2 prism_hadamard_qwen35 qwen3_5 qwen3_5_moe qwen3_next
+recurrent_gemma rwkv7
+"""
+_RECURRENT: Final = frozenset(_STATES.split())
 # Recurrent states: those in float32 whatever the model, those in its own type; convolutions keep K−1 columns of it.
 _FLOAT32_STATES: Final = frozenset({"gdn", "mamba2", "kda"})
 _OWN_STATES: Final = frozenset({"mamba1", "shortconv", "rglru"})
@@ -79,15 +86,18 @@ class Kept(Record):
 
 
 class Refusal(Record):
-    """Why mlx-lm would stop at this cache."""
+    """Why mlx-lm would stop at this cache, and what to do."""
 
     why: str
+    hint: str = "leave --kv-bits out"
 
 
 def unread(facts: ModelFacts) -> str:
     """Why nothing is said of this model's caches; "" where rules hold."""
     module = module_of(facts)
-    return f"how mlx-lm caches {module} was not derived" if module in _OTHERWISE else ""
+    stateless = not any(isinstance(c, StateCache) for layer in facts.layers for c in layer.caches)
+    odd = module in _OTHERWISE or (module in _RECURRENT and stateless)
+    return f"how mlx-lm caches {module} was not derived" if odd else ""
 
 
 def _window(facts: ModelFacts, cache: KVCache | LatentCache) -> int | None:
@@ -109,7 +119,7 @@ def _parts(facts: ModelFacts, layer: Layer, cache: Cache) -> tuple[tuple[int, in
     if isinstance(cache, KVCache):
         return (cache.n_kv_heads, cache.head_dim_k), (cache.n_kv_heads, cache.head_dim_v)
     if isinstance(cache, IndexCache):
-        return ((cache.n_heads, cache.head_dim),)
+        return ((cache.n_heads, cache.head_dim),) * 2  # values are zeros, as wide as the keys
     if not isinstance(cache, LatentCache):
         return None
     if module_of(facts) not in EXPANDS:
@@ -135,7 +145,10 @@ def _why_plain(facts: ModelFacts, parts: tuple[tuple[int, int], ...], cache: Cac
 def _state(cache: StateCache, s: Setup) -> Kept | None:
     if cache.kind not in _FLOAT32_STATES | _OWN_STATES:
         return None
-    conv = max(cache.conv_kernel - 1, 0) * cache.conv_channels * s.elem
+    columns = (
+        cache.conv_kernel if cache.kind == "rglru" else max(cache.conv_kernel - 1, 0)
+    )  # its taps beside the newest
+    conv = columns * cache.conv_channels * s.elem
     nbytes = s.n_seqs * (conv + cache.state_elems * (4 if cache.kind in _FLOAT32_STATES else s.elem))
     return Kept(cache.kind, nbytes, nbytes, None)
 
@@ -147,8 +160,10 @@ def kept(facts: ModelFacts, layer: Layer, cache: Cache, s: Setup) -> Kept | Refu
     parts = _parts(facts, layer, cache)
     if parts is None:
         return None
-    lists = any(isinstance(c, (StateCache, IndexCache)) for c in layer.caches)  # a CacheList is never quantised
+    lists = len(layer.caches) > 1  # a CacheList is never quantised
     kind, rows, most = _rows(facts, cache, s)
+    if kind == "chunked" and s.n_seqs > 1:
+        return Refusal("it does not batch chunked caches", "-np 1")
     quantised = s.quantises and not lists and kind != "chunked"
     if quantised and kind == "rotating":
         return Refusal("it cannot quantise the caches of sliding layers")

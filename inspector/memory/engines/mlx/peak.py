@@ -26,6 +26,7 @@ _OPS: Final = 50
 _BUFFER: Final = 50 * MIB
 _ARRAYS: Final = 20  # a layer of a decoder writes about so many: norms, projections, rotations, MLP, sums
 _FUSED: Final = frozenset({64, 80, 128})  # head sizes of Metal's fused attention over many queries
+_FUSED_WORDS: Final = "64, 80 or 128"
 
 
 def _mixer(facts: ModelFacts, layer: Layer) -> int:
@@ -67,7 +68,7 @@ def _scores(facts: ModelFacts, layer: Layer, s: Setup, *, quantised: bool) -> tu
     if config_value(facts, "attn_logit_softcapping") is not None and module_of(facts) == "gemma2":
         return 2 * cells, "capped scores"
     if isinstance(kv, LatentCache) or kv.head_dim_k not in _FUSED or kv.head_dim_k != kv.head_dim_v:
-        return 2 * cells, f"scores, as no fused kernel takes heads other than {', '.join(map(str, sorted(_FUSED)))}"
+        return 2 * cells, f"scores: fused attention takes heads of {_FUSED_WORDS} only"
     return 0, ""
 
 

@@ -43,6 +43,11 @@ _REMAPPED: Final[Mapping[str, str]] = {
 UNPACKS_FP8: Final = frozenset(
     {"deepseek_v3", "deepseek_v32", "glm_moe_dsa", "mimo_v2_flash", "minimax", "ministral3", "mistral3", "mistral4"}
 )
+# mlx.core.quantize: mode → bits and group sizes that it takes
+_MODES: Final[Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]] = {
+    "affine": ((1, 2, 3, 4, 5, 6, 8), (32, 64, 128)), "mxfp4": ((4,), (32,)), "mxfp8": ((8,), (32,)),
+    "nvfp4": ((4,), (16,)),
+}  # fmt: skip
 _COMPRESSED: Final = frozenset({"nvfp4-pack-quantized", "mxfp4-pack-quantized", "pack-quantized"})
 _PACKED: Final = frozenset({"mlx", "mxfp4", "mxfp8", "bitnet", "awq", "gptq"})
 
@@ -75,11 +80,22 @@ def repacked(facts: ModelFacts) -> str:
     return str(method) if method not in {None, "mlx", "fp8"} else ""
 
 
+def _mode_refused(packing: Mapping[str, Any]) -> str:
+    """Words for bits and groups that MLX has no kernel for; "" where it has."""
+    mode, bits, group = (packing.get(key) for key in ("mode", "bits", "group_size"))
+    known = _MODES.get(mode if isinstance(mode, str) else "affine" if mode is None else "")
+    if known and isinstance(bits, int) and isinstance(group, int) and bits in known[0] and group in known[1]:
+        return ""
+    return f"mlx {mode or 'affine'!s:.20}, {bits!s:.20} bits in groups of {group!s:.20}"
+
+
 def _packing_refused(facts: ModelFacts) -> str:
-    packing = _packing(facts) or {"quant_method": "mlx"}
-    if unpacks_fp8(facts):
+    packing = _packing(facts)
+    if packing is None or unpacks_fp8(facts):
         return ""
     method = packing.get("quant_method")
+    if method == "mlx":
+        return _mode_refused(packing)
     if method == "compressed-tensors":
         return "" if packing.get("format") in _COMPRESSED else f"compressed-tensors of format {packing.get('format')!r}"
     if method == "modelopt":
@@ -95,7 +111,9 @@ def why_not(facts: ModelFacts) -> str:
     """Why mlx-lm would not load this model; "" where nothing is known against it."""
     if facts.format == "gguf":
         return f"{RELEASE} loads no GGUF files"
-    if facts.format == "none" or not facts.keys:
+    if facts.format == "safetensors" and not facts.keys:
+        return f"{RELEASE} loads no folder without a config.json"
+    if not facts.keys:
         return ""
     if module_of(facts) not in REGISTERED:
         return f"{RELEASE} has no model type {module_of(facts)[:60]}"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PREFILL_STEP: Final = 2048  # generate.py DEFAULT_PREFILL_STEP_SIZE
 QUANTIZED_START: Final = 5000  # generate.py DEFAULT_QUANTIZED_KV_START
 GROUP_SIZE: Final = 64
-BITS: Final = ("2", "3", "4", "5", "6", "8")  # mlx.core.quantize
+BITS: Final = ("1", "2", "3", "4", "5", "6", "8")  # mlx.core.quantize
 
 
 class Mlx(Engine):

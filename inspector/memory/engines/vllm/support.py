@@ -128,6 +128,8 @@ def why_not(facts: ModelFacts, gpus: Iterable[Gpu]) -> str:
         return "vLLM 0.33.0 loads no GGUF files"
     if facts.arch in _HEADS:
         return f"{facts.arch} is a head that drafts for another model: vLLM does not serve it by itself"
+    if (facts.quantization or "").startswith("mlx"):
+        return "vLLM 0.33.0 loads no weights packed by MLX"
     named = config_value(facts, "architectures")
     first = named[0] if isinstance(named, list | tuple) and named else None
     outer = (facts.keys or {}).get("architectures")
