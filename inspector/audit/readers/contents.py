@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
 HEAD: Final = 1024
+TEXT_START: Final = 64 << 10
+_PROSE: Final = (".md", ".rst", ".py", ".pyi", ".c", ".h", ".cpp")  # nobody unpickles these
 # Names that promise a pickle, or something that holds one; what is none is a finding.
 PICKLE_NAMES: Final = (".pkl", ".pickle", ".pt", ".pth", ".dill", ".joblib", ".ckpt", ".jit", ".ptl")
 LOOSE_NAMES: Final = (".sav", ".p", ".bin", ".dat", ".data", ".model", ".pdparams", ".pdopt", ".t7", ".tar")
@@ -42,7 +44,7 @@ _PROMISES: Final = {
 _NOT_WEIGHTS: Final = frozenset({"empty", "short", "lfs", "html", "xml", "json", "json-error", "error-text", "zeros"})
 ARCHIVES: Final = frozenset({"7z", "rar", "zstd"})
 # The first instruction of pickles of protocol 0 and 1, which have no magic.
-_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBC\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
+_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBCP\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
 TEXT_NAMES: Final = (
     ".md", ".txt", ".py", ".json", ".jsonl", ".yml", ".yaml", ".html", ".csv", ".jinja", ".jinja2", ".gitattributes",
     ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".wav", ".mp3", ".mp4", ".parquet", ".pyi", ".c", ".h", ".cpp",
@@ -66,8 +68,8 @@ def program_kind(head: bytes) -> str:
 
 
 def is_pickled(head: bytes) -> bool:
-    """Whether bytes begin as a pickle of protocol 1 to 5."""
-    return head[:1] == b"\x80" and head[1:2] in b"\1\2\3\4\5" and len(head) > 2
+    """Whether bytes begin as a pickle that names its protocol: Python's readers take 0 to 5."""
+    return head[:1] == b"\x80" and head[1:2] in b"\0\1\2\3\4\5" and len(head) > 2
 
 
 def promises(name: str) -> str:
@@ -90,9 +92,10 @@ def _old_pickle(source: Source, where: str, allowed: Allowance) -> Found | None:
     """A pickle without a magic: only what runs to its end, or imports something by a plausible name, counts as one."""
     scan = scan_pickle(source.read_at, source.size, budget=allowed.ops)
     names = [g for g in scan.globals if all(p.isidentifier() and p.isascii() for p in g.path.split("."))]
+    whole = scan.n_pickles and scan.end + 64 >= source.size
     if not where.lower().endswith(PICKLE_NAMES):  # a list of words may begin like one
-        names = [g for g in names if is_danger(g)]
-    if (scan.n_pickles and scan.end + 64 >= source.size) or names:
+        names = [g for g in names if is_danger(g) and (g.called or whole)]
+    if (whole and (names or where.lower().endswith(MAYBE_PICKLE))) or names:
         allowed.ops = max(0, allowed.ops - scan.n_ops)
         return Found(where, "pickle", tuple(names), scan.problem)
     return None
@@ -191,9 +194,11 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
     base = lower.rsplit("/", 1)[-1].rsplit(": ", 1)[-1]
     wanted = promises(lower)
     inner = ": " in where
-    old = lower.endswith(MAYBE_PICKLE) or "." not in base or (inner and not lower.endswith(TEXT_NAMES))
-    if old and kind not in _NOT_WEIGHTS and head[:1] in _OLD_STARTS and head[:1]:
-        found = _old_pickle(source, where, allowed)
+    prose = lower.endswith(_PROSE)
+    if kind not in _NOT_WEIGHTS and not prose and head[:1] in _OLD_STARTS and head[:1]:
+        # of a text, which may be long, the start says whether it is one
+        start = MemorySource(source.read_at(0, TEXT_START), name=where) if lower.endswith(TEXT_NAMES) else source
+        found = _old_pickle(start, where, allowed)
         if found is not None:
             yield found
             return

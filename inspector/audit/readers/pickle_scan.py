@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import inspector.audit.readers.pickles  # noqa: F401 - the machine's steps
 from inspector.audit.readers.pickle_machine import MAX_GLOBALS, MAX_OPS, Broken, Machine
 from inspector.audit.readers.pickle_names import is_danger
 from inspector.audit.readers.pickle_search import danger_in, pickle_starts
 from inspector.audit.readers.pickle_stream import EndOfStream, Reader
 from inspector.audit.readers.pickle_values import Global
+from inspector.audit.readers.pickles import TORCH_PICKLES
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_PICKLES: Final = 10_000
 MAX_BEHIND: Final = 16 << 20  # bytes that are no instructions and are searched all the same
-TORCH_PICKLES: Final = 5  # magic number, protocol, system, object, keys: torch/serialization.py, _legacy_save
 
 
 class Scan(Record):
