@@ -82,6 +82,8 @@ def _examine_all(subject: Subject) -> tuple[Found, ...]:
 def _unknown(subject: Subject, entry: Entry) -> list[Found]:
     """A file that nothing was found in: worth a word where its name is that of weights, or where it is all there is."""
     words = _is_other(entry.name)
+    if entry.name in subject.documents:
+        return []
     if not words and not subject.is_folder:
         words = "no format of weights" if entry.name.lower().endswith(TEXT_NAMES) else "no known format"
     return [Found(entry.name, "other", (), words)] if words else []

@@ -38,6 +38,13 @@ def _plausible(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
 
+def search(read_at: ReadAt, start: int) -> dict[tuple[str, str], Global]:
+    """Imports that attacks use, in bytes of any kind from `start` on."""
+    machine = Machine(Reader(read_at, 0))
+    _search(machine, read_at, start)
+    return machine.found
+
+
 def _search(machine: Machine, read_at: ReadAt, start: int) -> int:
     """Searches what is not followed; how many bytes of it were looked at."""
     at = start
