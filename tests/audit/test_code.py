@@ -185,7 +185,7 @@ EVIL_PKL = EVIL["protocol 2 REDUCE"]
         ("model.pt", zipped({"archive/data.pkl": TORCH, "archive/other.pkl": EVIL_PKL}), set()),
         ("model.pt", zipped({"archive/data.pkl": TORCH, "archive/hidden": EVIL_PKL}), set()),
         ("model.pt", zipped({"archive/data.pkl": TORCH, "archive/old": EVIL["protocol 0 GLOBAL"]}), set()),
-        ("model.pt", encrypted(checkpoint(EVIL_PKL)), set()),
+        ("model.pt", encrypted(checkpoint(EVIL_PKL)), {("CD009", "error")}),
         ("model.pt", broken_zip(checkpoint(EVIL_PKL)), {("CD004", "error")}),
         ("model.pkl.gz", gzip.compress(EVIL_PKL, mtime=0), set()),
         ("model.joblib", zlib.compress(EVIL_PKL), set()),
@@ -412,10 +412,8 @@ def test_numpy_files_of_objects(tmp_path):
     ("name", "raw"),
     [
         ("libx.so", b"\x7fELF\x02\x01\x01" + b"\0" * 60),
-        ("x.bin", b"\x7fELF\x02\x01\x01" + b"\0" * 60),
         ("tool.exe", b"MZ" + b"\0" * 58 + b"\x40\0\0\0" + b"PE\0\0" + b"\0" * 60),
         ("x.dylib", b"\xcf\xfa\xed\xfe" + b"\0" * 60),
-        ("model.pt", zipped({"archive/data.pkl": TORCH, "archive/extra.so": b"\x7fELF" + b"\0" * 60})),
     ],
 )
 def test_programs_among_the_weights(tmp_path, name, raw):
@@ -423,9 +421,30 @@ def test_programs_among_the_weights(tmp_path, name, raw):
     assert ("CD005", "warning") in codes(tmp_path)
 
 
-def test_archives_that_are_not_looked_into_are_a_warning(tmp_path):
-    (tmp_path / "x.7z").write_bytes(b"7z\xbc\xaf\x27\x1c" + b"\0" * 100)
-    assert codes(tmp_path) == {("CD006", "warning")}
+@pytest.mark.parametrize(
+    "name", ["x.bin", "x.pt", "x.pkl", "x.h5", "x.onnx", "x.keras", "x.tflite", "x.npz", "x.weights"]
+)
+@pytest.mark.parametrize("raw", [b"\x7fELF" + b"\0" * 90, b"MZ" + b"\0" * 58 + b"\x40\0\0\0PE\0\0" + b"\0" * 60])
+def test_a_program_under_a_name_of_weights_is_an_error(tmp_path, name, raw):
+    (tmp_path / name).write_bytes(raw)
+    assert ("CD005", "error") in codes(tmp_path)
+
+
+def test_a_library_within_a_checkpoint_is_an_error(tmp_path):
+    for name in ("model.pt", "model.pt2", "model.mar"):
+        raw = zipped({"archive/data.pkl": TORCH, "archive/extra.so": b"\x7fELF" + b"\0" * 60})
+        (tmp_path / name).write_bytes(raw)
+        assert ("CD005", "error") in codes(tmp_path / name)
+
+
+CLOSED = [b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07", b"MSCF", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18", b"\x1f\x9d"]
+
+
+@pytest.mark.parametrize("magic", CLOSED)
+@pytest.mark.parametrize("name", ["x.7z", "x.bin", "x.dat", "x.weights", "x"])
+def test_archives_that_are_not_looked_into_are_an_error(tmp_path, name, magic):
+    (tmp_path / name).write_bytes(magic + bytes(range(1, 100)))
+    assert codes(tmp_path) == {("CD006", "error")}
 
 
 def test_an_archive_that_can_be_looked_into_is_silent(tmp_path):

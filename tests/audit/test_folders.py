@@ -205,7 +205,7 @@ def test_a_folder_that_is_a_link_to_the_outside_is_not_entered(tmp_path):
     folder = llama_folder(tmp_path / "model")
     write(tmp_path / "outside", {"model.safetensors": b""})
     (folder / "inner").symlink_to(tmp_path / "outside")
-    assert found(folder) == {("FD009", "warning")}
+    assert found(folder) == {("FD009", "error")}
 
 
 def test_a_blob_of_another_repository_is_outside(tmp_path):

@@ -38,6 +38,10 @@ class ArrayHeader(Record):
     problem: str = ""
 
 
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, int) or (isinstance(value, tuple) and all(isinstance(d, int) for d in value))
+
+
 def _is_plain(descr: Any, depth: int = 0) -> bool:
     """Whether a type's description is of numbers, texts or raw bytes only."""
     if depth > 16:
@@ -45,7 +49,8 @@ def _is_plain(descr: Any, depth: int = 0) -> bool:
     if isinstance(descr, str):
         return descr in _NAMES or _NUMBERS.fullmatch(descr) is not None
     if isinstance(descr, tuple):  # a subarray: (type, shape)
-        return len(descr) == 2 and _is_plain(descr[0], depth + 1)
+        # NumPy takes any second part that numpy.dtype((first, second)) does: fields as well
+        return len(descr) == 2 and _is_shape(descr[1]) and _is_plain(descr[0], depth + 1)
     if isinstance(descr, list):  # fields: (name, type) or (name, type, shape); a name may be (title, name)
         return all(
             isinstance(f, tuple) and len(f) in (2, 3) and _is_plain(f[1], depth + 1) for f in descr[: MAX_HEADER // 8]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.audit.readers.contents import MAYBE_PICKLE, TEXT_NAMES, examine_content
 from inspector.audit.readers.findings import Allowance, Found
 from inspector.audit.readers.streams import Whole
@@ -38,11 +40,16 @@ def _candidates(subject: Subject) -> Iterator[Entry]:
     """Files to look into: all but model headers that could be read, documents, and downloads that did not finish."""
     models = {f.name for f in subject.files if f.model is not None}
     for entry in subject.entries:
-        if entry.kind != "file" or entry.name in models or entry.name in subject.documents:
+        if entry.kind != "file" or entry.name in models or _was_read(subject, entry.name):
             continue
-        if entry.name.startswith("blobs/") or is_partial_name(entry.name):
-            continue
-        yield entry
+        if not entry.path or os.path.normpath(entry.path) == os.path.normpath(os.path.join(subject.root, entry.name)):
+            yield entry  # not what else lies in a cache's blobs
+
+
+def _was_read(subject: Subject, name: str) -> bool:
+    """Whether a file is a document whose content the rules know, and no pickle under a document's name."""
+    document = subject.documents.get(name)
+    return document is not None and not document.error and not document.text.startswith("\udc80")
 
 
 def examine(subject: Subject) -> tuple[Found, ...]:
@@ -64,6 +71,8 @@ def _examine_all(subject: Subject) -> tuple[Found, ...]:
         try:
             with subject.open_source(name) as source:
                 found = list(examine_content(Whole(source), name, allowed))
+            if is_partial_name(name):  # that it is not whole is a finding of its own
+                found = [f.replace(problem="", kind="part") for f in found if f.globals]
         except (InspectorError, KeyError) as error:
             found = [Found(name, "unreadable", (), str(error))]
         out += found or _unknown(subject, entry)
@@ -73,6 +82,8 @@ def _examine_all(subject: Subject) -> tuple[Found, ...]:
 def _unknown(subject: Subject, entry: Entry) -> list[Found]:
     """A file that nothing was found in: worth a word where its name is that of weights, or where it is all there is."""
     words = _is_other(entry.name)
+    if entry.name in subject.documents:
+        return []
     if not words and not subject.is_folder:
         words = "no format of weights" if entry.name.lower().endswith(TEXT_NAMES) else "no known format"
     return [Found(entry.name, "other", (), words)] if words else []

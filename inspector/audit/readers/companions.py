@@ -21,6 +21,10 @@ MOST_SCRIPTS: Final = 200
 # What imports these: Python's own start; TorchServe, Inference Endpoints, SageMaker, Triton; torch.hub, diffusers.
 _START: Final = frozenset({"sitecustomize.py", "usercustomize.py"})
 _SERVED: Final = frozenset({"handler.py", "inference.py", "hubconf.py", "pipeline.py", "custom_handler.py"})
+# What an installer or a test runs; imported with the folder as a package. Most are harmless, and not spoken of.
+_RUN_IF: Final = frozenset({"setup.py", "conftest.py", "__init__.py", "__main__.py"})
+_LIST: Final = re.compile(r"(?:requirements|constraints)[\w.-]*\.txt")
+_TOO_LONG: Final = "warning"
 _RUNNABLE: Final = {
     ".sh": "a shell script", ".bash": "a shell script", ".bat": "a Windows script", ".cmd": "a Windows script",
     ".ps1": "a PowerShell script", ".vbs": "a Windows script", ".pyc": "compiled Python", ".wasm": "WebAssembly",
@@ -28,6 +32,7 @@ _RUNNABLE: Final = {
 }  # fmt: skip
 _ACTING: Final = re.compile(
     r"os\.(system|popen|exec\w*|spawn\w*|posix_spawn\w*)|subprocess\.\w+|pty\.\w+|eval|exec|__import__|compile|"
+    r"importlib\.import_module|(?:\w+\.)?(?:__dict__|__globals__|__builtins__)\b.*|"
     r"ctypes\.\w+(\.\w+)*|socket\.socket|(pickle|marshal|dill)\.loads?|builtins\.\w+|runpy\.\w+"
 )
 # An index of one's own names decides what is installed under any name; these are the projects' own.
@@ -36,7 +41,9 @@ _INDEXES: Final = frozenset(
      "data.pyg.org", "wheels.vllm.ai"}
 )  # fmt: skip
 _OPTION: Final = re.compile(
-    r"^\s*(?:--?(?:index-url|i|extra-index-url|find-links|f|trusted-host)(?:\s+|=)(?P<index>\S+))", re.MULTILINE
+    # pip takes any beginning of a long option, and a short one without a space
+    r"^\s*(?:--(?:i\w*|index-[\w-]*|ex[\w-]*|f[\w-]*|tr[\w-]*)(?:\s+|=)|-[if]\s*|-[rc]\s*(?=\w+:))(?P<index>\S+)",
+    re.MULTILINE,
 )
 _DIRECT: Final = re.compile(r"^\s*(?![#\s])[^\n#]*?(?P<url>(?:\w+\+)?https?://\S+)", re.MULTILINE)
 
@@ -53,7 +60,9 @@ def _read(subject: Subject, entry: Entry) -> str:
     """The start of a text file; "" where it cannot be read, which is a finding elsewhere."""
     try:
         with subject.open_source(entry.name) as source:
-            return source.read_at(0, MAX_SCRIPT).decode("utf-8", "replace")
+            return source.read_at(0, MAX_SCRIPT + 1 if source.read_at(0, 1024).count(b"\0") == 0 else 1).decode(
+                "utf-8", "replace"
+            )
     except (InspectorError, KeyError):
         return ""
 
@@ -91,35 +100,51 @@ def _dotted(node: ast.expr) -> str:
     return ".".join([node.id, *parts[::-1]]) if isinstance(node, ast.Name) else ""
 
 
-def _script(subject: Subject, entry: Entry, base: str) -> Iterator[Companion]:
+def _script(where: str, base: str, text: str) -> Iterator[Companion]:
     if base in _START:
-        yield Companion(entry.name, "Python runs it at every start from this folder", "error")
-    elif base in _SERVED:
-        calls = _calls(_read(subject, entry))
-        words = f", and it calls {', '.join(calls[:5])}" if calls else ""
-        yield Companion(entry.name, f"a server or loader runs it{words}", "warning" if calls else "info")
-
-
-def _path_file(subject: Subject, entry: Entry) -> Iterator[Companion]:
-    """Lines that Python's site module reads at its start: those that begin with import are run."""
-    text = _read(subject, entry)
-    if "\0" in text or (not text.isprintable() and not re.fullmatch(r"[\t\n\r -~]*", text)):
+        yield Companion(where, "Python runs it at every start from this folder", "error")
         return
-    for line in text.splitlines():
+    calls = _calls(text)
+    words = f", and it calls {', '.join(calls[:5])}" if calls else ""
+    if base in _RUN_IF and not calls:
+        return
+    by = "an installer or a test runs it" if base in _RUN_IF else "a server or loader runs it"
+    yield Companion(where, by + words, "warning" if calls else "info")
+
+
+def _path_file(where: str, text: str) -> Iterator[Companion]:
+    """Lines that Python's site module reads at its start: those that begin with import are run."""
+    for line in text.removeprefix("\ufeff").splitlines():
         if line.startswith(("import ", "import\t")):
-            yield Companion(entry.name, f"Python's start runs a line of it: {line[:100]!r}", "error")
+            yield Companion(where, f"Python's start runs a line of it: {line[:100]!r}", "error")
             return
 
 
-def _requirements(subject: Subject, entry: Entry) -> Iterator[Companion]:
-    text = re.sub(r"\\\r?\n", " ", _read(subject, entry))
+def _requirements(where: str, text: str) -> Iterator[Companion]:
+    text = re.sub(r"\\\r?\n", " ", text)
     for match in _OPTION.finditer(text):
         host = re.sub(r"^\w+://(?:[^/@]*@)?", "", match["index"]).split("/")[0].split(":")[0].lower()
         if host not in _INDEXES:
-            yield Companion(entry.name, f"packages come from {match['index'][:120]}", "warning")
+            yield Companion(where, f"packages come from {match['index'][:120]}", "warning")
     for match in _DIRECT.finditer(text):
         if not _OPTION.match(match[0]):
-            yield Companion(entry.name, f"a package comes from {match['url'][:120]}", "info")
+            yield Companion(where, f"a package comes from {match['url'][:120]}", "info")
+
+
+def is_wanted(base: str) -> bool:
+    """Whether a file of this name is run or obeyed, and its text says how bad that is."""
+    return base in _START | _SERVED | _RUN_IF or base.endswith(".pth") or _LIST.fullmatch(base) is not None
+
+
+def of_text(where: str, base: str, text: str, *, served: bool = False) -> Iterator[Companion]:
+    """What is said of one file by its name and text; `served`: whether any script of its folder may be a handler."""
+    if base.endswith(".py"):
+        if is_wanted(base) or (served and _calls(text)):
+            yield from _script(where, base, text)
+    elif base.endswith(".pth"):
+        yield from _path_file(where, text)
+    elif _LIST.fullmatch(base):
+        yield from _requirements(where, text)
 
 
 def companions(subject: Subject) -> Iterator[Companion]:
@@ -133,19 +158,19 @@ def companions(subject: Subject) -> Iterator[Companion]:
         suffix = base[base.rfind(".") :] if "." in base else ""
         if suffix in _RUNNABLE:
             kinds.setdefault(_RUNNABLE[suffix], []).append(entry.name)
-        wanted = base in _START | _SERVED or suffix == ".pth" or re.fullmatch(r"requirements[\w.-]*\.txt", base)
-        if not wanted or (not entry.path and base not in _START):
+        if not is_wanted(base) or (not entry.path and base not in _START):
             continue
         n += 1
         if n > MOST_SCRIPTS:
             yield Companion(entry.name, f"not read, as {MOST_SCRIPTS} files of its kind are before it", "warning")
             break
-        if base.endswith(".py"):
-            yield from _script(subject, entry, base)
-        elif suffix == ".pth":
-            yield from _path_file(subject, entry)
-        else:
-            yield from _requirements(subject, entry)
+        text = _read(subject, entry)
+        if len(text) > MAX_SCRIPT:
+            yield Companion(
+                entry.name, "not read: longer than a file that is run like this has any reason to be", _TOO_LONG
+            )
+        elif suffix != ".pth" or "\0" not in text:  # a checkpoint
+            yield from of_text(entry.name, base, text)
     for words, names in kinds.items():
         more = f", with {len(names) - 1:,} more files of its kind" if len(names) > 1 else ""
         yield Companion(names[0], f"{words}, which runs when it is started{more}", "info")

@@ -6,14 +6,23 @@ import re
 
 from inspector.audit.readers.arrays import MAGIC as NUMPY_MAGIC
 from inspector.audit.readers.arrays import read_header
-from inspector.audit.readers.containers import examine_packed, examine_tar, examine_zip, is_tar, is_zip
+from inspector.audit.readers.containers import (
+    BY_END,
+    examine_packed,
+    examine_tar,
+    examine_zip,
+    is_tar,
+    is_zip,
+    joblib_start,
+)
 from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
-from inspector.audit.readers.graphs import examine_graph, graph_kind
+from inspector.audit.readers.graphs import ACTING, examine_graph, graph_kind
 from inspector.audit.readers.hdf5 import MAGIC as HDF5_MAGIC
 from inspector.audit.readers.keras import hdf5_faults
 from inspector.audit.readers.pickle_names import is_danger
-from inspector.audit.readers.pickle_scan import scan_pickle
+from inspector.audit.readers.pickle_scan import scan_pickle, search
 from inspector.audit.readers.streams import Inflated, Region, held, unpacker
+from inspector.audit.readers.texts import examine_text
 from inspector.formats.sniff import recognise
 from inspector.sources.memory import MemorySource
 
@@ -26,6 +35,10 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
 HEAD: Final = 1024
+MAX_EMBEDDED: Final = 8 << 20
+LAST_EMBEDDED: Final = 64 << 10
+TEXT_START: Final = 64 << 10
+_PROSE: Final = (".md", ".rst", ".py", ".pyi", ".c", ".h", ".cpp")  # nobody unpickles these
 # Names that promise a pickle, or something that holds one; what is none is a finding.
 PICKLE_NAMES: Final = (".pkl", ".pickle", ".pt", ".pth", ".dill", ".joblib", ".ckpt", ".jit", ".ptl")
 LOOSE_NAMES: Final = (".sav", ".p", ".bin", ".dat", ".data", ".model", ".pdparams", ".pdopt", ".t7", ".tar")
@@ -40,9 +53,19 @@ _PROMISES: Final = {
     ".skops": "a skops archive",
 }  # fmt: skip
 _NOT_WEIGHTS: Final = frozenset({"empty", "short", "lfs", "html", "xml", "json", "json-error", "error-text", "zeros"})
-ARCHIVES: Final = frozenset({"7z", "rar", "zstd"})
+# Archives and packed files that are not looked into.
+_CLOSED: Final = (
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"), (b"Rar!\x1a\x07", "a RAR archive"), (b"MSCF", "a cabinet archive"),
+    (b"\x28\xb5\x2f\xfd", "packed by Zstandard"), (b"\x04\x22\x4d\x18", "packed by LZ4"), (b"LZIP", "packed by lzip"),
+    (b"\x1f\x9d", "packed by compress"), (b"!<arch>\n", "a library or package (ar)"), (b"\x89LZO\0", "packed by lzop"),
+)  # fmt: skip
+# Names that promise weights of some kind: a program under one is none.
+_WEIGHT_NAMES: Final = (
+    ".gguf", ".safetensors", ".h5", ".hdf5", ".onnx", ".tflite", ".pb", ".weights", ".msgpack", ".mlmodel", ".pt2",
+    ".pdiparams", ".pdmodel", ".caffemodel", ".ggml", ".rds", ".npk", ".ot", ".params", ".torch",
+)  # fmt: skip
 # The first instruction of pickles of protocol 0 and 1, which have no magic.
-_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBC\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
+_OLD_STARTS: Final = b"(c]})ILSVFNXUTKMJGBCP\x82\x83\x84\x88\x89\x8a\x8b\x8c\x8d\x8e\x8f\x95\x96"
 TEXT_NAMES: Final = (
     ".md", ".txt", ".py", ".json", ".jsonl", ".yml", ".yaml", ".html", ".csv", ".jinja", ".jinja2", ".gitattributes",
     ".png", ".jpg", ".jpeg", ".gif", ".svg", ".pdf", ".wav", ".mp3", ".mp4", ".parquet", ".pyi", ".c", ".h", ".cpp",
@@ -66,8 +89,8 @@ def program_kind(head: bytes) -> str:
 
 
 def is_pickled(head: bytes) -> bool:
-    """Whether bytes begin as a pickle of protocol 1 to 5."""
-    return head[:1] == b"\x80" and head[1:2] in b"\1\2\3\4\5" and len(head) > 2
+    """Whether bytes begin as a pickle that names its protocol: Python's readers take 0 to 5."""
+    return head[:1] == b"\x80" and head[1:2] in b"\0\1\2\3\4\5" and len(head) > 2
 
 
 def promises(name: str) -> str:
@@ -90,9 +113,10 @@ def _old_pickle(source: Source, where: str, allowed: Allowance) -> Found | None:
     """A pickle without a magic: only what runs to its end, or imports something by a plausible name, counts as one."""
     scan = scan_pickle(source.read_at, source.size, budget=allowed.ops)
     names = [g for g in scan.globals if all(p.isidentifier() and p.isascii() for p in g.path.split("."))]
+    whole = scan.n_pickles and scan.end + 64 >= source.size
     if not where.lower().endswith(PICKLE_NAMES):  # a list of words may begin like one
-        names = [g for g in names if is_danger(g)]
-    if (scan.n_pickles and scan.end + 64 >= source.size) or names:
+        names = [g for g in names if is_danger(g) and (g.called or whole)]
+    if (whole and (names or where.lower().endswith(MAYBE_PICKLE))) or names:
         allowed.ops = max(0, allowed.ops - scan.n_ops)
         return Found(where, "pickle", tuple(names), scan.problem)
     return None
@@ -115,13 +139,32 @@ def _examine_numpy(source: Source, where: str, allowed: Allowance) -> Iterator[F
         yield Found(where, "broken", (), found.problem)
 
 
-def _examine_hdf5(source: Source, where: str) -> Iterator[Found]:
+def _examine_hdf5(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
     faults, unread = hdf5_faults(source)
     yield Found(where, "hdf5")
+    yield from embedded(source, where, allowed)
     for fault in faults:
         yield Found(where, "layer", (), fault)
     if unread:
         yield Found(where, "unread", (), unread)
+
+
+def embedded(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
+    """Pickles that call what attacks use, somewhere in a file of another format (a database, attributes, messages)."""
+    size = 0 if isinstance(source, Inflated) else source.size
+    n = min(size, MAX_EMBEDDED, allowed.embedded)
+    allowed.embedded -= n
+    found = search(lambda at, k: source.read_at(at, max(0, min(k, n - at))), 0)
+    if size > n:  # and its end, whatever was searched before
+        last = max(n, size - LAST_EMBEDDED)
+        found |= search(source.read_at, last)
+    if named := tuple(g for g in found.values() if g.called):
+        yield Found(where, "embedded", named)
+    if source.read_at(4, 4) == b"TFL3":
+        raw = source.read_at(0, MAX_EMBEDDED)
+        for match in dict.fromkeys(re.findall(rb"\0Flex(\w{3,40})\0", raw)):
+            if match.decode() in ACTING:
+                yield Found(where, "graph", (), f"the operation {match.decode()}, which runs code or opens files")
 
 
 def examine_content(source: Source, where: str, allowed: Allowance, *, depth: int = 0) -> Iterator[Found]:
@@ -150,24 +193,47 @@ def _dispatch(source: Source, head: bytes, where: str, allowed: Allowance, depth
     packed = isinstance(source, Inflated)
     size = None if packed else source.size
     kind = recognise(head, size=size, name=where.rsplit(": ", 1)[-1]).kind if head else "empty"
-    if program := program_kind(head):
-        yield Found(where, "program", (), program)
-    elif is_pickled(head):
-        yield examine_pickle(source, where, allowed)
-    elif head[:6] == NUMPY_MAGIC:
-        yield from _examine_numpy(source, where, allowed)
+    if (known := program_kind(head)) or is_pickled(head) or head[:6] == NUMPY_MAGIC:
+        yield from _by_start(source, head, where, allowed, known)
+        if lower.endswith(BY_END) and is_zip(source, head, lower, packed=packed):
+            yield from _go_in(examine_zip, source, where, allowed, depth)
     elif kind == "tar" or is_tar(head):
         yield from _go_in(examine_tar, source, where, allowed, depth)
     elif is_zip(source, head, lower, packed=packed):
         yield from _go_in(examine_zip, source, where, allowed, depth)
     elif kind == "hdf5" or (lower.endswith((".h5", ".hdf5", ".keras")) and _user_block(source)):
-        yield from _examine_hdf5(source, where)
+        yield from _examine_hdf5(source, where, allowed)
     elif kind not in _NOT_WEIGHTS and graph_kind(lower):
         yield from examine_graph(source, where)
-    elif unpacker(head)[0] is not None and (head[:1] != b"\x78" or lower.endswith((*PICKLE_NAMES, ".z"))):
+    elif _unpacks(head, lower):
         yield from _go_in(examine_packed, source, where, allowed, depth)
     else:
         yield from _by_name(source, where, head, kind, allowed)
+
+
+def _unpacks(head: bytes, lower: str) -> bool:
+    """Whether this is a packed stream: of zlib's and lzma's, which have no magic, a first piece must unpack."""
+    decoder, _ = unpacker(head[joblib_start(head) :])
+    if decoder is None or head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or lower.endswith((*PICKLE_NAMES, ".z")):
+        return decoder is not None
+    try:
+        return bool(decoder.decompress(head[joblib_start(head) :], 64))
+    except Exception:  # each library has its own
+        return False
+
+
+def _by_start(source: Source, head: bytes, where: str, allowed: Allowance, program: str) -> Iterator[Found]:
+    """What begins as a program, a pickle or an array."""
+    if program:
+        lower = where.lower()
+        weights = bool(promises(where)) or lower.endswith((*MAYBE_PICKLE, *_WEIGHT_NAMES))
+        outer = where.split(": ", 1)[0]
+        model = ": " in where and (promises(outer) or outer.lower().endswith(_WEIGHT_NAMES))
+        yield Found(where, "program", (), program, severity="error" if weights or model else "")
+    elif is_pickled(head):
+        yield examine_pickle(source, where, allowed)
+    else:
+        yield from _examine_numpy(source, where, allowed)
 
 
 def _user_block(source: Source) -> bool:
@@ -191,18 +257,24 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
     base = lower.rsplit("/", 1)[-1].rsplit(": ", 1)[-1]
     wanted = promises(lower)
     inner = ": " in where
-    old = lower.endswith(MAYBE_PICKLE) or "." not in base or (inner and not lower.endswith(TEXT_NAMES))
-    if old and kind not in _NOT_WEIGHTS and head[:1] in _OLD_STARTS and head[:1]:
-        found = _old_pickle(source, where, allowed)
+    prose = lower.endswith(_PROSE)
+    if kind not in _NOT_WEIGHTS and not prose and head[:1] in _OLD_STARTS and head[:1]:
+        # of a text, which may be long, the start says whether it is one
+        start = MemorySource(source.read_at(0, TEXT_START), name=where) if lower.endswith(TEXT_NAMES) else source
+        found = _old_pickle(start, where, allowed)
         if found is not None:
             yield found
             return
     if lower.endswith(".pth") and not inner and kind == "unknown" and head.isascii() and b"\0" not in head:
         return  # lines for Python's start: a rule of its own
-    if wanted and kind not in {"gguf", "safetensors"}:
+    closed = next((words for magic, words in _CLOSED if head.startswith(magic)), "")
+    yield from examine_text(source, where)
+    if closed and not wanted:
+        yield Found(where, "archive", (), f"{closed}: not looked into", severity="error")
+    elif wanted and kind not in {"gguf", "safetensors"}:
         what = recognise(head, name=base).explanation if head else "an empty file"
         if kind == "unknown":
             what = f"nothing known (it starts with {head[:8].hex(' ')})"
         yield Found(where, "broken", (), f"{what}, where {wanted} should be")
-    elif kind in ARCHIVES:
-        yield Found(where, "archive", (), "an archive that is not looked into", severity="warning")
+    elif not lower.endswith(TEXT_NAMES) and kind not in _NOT_WEIGHTS:
+        yield from embedded(source, where, allowed)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from inspector.audit.readers.pickle_values import Global
 
 MAX_OPENED: Final = 20_000  # files within archives
+MAX_EMBEDDED: Final = 32 << 20  # bytes of other formats that are searched for pickles
 MAX_DEPTH: Final = 4  # archives within archives
 
 
@@ -41,6 +42,7 @@ class Allowance:
         self.ops = MAX_OPS
         self.inflate = Budget()
         self.opened = MAX_OPENED
+        self.embedded = MAX_EMBEDDED
 
 
 class Within(Record):

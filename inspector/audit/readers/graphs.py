@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 from inspector.audit.readers.findings import Found
 from inspector.audit.readers.keras import faults_in
@@ -18,9 +19,13 @@ if TYPE_CHECKING:
 
 # Operations that call Python, or read and write files of the machine (tensorflow/core/ops, 2.20).
 _ACTING_WORDS: Final = """
-    PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles DebugIdentity LoadLibrary
+    PyFunc PyFuncStateless EagerPyFunc ReadFile WriteFile MatchingFiles DebugIdentity LoadLibrary ImmutableConst
+    WholeFileReader WholeFileReaderV2 TextLineReader TextLineReaderV2 TFRecordReader TFRecordReaderV2
+    FixedLengthRecordReader FixedLengthRecordReaderV2 LMDBReader TextLineDataset TFRecordDataset TFRecordDatasetV2
+    FixedLengthRecordDataset FixedLengthRecordDatasetV2 LMDBDataset SqlDataset SnapshotDataset SnapshotDatasetV2
+    SaveDataset SaveDatasetV2 LoadDataset CreateSummaryFileWriter CreateSummaryDbWriter
     """
-_ACTING: Final = frozenset(_ACTING_WORDS.split())
+ACTING: Final = frozenset(_ACTING_WORDS.split())
 
 
 def graph_kind(name: str) -> str:
@@ -30,7 +35,7 @@ def graph_kind(name: str) -> str:
         return "onnx"
     if base == "keras_metadata.pb":
         return "keras-metadata"
-    return "saved-model" if base.endswith(".pb") else ""
+    return "saved-model" if base.endswith((".pb", ".meta")) else ""
 
 
 def examine_graph(source: Source, where: str) -> Iterator[Found]:
@@ -53,17 +58,30 @@ def examine_graph(source: Source, where: str) -> Iterator[Found]:
         yield Found(where, "layer" if kind == "keras-metadata" else "graph", (), fault)
 
 
+# onnxruntime's and onnxruntime-extensions' own, where they are built with Python.
+_PYTHON: Final = frozenset({"PyOp", "PyCustomOp", "PythonOp", "PythonOpGrad"})
+
+
+def _not_beside(path: str) -> str:
+    """Why a path is none beside the model, which `unsafe_path` leaves alone: an address, somebody's home."""
+    return "an address" if re.match(r"\w+:", path) else "a user's folder" if path.startswith("~") else ""
+
+
 def _onnx(source: Source) -> Iterator[str]:
     """Where tensors lie outside the file: only beside it, or below, is honest."""
     key: dict[int, str] = {}
     value: dict[int, str] = {}
     for text in walk(source, ONNX, "Model"):
+        if text.message == "Node":
+            if text.value in _PYTHON:
+                yield f"the operation {text.value}, which runs Python"
+            continue
         if text.message != "Entry":
             continue
         (key if text.field == 1 else value)[text.serial] = text.value
         if key.get(text.serial) == "location" and text.serial in value:
             path = value.pop(text.serial)
-            if why := unsafe_path(path):
+            if why := unsafe_path(path) or _not_beside(path):
                 yield f"a tensor lies in {path[:120]!r}: {why}"
             key.pop(text.serial)
         if len(key) > 64:  # entries of other kinds: sizes, offsets, checksums
@@ -73,9 +91,13 @@ def _onnx(source: Source) -> Iterator[str]:
 
 def _saved_model(source: Source) -> Iterator[str]:
     """Operations that act, of a SavedModel or a bare graph."""
-    top = "SavedModel" if source.name.lower().endswith("saved_model.pb") else "GraphDef"
+    name = source.name.lower()
+    top = "SavedModel" if name.endswith("saved_model.pb") else "MetaGraph" if name.endswith(".meta") else "GraphDef"
     for text in walk(source, SAVED_MODEL, top):
-        if text.value in _ACTING:
+        if text.field == 1 and text.message == "AttrValue":
+            if re.match(r"file:|/", text.value):
+                yield f"an operation that writes to {text.value[:120]!r}"
+        elif text.value in ACTING:
             yield f"the operation {text.value}, which runs code or opens files"
 
 

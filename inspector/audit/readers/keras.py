@@ -6,6 +6,7 @@ keras/src/saving/serialization_lib.py 3.11; CVE-2024-3660 (Lambda), CVE-2025-155
 
 from __future__ import annotations
 
+import builtins
 import json
 import re
 
@@ -29,7 +30,19 @@ _FUNCTIONS: Final = re.compile(
     r"(tensorflow\.|tf_|tensorflow\.python\.)?keras(_nlp|_hub|_cv)?\.(src\.)?"
     r"(\w+\.)?(activations|losses|metrics|initializers|regularizers|constraints|ops|random)(\.[\w.]+)?"
 )
+_UTILITIES: Final = re.compile(
+    r"(tensorflow\.|tf_|tensorflow\.python\.)?keras\.(src\.)?(utils|models|saving|export|config)(\.[\w.]+)?"
+)
+# A function of the user's own is "builtins" by its module as well: only Python's names are told apart.
+_PYTHONS_OWN: Final = frozenset(dir(builtins)) - {"function"}
 _PATHS: Final = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
+
+
+def is_model(value: Any) -> bool:
+    """Whether a JSON document is a Keras model's configuration, as to_json and model.save write it."""
+    if not isinstance(value, dict):
+        return False
+    return isinstance(value.get("class_name"), str) and ("config" in value or "module" in value)
 
 
 def faults_in(value: Any) -> Iterator[str]:
@@ -50,6 +63,8 @@ def faults_in(value: Any) -> Iterator[str]:
 def _of_object(part: dict[str, Any]) -> Iterator[str]:
     name, module, config = part.get("class_name"), part.get("module"), part.get("config")
     last = name.rsplit(">", 1)[-1].rsplit(".", 1)[-1] if isinstance(name, str) else ""
+    if part.get("function_type") == "lambda":
+        yield "a lambda, which is code"
     if last in _CODE_LAYERS:
         yield f"a layer of the class {last}, which is code"
     if last == "__lambda__" or (last == "function" and isinstance(config, dict) and "code" in config):
@@ -62,8 +77,14 @@ def _of_object(part: dict[str, Any]) -> Iterator[str]:
             yield f"{module[:80]}.{(config if isinstance(config, str) else name)[:80]}, which is not Keras's own"
         elif is_function and isinstance(config, str) and not _FUNCTIONS.fullmatch(module) and top != "builtins":
             yield f"the function {module[:80]}.{config[:80]}, which is no activation, loss or metric"
+        elif top == "builtins" and (called := config if is_function else name) in _PYTHONS_OWN:
+            yield f"builtins.{str(called)[:80]}"
         elif top == "builtins" and is_function and part.get("registered_name") not in {None, "function"}:
             yield f"the function builtins.{str(config)[:80]}"
+        elif _UTILITIES.fullmatch(module) and name[:1].islower() and not is_function:
+            yield f"the function {module[:80]}.{name[:80]}"
+    if last == "KerasLayer" and isinstance(config, dict) and re.match(r"\w+://|/", str(config.get("handle"))):
+        yield f"a layer that is loaded from {str(config['handle'])[:120]!r}"
     if last in _PATHS and isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
         yield f"a {last} whose vocabulary is read from {config['vocabulary'][:80]!r}"
 

@@ -84,8 +84,8 @@ _SKLEARN: Final = """
     _ThresholdScorer
     """
 _SKLEARN_FUNCTIONS: Final = """
-    _cached_call _cached_predict _kmeans_single_lloyd _passthrough_scorer accuracy_score adjusted_mutual_info_score
-    adjusted_rand_score auc average_precision_score balanced_accuracy_score brier_score_loss calinski_harabasz_score
+    _kmeans_single_lloyd _passthrough_scorer accuracy_score adjusted_mutual_info_score adjusted_rand_score
+    auc average_precision_score balanced_accuracy_score brier_score_loss calinski_harabasz_score
     chi2 chi2_kernel class_likelihood_ratios classification_report cohen_kappa_score completeness_score
     confusion_matrix confusion_matrix_at_thresholds consensus_score cosine_similarity coverage_error
     d2_absolute_error_score d2_brier_score d2_log_loss_score d2_pinball_score d2_tweedie_score davies_bouldin_score
@@ -124,6 +124,8 @@ _NUMPY: Final = """
     bytes_ unicode_ string_ object_ datetime64 timedelta64 intc intp longlong ulonglong uintc uintp half single double
     _reconstruct scalar _frombuffer _mareconstruct _mrreconstruct _ufunc_reconstruct __randomstate_ctor
     __generator_ctor __bit_generator_ctor RandomState Generator MT19937 PCG64 PCG64DXSM Philox SFC64 SeedSequence
+    """
+_NUMPY_CALLS: Final = """
     absolute add all amax amin any arange arccos arcsin arctan arctan2 argmax argmin argsort around asarray average
     cbrt ceil clip concatenate conj conjugate cos cosh count_nonzero cumprod cumsum deg2rad diff divide dot equal exp
     exp2 expm1 fabs float_power floor floor_divide fmax fmin greater greater_equal hstack hypot invert isfinite isinf
@@ -198,7 +200,7 @@ _BOOSTING: Final = """
     LGBMRanker LGBMModel CatBoostClassifier CatBoostRegressor CatBoost CatBoostRanker
     """
 _WORDS: Final = {
-    "sklearn": _SKLEARN + _SKLEARN_FUNCTIONS, "scipy": _SCIPY, "pandas": _PANDAS, "numpy": _NUMPY,
+    "sklearn": _SKLEARN + _SKLEARN_FUNCTIONS, "scipy": _SCIPY, "pandas": _PANDAS, "numpy": _NUMPY + _NUMPY_CALLS,
     "transformers": _TRANSFORMERS, "trl": _TRAINERS, "peft": _TRAINERS, "accelerate": _TRAINERS,
     "deepspeed": _TRAINERS, "pytorch_lightning": _TRAINERS, "lightning": _TRAINERS, "lightning_fabric": _TRAINERS,
     "torchmetrics": _TRAINERS, "sentence_transformers": _TRAINERS, "omegaconf": _OMEGACONF, "xgboost": _BOOSTING,
@@ -216,3 +218,13 @@ KNOWN_MODULES: Final = (
 )  # fmt: skip
 # The compiled parts of these packages unpickle by functions of their own, which build one class each.
 CYTHON: Final = frozenset({"sklearn", "scipy", "pandas", "numpy"})
+# What is in these tables to be named, as an activation or a score, and that no pickler calls: called while a pickle is
+# loaded, `_passthrough_scorer` calls a method of anything and `ones` sets any memory aside.
+_ONLY_NAMED: Final = {
+    "sklearn": frozenset(_SKLEARN_FUNCTIONS.split()) - {"newObj"}, "numpy": frozenset(_NUMPY_CALLS.split()),
+}  # fmt: skip
+
+
+def is_only_named(package: str, name: str) -> bool:
+    """Whether this is a function that an honest pickle names and does not call."""
+    return name in (_ONLY_NAMED.get(package) or ())

@@ -14,7 +14,7 @@ MAX_OPS: Final = 1_200_000  # PyTorch writes 32 a tensor
 MAX_STACK: Final = 200_000
 MAX_MEMO: Final = 1_000_000
 MAX_GLOBALS: Final = 2_000
-MAX_SEARCHED_ALL: Final = 16 << 20  # of payloads, for instructions
+MAX_SEARCHED_ALL: Final = 24 << 20  # of payloads, for instructions
 PROTO, STOP = 0x80, ord(".")
 
 
@@ -40,6 +40,7 @@ class Machine:
         self.magic = False
         self.searched = MAX_SEARCHED_ALL
         self.plain = False
+        self.doubted: set[tuple[str, str]] = set()
         self.reset()
 
     def reset(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from inspector.audit.readers.known_classes import CYTHON, KNOWN, KNOWN_MODULES
+from inspector.audit.readers.known_classes import CYTHON, KNOWN, KNOWN_MODULES, is_only_named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,6 +103,8 @@ def weigh(found: Global) -> str:
         return "weights"
     if module.split(".")[0] == "__torch__":
         return "class"  # TorchScript: classes of its own language, read by its own reader
+    if found.called and is_only_named(module.partition(".")[0], name):
+        return "code"
     return "class" if _is_known(module, name) else "code"
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-import inspector.audit.readers.pickles  # noqa: F401 - the machine's steps
 from inspector.audit.readers.pickle_machine import MAX_GLOBALS, MAX_OPS, Broken, Machine
 from inspector.audit.readers.pickle_names import is_danger
 from inspector.audit.readers.pickle_search import danger_in, pickle_starts
 from inspector.audit.readers.pickle_stream import EndOfStream, Reader
 from inspector.audit.readers.pickle_values import Global
+from inspector.audit.readers.pickles import TORCH_PICKLES
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MAX_PICKLES: Final = 10_000
 MAX_BEHIND: Final = 16 << 20  # bytes that are no instructions and are searched all the same
-TORCH_PICKLES: Final = 5  # magic number, protocol, system, object, keys: torch/serialization.py, _legacy_save
 
 
 class Scan(Record):
@@ -37,6 +36,13 @@ class Scan(Record):
 
 def _plausible(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
+
+
+def search(read_at: ReadAt, start: int) -> dict[tuple[str, str], Global]:
+    """Imports that attacks use, in bytes of any kind from `start` on."""
+    machine = Machine(Reader(read_at, 0))
+    _search(machine, read_at, start)
+    return machine.found
 
 
 def _search(machine: Machine, read_at: ReadAt, start: int) -> int:

@@ -17,7 +17,8 @@ _MODULES: Final = (
 _TEXT: Final = rb"(?:\x8c.|X.\0\0\0|U.|[SV]['\"]?)"
 # Instructions that name a module of attacks: GLOBAL and INST by line; two texts and STACK_GLOBAL.
 _RAW: Final = re.compile(
-    rb"[ci](?P<line>(?:" + _MODULES + rb")(?:\.\w{1,40}){0,4})\n(?P<attr>\w{1,60})\n|"
+    # a list of words has lines like these ("ios", "cos"): what follows must be an instruction, not one more word
+    rb"[ci](?P<line>(?:" + _MODULES + rb")(?:\.\w{1,40}){0,4})\n(?P<attr>\w{1,60})\n(?![a-zA-UW-Z][A-Za-z]|[\s#<]|$)|"
     + _TEXT + rb"(?P<text>(?:" + _MODULES + rb")(?:\.\w{1,40}){0,4})(?!\w)[^\w]{0,8}?"
     + _TEXT + rb"(?P<name>\w{1,60})['\"]?[^\w]{0,8}?(?:[qrp].{0,4}?)?\x93",
     re.DOTALL,

@@ -24,9 +24,16 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 1024
 MAX_NESTED: Final = 4  # pickles within pickles
-MAX_SEARCHED: Final = 4 << 20  # of one payload, for instructions: they are data to whoever loads this pickle alone
+SEARCHED_AT_ONCE: Final = 1 << 20
+SEARCHED_LAST: Final = 64 << 10  # of every payload, however much was searched before
 FORKED_OPS: Final = 2_000
 WRAPPER: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
+TORCH_PICKLES: Final = 5  # magic number, protocol, system, object, keys: torch/serialization.py, _legacy_save
+# What pickle.dump writes of a tensor: torch.load on bytes, which are fine where they were followed to their end.
+TENSORS: Final = Global("torch.storage", "_load_from_bytes", 0)
+# What sets memory aside by a number: no pickler calls them so.
+_MOST_SET_ASIDE: Final = 1 << 20
+_SIZED: Final = frozenset({"bytes", "bytearray"})
 
 # How many values an instruction takes that leaves something plain behind: '0' pops, the rest are calls by name.
 _CONSTANTS: Final = {ord("N"): None, 0x88: True, 0x89: False, 0x97: None}
@@ -172,32 +179,57 @@ def _counted(m: Machine, op: int) -> None:
         else:
             m.push(None)
         if n > 8 and (b"\n" in raw or b"\x93" in raw or raw[0] == PROTO):  # else no instruction of a danger is in it
-            _payload(m, raw, n, m.reader.offset - n)
-    else:
-        at = m.reader.offset
-        head = m.reader.peek(min(n, MAX_SEARCHED if m.searched > 0 else MAX_TEXT)) if what != "number" else b""
-        _payload(m, head, n, at)
+            made = _payload(m, raw, n, m.reader.offset - n)
+            m.stack[-1] = made or m.stack[-1]
+    elif what == "number":
         m.reader.skip(n)
         m.push(None)
+    else:
+        m.push(_long_payload(m, n))
 
 
-def _payload(m: Machine, head: bytes, size: int, at: int) -> None:
-    """A text or payload that is a pickle itself, or has the instructions of one in it."""
-    whole = head[: min(size, len(head))]
-    m.searched -= len(whole)
-    for key, g in danger_in(whole).items():
+def _long_payload(m: Machine, size: int) -> Any:
+    """A long text or payload: its start, as much behind it as is searched of one file, and always its end."""
+    made = _payload(m, m.reader.peek(min(size, SEARCHED_AT_ONCE)), size, m.reader.offset)
+    left = size
+    while left:
+        step = min(left, SEARCHED_AT_ONCE) if m.searched > 0 else max(left - SEARCHED_LAST, 0) or left
+        if m.searched > 0 or step <= SEARCHED_LAST:
+            raw = m.reader.peek(min(left, step + 256))  # an import may stand across the edge of two pieces
+            m.searched -= len(raw)
+            _search(m, raw, m.reader.offset)
+        m.reader.skip(step)
+        left -= step
+    return made
+
+
+def _search(m: Machine, raw: bytes, at: int) -> None:
+    for key, g in danger_in(raw).items():
         m.found.setdefault(key, g.replace(offset=at + g.offset))
+
+
+def _payload(m: Machine, head: bytes, size: int, at: int) -> Any:
+    """A text or payload that is a pickle itself, or has the instructions of one in it: what stands for it."""
+    whole = head[:size]
+    if size <= MAX_TEXT:
+        _search(m, whole, at)
     if not starts_pickle(whole):
-        return
+        return None
     if m.depth >= MAX_NESTED:
         raise Broken("pickles nested deeper than are followed")
     inner = Reader(lambda offset, n: whole[offset : offset + n], len(whole))
     nested = Machine(inner, budget=m.left, depth=m.depth + 1)
+    made = None
     try:
         nested.run()
+        if nested.magic:
+            for _ in range(TORCH_PICKLES - 1):
+                nested.run()
+            made = Value(of=TENSORS)
     except (EndOfStream, Broken):  # numbers that begin like one: what was called on the way still counts
         nested.found = {k: g for k, g in nested.found.items() if g.called and is_danger(g)}
     m.merge(nested)
+    return made
 
 
 def _line_value(m: Machine, op: int) -> None:
@@ -266,11 +298,35 @@ def _made(m: Machine, by: Any, args: list[Any]) -> None:
     """The result of a call; copyreg's way of protocols 0 and 1 to make an object names its class first."""
     m.called(by)
     of = by if isinstance(by, Global) else None
+    if of is not None:
+        _refuse_room(of, args)
+        if of.path == TENSORS.path:
+            _tensors(m, of, args)
     if of is not None and of.name == "_reconstructor" and args and isinstance(args[0], Global):
         of = args[0]
     value = Value(args, of)
     m.weigh(value)
     m.push(value)
+
+
+def _refuse_room(by: Global, args: list[Any]) -> None:
+    """Raises Broken where a call sets aside what its few bytes do not hold: bytearray(2**40), list(range(2**40))."""
+    first = args[0] if args else None
+    of = first.of.name if type(first) is Value and first.of is not None else ""
+    sized = by.name in _SIZED or by.name.endswith("Storage")
+    if of == "range" or (sized and (of == "int" or (type(first) is int and first > _MOST_SET_ASIDE))):
+        raise Broken(f"a call of {by.path[:80]} that sets memory aside by a number alone")
+
+
+def _tensors(m: Machine, by: Global, args: list[Any]) -> None:
+    """A call of torch.load on bytes within a pickle: code, unless the bytes were followed and are a checkpoint."""
+    key = (by.module, by.name)
+    if args and type(args[0]) is Value and args[0].of is TENSORS:
+        if key not in m.doubted:
+            m.found.pop(key, None)
+    else:
+        m.doubted.add(key)
+        m.found[key] = by.replace(called=True)
 
 
 def _inst(m: Machine, _: int) -> None:

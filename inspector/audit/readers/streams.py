@@ -52,7 +52,8 @@ class Region(Source):
 class Inflated(Source):
     """A packed run of bytes, read forwards only; `failed` says why it stopped, "" where it ended.
 
-    `streams`: whether another packed stream may follow the first, as gzip, bzip2 and xz files allow.
+    `streams`: whether another packed stream may follow the first, as gzip, bzip2 and xz files allow; `left_over`:
+    whether something else does.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Inflated(Source):
         self.decoder, self.budget, self.cost, self.streams = decoder, budget, cost, streams
         self.name, self.size = name or source.name, 1 << 62
         self.buf, self.buf_start, self.rest = b"", 0, b""
-        self.failed = ""
+        self.failed, self.left_over = "", False
 
     def _raw(self) -> bytes:
         """The next packed bytes; none at the end."""
@@ -83,6 +84,7 @@ class Inflated(Source):
             self.rest = begun + self._raw()
         decoder, self.cost = unpacker(self.rest)
         if not self.streams or decoder is None:
+            self.left_over = bool(self.rest) and self.streams
             return False
         self.decoder = decoder
         return True
@@ -138,6 +140,16 @@ def held(stream: Inflated, limit: int = MAX_HELD) -> bytes | None:
     return None if stream.failed else b"".join(pieces)
 
 
+def _is_lzma(head: bytes) -> bool:
+    """Whether bytes begin as the .lzma format does, which has no magic: as xz tells it (liblzma, alone_decoder.c)."""
+    if len(head) < 14 or head[0] >= 225 or head[13] != 0:
+        return False
+    dictionary, size = int.from_bytes(head[1:5], "little"), int.from_bytes(head[5:13], "little")
+    steps = dictionary >> (dictionary.bit_length() - 2) if dictionary > 3 else 0
+    round_ = dictionary >= 4096 and dictionary == steps << (dictionary.bit_length() - 2)
+    return (round_ or dictionary == 0xFFFFFFFF) and (size == (1 << 64) - 1 or size < 1 << 38)
+
+
 def unpacker(head: bytes) -> tuple[Any, int]:
     """A decoder for a stream that begins so and what a byte of it costs, or None.
 
@@ -151,7 +163,7 @@ def unpacker(head: bytes) -> tuple[Any, int]:
         import bz2
 
         return bz2.BZ2Decompressor(), SLOW
-    if head[:6] == b"\xfd7zXZ\0" or (head[:3] == b"\x5d\0\0" and head[5:6] in (b"\0", b"\xff")):
+    if head[:6] == b"\xfd7zXZ\0" or _is_lzma(head):
         import lzma
 
         return lzma.LZMADecompressor(memlimit=MAX_DICTIONARY + (16 << 20)), SLOW

@@ -84,7 +84,7 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(char, text) if "\\" in text else text
 
 
-def _in_text(name: str, text: str) -> Iterator[Target]:
+def in_text(name: str, text: str) -> Iterator[Target]:
     """`_target_` of hydra, and YAML's tags that make Python objects."""
     text = _unescaped(text)
     own: dict[str, str] = {}
@@ -118,7 +118,7 @@ def _texts(subject: Subject) -> Iterator[Target]:
             continue  # a finding of its own
         # a vocabulary of megabytes names nothing: only what may hold the word, escaped or not, is decoded
         if b"_target_" in raw or b"!!python" in raw or b"2002:python" in raw or (b"\\" in raw and len(raw) < 1 << 18):
-            yield from _in_text(entry.name, raw.decode("utf-8", "replace"))
+            yield from in_text(entry.name, raw.decode("utf-8", "replace"))
 
 
 def _modules(name: str, value: Any, names: set[str]) -> Iterator[Target]:

@@ -15,6 +15,8 @@ MAX_MEMBERS: Final = 20_000
 MAX_PAX: Final = 1 << 20
 # tarfile.REGULAR_TYPES: plain, old plain, contiguous, GNU sparse; an unknown kind is read as a plain file as well.
 _LINKS: Final = b"12"
+_DEVICES: Final = b"346"
+MAX_BEHIND: Final = 16 << 20  # zeros behind the end that are looked at
 _WITHOUT_DATA: Final = b"123456"  # links, devices, folders, pipes: their size field means nothing
 
 
@@ -68,6 +70,56 @@ def _behind_map(source: Source, head: bytes, body: int) -> int:
     return body
 
 
+def _doubt(words: str, at: int) -> Member:
+    return Member("", at, 0, 0, 0, at, "doubt", words)
+
+
+def _kind(kind: bytes, own: Mapping[str, str], *, without: bool) -> str:
+    """What a member is, "" for a folder."""
+    if not without:
+        return "sparse" if kind == b"S" or any(key.startswith("GNU.sparse") for key in own) else "file"
+    return "link" if kind in _LINKS else "device" if kind in _DEVICES else ""
+
+
+def _pax_size(text: str) -> int:
+    """A size of an extended header as tarfile takes it: 0 where it is no number."""
+    try:
+        return int(text) if len(text) < 20 else 0
+    except ValueError:
+        return 0
+
+
+def _behind_end(source: Source, at: int) -> int:
+    """Where something stands behind the zeros that end an archive, or -1."""
+    for _ in range(MAX_BEHIND >> 16):
+        raw = source.read_at(at, 1 << 16)
+        if left := raw.lstrip(b"\0"):
+            return at + (len(raw) - len(left)) // 512 * 512
+        if len(raw) < 1 << 16:
+            break
+        at += len(raw)
+    return -1
+
+
+def _member(source: Source, head: bytes, at: int, size: int, own: Mapping[str, str]) -> tuple[list[Member], int]:
+    """What one header says is there, perhaps with a doubt before it; and where the next one stands."""
+    found: list[Member] = []
+    kind, body = head[156:157], at + 512
+    without = bool(kind) and kind in _WITHOUT_DATA
+    if "size" in own:
+        told = _pax_size(own["size"])
+        if not without and (told < 0 or size not in {0, told} or not own["size"].isdigit()):
+            found.append(_doubt("two sizes of one file: readers differ", at))
+        size = max(told, 0)
+    if kind == b"S":
+        body = _behind_map(source, head, body)
+    if what := _kind(kind, own, without=without):
+        link = own.get("linkpath") or _text(head[157:257]) if without else ""
+        n = 0 if without else size
+        found.append(Member(_name(head, own), body, n, n, 0, at, what, link))
+    return found, body + (0 if without else -(-size // 512) * 512)
+
+
 def tar_members(source: Source) -> Iterator[Member]:
     """The files and links of an archive, in order. Raises TooMany where it is left before its end."""
     at = 0
@@ -75,10 +127,17 @@ def tar_members(source: Source) -> Iterator[Member]:
     shared: dict[str, str] = {}
     for _ in range(MAX_MEMBERS):
         head = source.read_at(at, 512)
-        if len(head) < 512 or not head.strip(b"\0"):
+        if len(head) < 512:
             return
+        if not head.strip(b"\0"):
+            at = _behind_end(source, at)
+            if at < 0:
+                return
+            yield _doubt("something behind its end: tar goes on where Python's reader stops", at)
+            continue
         size, kind = _number(head[124:136]), head[156:157]
         if size is None or size < 0:
+            yield _doubt("a size that is no number: readers differ in whether it ends there", at)
             return
         body = at + 512
         if kind in b"xgXLK" and kind:
@@ -93,15 +152,7 @@ def tar_members(source: Source) -> Iterator[Member]:
                 pax.update(_pax(raw))
             at = body + -(-size // 512) * 512
             continue
-        own, pax = {**shared, **pax}, {}
-        if own.get("size", "").isdigit() and len(own["size"]) < 20:
-            size = int(own["size"])
-        without = bool(kind) and kind in _WITHOUT_DATA
-        if kind == b"S":
-            body = _behind_map(source, head, body)
-        if not without or kind in _LINKS:
-            link = own.get("linkpath") or _text(head[157:257]) if without else ""
-            n = 0 if without else size
-            yield Member(_name(head, own), body, n, n, 0, at, "link" if without else "file", link)
-        at = body + (0 if without else -(-size // 512) * 512)
+        found, at = _member(source, head, at, size, {**shared, **pax})
+        pax = {}
+        yield from found
     raise TooMany(f"more than {MAX_MEMBERS:,} files in it")

@@ -6,6 +6,7 @@ other is looked into as well, and said (APPNOTE.TXT 6.3.10).
 
 from __future__ import annotations
 
+import stat
 import struct
 
 from inspector.audit.readers.streams import Budget, Inflated, Region, zip_decoder
@@ -24,13 +25,16 @@ MAX_SEARCHED: Final = 256 << 20  # bytes between members that are searched for f
 _END: Final = b"PK\5\6"
 _LOCAL: Final = b"PK\3\4"
 _CENTRAL: Final = b"PK\1\2"
+_UNIX: Final = 3  # "made by": whose modes stand in a member's attributes
+_LOCKED: Final = 1
 TAIL: Final = 65_557  # the longest end record
 
 
 class Member(Record):
     """One file of an archive. `header`: where its own header begins; `start`: where its bytes do; `method`: 0 as it is.
 
-    `kind`: "file" or "link" with where it leads in `link`.
+    `kind`: "file"; "link", in a tar archive with where it leads in `link`; there also "device", "sparse" and "doubt"
+    (readers differ: in which way is in `link`). `locked`: encrypted.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Member(Record):
     header: int = 0
     kind: str = "file"
     link: str = ""
+    locked: bool = False
 
 
 class Archive(Record):
@@ -123,12 +128,14 @@ def _listed(d: _Directory) -> list[Member]:
     out: list[Member] = []
     raw, at = d.raw, 0
     while at + 46 <= len(raw) and raw[at : at + 4] == _CENTRAL and len(out) <= MAX_MEMBERS:
-        method, packed, size, n_name, n_extra, n_note = struct.unpack_from("<10xH8xIIHHH", raw, at)
-        (header,) = struct.unpack_from("<I", raw, at + 42)
+        flags, method, packed, size, n_name, n_extra, n_note = struct.unpack_from("<8xHH8xIIHHH", raw, at)
+        mode, header = struct.unpack_from("<II", raw, at + 38)
+        is_link = raw[at + 5] == _UNIX and stat.S_ISLNK(mode >> 16)
         name = raw[at + 46 : at + 46 + n_name].decode("utf-8", "replace")
         extra = raw[at + 46 + n_name : at + 46 + n_name + n_extra]
         size, packed, header = _wide(extra, [size, packed, header])
-        out.append(Member(name, header, packed, size, method, header))
+        kind = "link" if is_link else "file"
+        out.append(Member(name, header, packed, size, method, header, kind, "", bool(flags & _LOCKED)))
         at += 46 + n_name + n_extra + n_note
     return out
 
@@ -142,7 +149,8 @@ def _local(source: Source, at: int) -> tuple[Member, int] | None:
     rest = source.read_at(at + 30, n_name + n_extra)
     name = rest[:n_name].decode("utf-8", "replace")
     size, packed = _wide(rest[n_name:], [size, packed])
-    return Member(name, at + 30 + n_name + n_extra, packed, size, method, at), flags
+    start = at + 30 + n_name + n_extra
+    return Member(name, start, packed, size, method, at, locked=bool(flags & _LOCKED)), flags
 
 
 def _place(source: Source, member: Member, shift: int) -> tuple[Member | None, str]:
@@ -151,7 +159,7 @@ def _place(source: Source, member: Member, shift: int) -> tuple[Member | None, s
     if found is None:
         return None, ""
     own, flags = found
-    placed = member.replace(start=own.start, header=own.header)
+    placed = member.replace(start=own.start, header=own.header, locked=member.locked or own.locked)
     if own.name != member.name:
         return placed, f"{member.name!r} calls itself {own.name!r}"
     if own.method != member.method:

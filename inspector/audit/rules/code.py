@@ -163,7 +163,7 @@ def program_file(subject: Subject) -> Iterator[Hit]:
             folder = found.where.rpartition("/")[0]
             parents = {folder[:i] for i, c in enumerate(folder + "/") if c == "/"} | {""}
             owned = not parents.isdisjoint(packages) or ".libs/" in found.where
-            yield Hit(found.where, found.problem, severity="info" if owned else "")
+            yield Hit(found.where, found.problem, severity=found.severity or ("info" if owned else ""))
 
 
 @rule("CD006", "archive-file", severity="error", hint="unpack it elsewhere, if at all, and audit what is in it")
@@ -247,6 +247,7 @@ def loader_target(subject: Subject) -> Iterator[Hit]:
     """
     for target in targets(subject):
         yield Hit(target.where, target.words, severity=target.severity)
+    yield from _of_kind(subject, "target")
 
 
 @rule("CD013", "companion-code", severity="info", hint="read it before you start anything in this folder")
@@ -260,3 +261,4 @@ def companion_code(subject: Subject) -> Iterator[Hit]:
     """
     for companion in companions(subject):
         yield Hit(companion.where, companion.words, severity=companion.severity)
+    yield from _of_kind(subject, "companion")

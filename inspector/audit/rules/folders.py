@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.groups import INDEX_SUFFIX, SUFFIX, groups, sound, weight_map
 from inspector.audit.subject.models import first_absent, parts_by_name
@@ -219,17 +221,26 @@ def store_blob(subject: Subject) -> Iterator[Hit]:
         yield Hit(name, words)
 
 
+_OPENED: Final = (
+    ".json", ".yaml", ".yml", ".py", ".npy", ".npz", ".h5", ".keras", ".pb", ".model", ".tflite", ".onnx_data", ".data",
+    ".msgpack", ".nemo", ".mar", ".zip", ".txt",
+)  # fmt: skip
+
+
 @rule("FD009", "link-leaves-folder", severity="error", hint="replace the link with the file itself")
 def link_leaves_folder(subject: Subject) -> Iterator[Hit]:
     """
-    A symbolic link that leads out of the folder. A warning where it is no weight file and no document.
+    A symbolic link that leads out of the folder. A warning where no loader opens what has its name.
 
-    Why it matters: whoever made the folder chose which of your files the loader opens. Links of a Hub cache into its
-    own blobs are fine.
+    Why it matters: whoever made the folder chose which of your files the loader opens. Weights, documents, scripts and
+    whole folders are opened by their names; beside an ONNX model any file may hold its tensors. Links of a Hub cache
+    into its own blobs are fine.
     """
+    onnx = any(e.name.lower().endswith(".onnx") for e in subject.entries)
     for e in subject.entries:
         if e.kind == "link-out":
             matters = is_weight_name(e.name) or is_document_name(e.name) or role_of(e.name) == "pickle"
+            matters = matters or onnx or e.name.lower().endswith(_OPENED) or os.path.isdir(e.path)
             severity = "error" if matters else "warning"
             yield Hit(e.name, f"a link to {e.note[:200]}, outside the folder; not opened", severity=severity)
 
