@@ -162,6 +162,11 @@ class HfConfig:
         declared, self.model_type = self.model_type, known_type(self.model_type, self._classes())
         self.defaults: Mapping[str, Any] = table.get(self.model_type) or table.get(declared, {})
 
+    @property
+    def class_name(self) -> str:
+        """The class that the file is for; "" where it names none."""
+        return next(iter(self._classes()), "")
+
     def _classes(self) -> tuple[str, ...]:
         """The names of the classes that the file is for, the language model's own first."""
         found = (m.get("architectures") for m in (self.inner, self.outer))
@@ -239,8 +244,11 @@ class HfConfig:
 
     @property
     def tied(self) -> bool | None:
-        """Whether the output head is the embedding: the text part's word, the outer one's, then the outer class's."""
-        for mapping in (self.inner, self.outer):
+        """Whether the output head is the embedding: the outer config's word, the text part's, then the outer class's.
+
+        The outer class builds the head (transformers 5.24.0), so that its word counts where the two differ.
+        """
+        for mapping in (self.outer, self.inner):
             for key in ("tie_word_embeddings", "tie_embedding"):
                 if isinstance(value := mapping.get(key), bool):
                     return value

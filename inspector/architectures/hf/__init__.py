@@ -30,7 +30,7 @@ FAMILIES: Final[Mapping[str, str]] = MappingProxyType({
         "hy_v4 hy_v4_vl_text",
     "deepseek_v4": "deepseek_v4",
     "stepfun": "step3p5 step3p7_text",
-    "glm": "glm glm4 glm4_moe glm4_moe_lite glm4v_text glm4v_moe_text glm_moe_dsa glm5_next_text",
+    "glm": "glm glm4 glm4_moe glm4_moe_lite glm4v_text glm_ocr_text glm4v_moe_text glm_moe_dsa glm5_next_text",
     "gpt": "gpt2 gpt_bigcode gptj gpt_neo gpt_neox gpt_neox_japanese codegen opt bloom mpt falcon RefinedWeb "
         "RefinedWebModel starcoder2 gpt-sw3 ctrl biogpt xglm git trocr phi phi3 phimoe phi4_multimodal "
         "gpt_oss nemotron dbrx jetmoe",

@@ -36,6 +36,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "cohere2_moe": ModelType(
             layer_types=_cohere2_moe_layers,
             moe_layers=from_first("first_k_dense_replace", 0),
+            layout=Layout(norms=("input_layernorm",), moe="mlp"),
             activations=Activations(copies=2, qkv="interleaved", two_masks=True),
             plain_experts=True,
         ),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.hf.record import Activations, ExpectedTensor, Layout, ModelType, named
+from inspector.architectures.hf_blocks import embedding, head, linear, mla, norm
 from inspector.architectures.hf_caches import indexed, indexed_every, latent, latent_or_kv, own_row
+from inspector.architectures.hf_decoders import gated, routed_experts
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import FULL, INDEXED, SLIDING, all_layers, full_is_indexed
 from inspector.layers import LatentCache
@@ -54,6 +56,25 @@ def _vl2_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
         yield ExpectedTensor("lm_head.weight", (k.need("vocab_size"), k.need("hidden_size")), "output")
 
 
+def _longcat_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Two attentions and two dense MLPs a layer, and experts beside them, some of which are empty
+    (modeling_longcat_flash.py, which also counts rows for the empty ones in one of its fused tensors; files have none).
+    """
+    hidden, n = k.need("hidden_size"), k.need("num_experts")
+    yield from embedding("model.embed_tokens", k)
+    for i in range(k.n_layers):
+        at = f"model.layers.{i}."
+        yield from linear(f"{at}mlp.router.classifier", n + (k.count("zero_expert_num") or 0), hidden, "router")
+        yield from routed_experts(f"{at}mlp.", n, hidden, k.need("moe_intermediate_size"))
+        for j in range(2):
+            yield from mla(k, Layout(mla=True), f"{at}self_attn.{j}.")
+            yield from gated(f"{at}mlps.{j}.", hidden, k.need("intermediate_size"))
+            yield from norm(f"{at}input_layernorm.{j}", hidden)
+            yield from norm(f"{at}post_attention_layernorm.{j}", hidden)
+    yield from norm("model.norm", hidden)
+    yield from head(k, default_tied=False)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "deepseek_v2": ModelType(
@@ -99,7 +120,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         ),
         "youtu": ModelType(attention=latent_or_kv, layout=Layout(mla=True)),
         "sarvam_moe": ModelType(moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),
-        "longcat_flash": ModelType(attention=two_latents),
+        "longcat_flash": ModelType(attention=two_latents, tensors=_longcat_tensors),
         "dots1": ModelType(
             layer_types=_dots1_layers,
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),

@@ -46,6 +46,30 @@ def _hunyuan_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
     return decoder(k, mixer=_hunyuan_mixer, ffn=_hunyuan_ffn)
 
 
+def _afmoe_mixer(k: HfConfig, at: str, _kind: str, _i: int) -> Iterator[ExpectedTensor]:
+    heads, dim, at = k.n_heads or 0, k.head_dim or 0, f"{at}self_attn."
+    yield from grouped_attention(k, at, heads, k.n_kv_heads or 0, dim, head_norm=True)
+    yield from linear(f"{at}gate_proj", heads * dim, k.need("hidden_size"), "attention")
+
+
+def _afmoe_ffn(k: HfConfig, at: str, routed: bool, _i: int) -> Iterator[ExpectedTensor]:
+    hidden, width, at = k.need("hidden_size"), k.need("moe_intermediate_size"), f"{at}mlp."
+    if not routed:
+        yield from gated(at, hidden, k.need("intermediate_size"))
+        return
+    n = k.need("num_experts")
+    yield from linear(f"{at}router.gate", n, hidden, "router")
+    yield ExpectedTensor(f"{at}expert_bias", (n,), "router")
+    yield from routed_experts(at, n, hidden, width)
+    yield from gated(f"{at}shared_experts.", hidden, width * (k.count("n_shared_experts") or 0))
+
+
+def _afmoe_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Gated attention, four norms a layer (modeling_afmoe.py)."""
+    norms = ("input_layernorm", "post_attention_layernorm", "pre_mlp_layernorm", "post_mlp_layernorm")
+    return decoder(k, mixer=_afmoe_mixer, ffn=_afmoe_ffn, norms=norms)
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "ernie4_5": ModelType(
@@ -61,6 +85,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "afmoe": ModelType(
             layer_types=last_of(4, key="global_attn_every_n_layers"),
             moe_layers=from_first("num_dense_layers", 0),
+            tensors=_afmoe_tensors,
             activations=Activations(moe="float32", shared=1, attention=4, two_masks=True),
         ),
         "hunyuan_v1_dense": ModelType(

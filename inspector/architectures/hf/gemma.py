@@ -100,6 +100,49 @@ def _gemma4_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
         yield from norm("model.per_layer_projection_norm", own)
 
 
+def _gemma3n_mixer(k: HfConfig, at: str, _kind: str, i: int) -> Iterator[ExpectedTensor]:
+    hidden, heads, dim, n = k.need("hidden_size"), k.n_heads or 0, k.head_dim or 0, k.n_layers
+    at = f"{at}self_attn."
+    yield from linear(f"{at}q_proj", heads * dim, hidden, "attention")
+    yield from norm(f"{at}q_norm", dim)
+    if i < n - min(k.count("num_kv_shared_layers", 0) or 0, n):
+        yield from norm(f"{at}k_norm", dim)
+        for name in ("k_proj", "v_proj"):
+            yield from linear(at + name, (k.n_kv_heads or 0) * dim, hidden, "attention")
+    yield from linear(f"{at}o_proj", hidden, heads * dim, "attention")
+
+
+def _gemma3n_ffn(k: HfConfig, at: str, _routed: bool, i: int) -> Iterator[ExpectedTensor]:
+    """An MLP of the layer's own width, alternating updates of several streams, a low-rank branch beside attention."""
+    hidden, widths = k.need("hidden_size"), k.ints("intermediate_size")
+    streams, rank, own = k.need("altup_num_inputs"), k.need("laurel_rank"), k.need("hidden_size_per_layer_input")
+    yield from gated(f"{at}mlp.", hidden, widths[i] if widths else k.need("intermediate_size"))
+    yield ExpectedTensor(f"{at}altup.correct_output_scale", (hidden,), "other")
+    yield from linear(f"{at}altup.correction_coefs", streams, streams, "other")
+    yield from linear(f"{at}altup.prediction_coefs", streams * streams, streams, "other")
+    yield from linear(f"{at}altup.modality_router", streams, hidden, "router")
+    yield from norm(f"{at}altup.router_norm", hidden)
+    yield from linear(f"{at}laurel.linear_left", rank, hidden, "attention")
+    yield from linear(f"{at}laurel.linear_right", hidden, rank, "attention")
+    yield from norm(f"{at}laurel.post_laurel_norm", hidden)
+    yield from linear(f"{at}per_layer_input_gate", own, hidden, "mlp")
+    yield from linear(f"{at}per_layer_projection", hidden, own, "mlp")
+    yield from norm(f"{at}post_per_layer_input_norm", hidden)
+
+
+def _gemma3n_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Several streams through every layer, and an embedding for each layer (modeling_gemma3n.py)."""
+    hidden, own, n = k.need("hidden_size"), k.need("hidden_size_per_layer_input"), k.n_layers
+    yield from decoder(k, mixer=_gemma3n_mixer, ffn=_gemma3n_ffn, norms=_SANDWICH)
+    rows = k.need("vocab_size_per_layer_input")
+    yield ExpectedTensor("model.embed_tokens_per_layer.weight", (rows, n * own), "embedding")
+    yield from linear("model.per_layer_model_projection", n * own, hidden, "other")
+    yield from norm("model.per_layer_projection_norm", own)
+    for i in range(k.need("altup_num_inputs") - 1):
+        yield from linear(f"model.altup_projections.{i}", hidden, hidden, "other")
+        yield from linear(f"model.altup_unembed_projections.{i}", hidden, hidden, "other")
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         "gemma": ModelType(layout=Layout(), activations=Activations()),
@@ -121,7 +164,9 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             activations=Activations(two_masks=True, copies=2),
             eager=True,
         ),
-        "gemma3n_text": ModelType(d_ff=_widest, shared=True, layer_types=last_of(5), activations_known=False),
+        "gemma3n_text": ModelType(
+            d_ff=_widest, shared=True, layer_types=last_of(5), tensors=_gemma3n_tensors, activations_known=False
+        ),
         **named(
             "gemma4_text gemma4_unified_text",
             ModelType(

@@ -35,8 +35,12 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layout=Layout(mla=True, moe="mlp"),
             activations=Activations(moe="float32", qkv="latent"),
         ),
-        "glm4v_text": ModelType(),
-        "glm4v_moe_text": ModelType(moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),
+        "glm4v_text": ModelType(layout=Layout(norms=_GLM4, mlp="fused", qkv_bias=True, o_bias_key="")),
+        "glm_ocr_text": ModelType(layout=Layout(norms=_GLM4, mlp="fused", o_bias_key="")),
+        "glm4v_moe_text": ModelType(
+            moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
+            layout=Layout(moe="mlp", o_bias_key=""),
+        ),
         "glm_moe_dsa": ModelType(
             attention=indexed,
             layer_types=all_layers(INDEXED),

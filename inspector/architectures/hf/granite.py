@@ -29,7 +29,9 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layout=Layout(moe="granite_shared"), activations=Activations(copies=2), plain_experts=True
         ),
         "granite_swa": ModelType(layer_types=first_of(4), layout=Layout(sinks=True), eager=True),
-        "granitemoe_swa": ModelType(layer_types=first_of(4), eager=True),
+        "granitemoe_swa": ModelType(
+            layer_types=first_of(4), layout=Layout(moe="granite_shared", sinks=True), plain_experts=True, eager=True
+        ),
         "granitemoehybrid": ModelType(
             state=mamba2, layer_types=all_layers(LINEAR), layout=Layout(moe="granite_shared", mlp="shared")
         ),

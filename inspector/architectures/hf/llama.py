@@ -177,6 +177,41 @@ def _fla_width(k: HfConfig) -> int | None:
     return k.count("intermediate_size") or -(-int(k.need("hidden_size") * 8 / 3) // 256) * 256
 
 
+def _bitnet_ffn(k: HfConfig, at: str, _routed: bool, _i: int) -> Iterator[ExpectedTensor]:
+    yield from gated(f"{at}mlp.", k.need("hidden_size"), k.need("intermediate_size"))
+    yield from norm(f"{at}mlp.ffn_sub_norm", k.need("intermediate_size"))
+
+
+def _bitnet_mixer(k: HfConfig, at: str, _kind: str, _i: int) -> Iterator[ExpectedTensor]:
+    yield from grouped_attention(k, f"{at}self_attn.", k.n_heads or 0, k.n_kv_heads or 0, k.head_dim or 0)
+    yield from norm(f"{at}self_attn.attn_sub_norm", k.need("hidden_size"))
+
+
+def _bitnet_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Norms inside attention and the MLP (modeling_bitnet.py)."""
+    return decoder(k, mixer=_bitnet_mixer, ffn=_bitnet_ffn)
+
+
+def _minicpm3_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Values are as wide as the model's heads where no key says otherwise (configuration_minicpm3.py)."""
+    from copy import copy
+
+    from inspector.architectures.hf_tensors import laid_out
+
+    full = copy(k)
+    width = k.count("v_head_dim") or k.need("hidden_size") // k.need("num_attention_heads")
+    full.inner = {**k.inner, "v_head_dim": width}
+    return laid_out(full, Layout(mla=True))
+
+
+def _hyperclovax_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
+    """Two more norms a layer where `use_post_norm` asks for them (modeling_hyperclovax.py)."""
+    from inspector.architectures.hf_tensors import laid_out
+
+    more = ("post_norm1", "post_norm2") if k.flag("use_post_norm") else ()
+    return laid_out(k, Layout(norms=(*Layout().norms, *more)))
+
+
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
         **named("llama mistral ministral3 helium internlm3", ModelType(layout=Layout(), activations=Activations())),
@@ -207,26 +242,31 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "cwm": ModelType(layer_types=first_of(4), layout=Layout(), activations=Activations()),
         **named("yi aquila iquestcoder", ModelType(layout=Layout())),
         **named(
-            "baichuan xverse orion megrez step1 internlm internlm2 hyperclovax apertus1p5_text emu3 "
-            "emu3_text_model fuyu aria_text got_ocr2",
+            "baichuan xverse orion megrez step1 internlm internlm2 emu3 emu3_text_model fuyu got_ocr2",
             ModelType(),
         ),
+        "hyperclovax": ModelType(tensors=_hyperclovax_tensors),
+        "apertus1p5_text": ModelType(
+            layout=Layout(norms=("attention_layernorm", "feedforward_layernorm"), mlp="xielu", qk_norm="head")
+        ),
+        "aria_text": ModelType(layout=Layout(moe="mlp"), plain_experts=True),
         **named("minicpm minicpmv", ModelType(layout=Layout())),
         "solar_open": ModelType(layout=Layout(moe="mlp")),
         "apertus": ModelType(
             layout=Layout(norms=("attention_layernorm", "feedforward_layernorm"), mlp="xielu", qk_norm="head"),
             activations=Activations(mlp=5.5),
         ),
-        "nanochat": ModelType(activations=Activations(copies=2)),
-        **named("bitnet doge diffllama persimmon", ModelType(activations_known=False)),
-        "minicpm3": ModelType(attention=latent_or_kv),
+        "nanochat": ModelType(layout=Layout(norms=(), final="", mlp="fc"), activations=Activations(copies=2)),
+        "bitnet": ModelType(tensors=_bitnet_tensors, activations_known=False),
+        **named("doge diffllama persimmon", ModelType(activations_known=False)),
+        "minicpm3": ModelType(attention=latent_or_kv, tensors=_minicpm3_tensors),
         **named(
             "muse_glimmer_text muse_spark_text",
             ModelType(generic=True, layer_types=where(lambda i, n: (n - 1 - i) % 4 == 0)),
         ),
         "kolibri1": ModelType(layer_types=last_of(5)),
         "laguna": ModelType(layer_types=all_layers(FULL), moe_layers=from_first("first_k_dense_replace", 1)),
-        "mellum": ModelType(layer_types=all_layers(FULL)),
+        "mellum": ModelType(layer_types=all_layers(FULL), layout=Layout(qk_norm="head", moe="mlp")),
         "flint": ModelType(
             layer_types=where(lambda i, n: i < 2 or i % 4 == 1 or i == n - 1),
             moe_layers=lambda k, n: tuple(i not in (k.ints("mlp_only_layers") or (0, 1)) for i in range(n)),
@@ -242,7 +282,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             copies=_hrm_copies,
             note="every stack runs H_cycles × (L_cycles + 1) times, each with a cache of its own",
         ),
-        "jais2": ModelType(activations=Activations()),
+        "jais2": ModelType(layout=Layout(ln=True, mlp="plain"), activations=Activations()),
         "stablelm": ModelType(
             layout=Layout(
                 ln=True,

@@ -82,11 +82,13 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layout=Layout(qk_norm="head", moe="mlp"),
             activations=Activations(),
         ),
-        **named("qwen2_vl_text qwen2_5_vl_text", ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True))),
-        "qwen2_5_omni_text": ModelType(layer_types=switched_window),
+        **named(
+            "qwen2_vl_text qwen2_5_vl_text qwen2_5_omni_text",
+            ModelType(layer_types=switched_window, layout=Layout(qkv_bias=True)),
+        ),
         "qwen3_vl_text": ModelType(layout=Layout(qk_norm="head")),
         "qwen3_vl_moe_text": ModelType(moe_layers=_qwen_experts, layout=Layout(qk_norm="head", moe="mlp")),
-        "qwen3_omni_moe_text": ModelType(moe_layers=_qwen_experts),
+        "qwen3_omni_moe_text": ModelType(moe_layers=_qwen_experts, layout=Layout(qk_norm="head", moe="mlp")),
         "qwen3_next": ModelType(
             state=gdn,
             layer_types=last_of(4, key="full_attention_interval", other=LINEAR),

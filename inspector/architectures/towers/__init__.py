@@ -30,7 +30,14 @@ _TOWER_KEYS: Final = (
     "thinker_config",
 )  # fmt: skip
 # What the outer classes assume (configuration_internvl.py, configuration_mistral3.py, configuration_minimax_m3_vl.py).
-_DEFAULTS: Final = {"downsample_ratio": 0.5, "spatial_merge_size": 2, "projector_hidden_size": 6144}
+_DEFAULTS: Final = {
+    "downsample_ratio": 0.5,
+    "spatial_merge_size": 2,
+    "projector_hidden_size": 6144,
+    "scale_factor": 2,
+    "downsample_factor": 2,
+    "alignment_intermediate_size": 36864,
+}
 # More tensors than any tower has; a config that promises more is not answered.
 MAX_TENSORS: Final = 40_000
 
@@ -44,9 +51,9 @@ class Towers(Record):
 
 def builder_of(outer_type: str) -> Builder | None:
     """What lays out the towers of a model type; None where nothing here does."""
-    from inspector.architectures.towers import audio, files, vision
+    from inspector.architectures.towers import audio, files, more, vision
 
-    found: Builder | None = next((b for m in (vision, audio, files) if (b := m.BUILDERS.get(outer_type))), None)
+    found: Builder | None = next((b for m in (vision, audio, files, more) if (b := m.BUILDERS.get(outer_type))), None)
     return found
 
 
@@ -69,8 +76,15 @@ def counted(k: HfConfig) -> Towers:
 
 
 def _unread(k: HfConfig) -> tuple[str, ...]:
-    """Keys of the outer config that mean a tower."""
-    return tuple(key for key in _TOWER_KEYS if key in k.outer and _says(k.outer[key]))
+    """Keys of the outer config that mean a tower: by their names, or configs of models that are not read here."""
+    named = [key for key in _TOWER_KEYS if key in k.outer and _says(k.outer[key])]
+    text = k.prefix.partition(".")[0]
+    nested = (key for key, value in k.outer.items() if key not in (text, *named) and _is_model(value))
+    return (*named, *(str(key)[:60] for key in nested))
+
+
+def _is_model(value: object) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("model_type"), str)
 
 
 def _says(value: object) -> bool:
