@@ -109,12 +109,9 @@ def main() -> None:
     mx.gather_mm = _gather_mm
     with open(path, encoding="utf-8") as file:
         rows = [json.loads(line) for line in file]
+    found = [measured(row) if not names or row["name"] in names else row for row in rows]
     with open(path, "w", encoding="utf-8", newline="\n") as out:
-        for row in rows:
-            found = measured(row) if not names or row["name"] in names else row
-            print(row["name"], file=sys.stderr)
-            out.write(json.dumps(found, separators=(",", ":")) + "\n")
-            out.flush()
+        out.writelines(json.dumps(row, separators=(",", ":")) + "\n" for row in found)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from inspector.memory.cache import kv_dtype
 from inspector.memory.engines.mlx import growth
 from inspector.memory.engines.mlx.kept import Kept, Refusal, Setup, kept, unread
 from inspector.memory.engines.mlx.peak import transient
-from inspector.memory.engines.mlx.support import repacked, unpacks_fp8, why_not
+from inspector.memory.engines.mlx.support import COMPARED, module_of, repacked, unpacks_fp8, why_not
 from inspector.memory.engines.rows.mlx import BITS, ENGINE, GROUP_SIZE, PREFILL_STEP, QUANTIZED_START
 from inspector.memory.engines.shared.hf_weights import (
     file_nbytes,
@@ -187,7 +187,7 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     found, said, unknown = _walk(facts, workload, s)
     if why := unread(facts):
         found, unknown = [], [f"caches: {why}"]
-    sure = (facts.dtype is not None or bool(facts.tensors)) and not facts.generic and not said
+    sure = (facts.dtype is not None or bool(facts.tensors)) and not said and module_of(facts) in COMPARED
     lines = _cache_lines(found, s, sure=sure and keep_of(workload) is None, said=said)
     weights = _weights(facts, s.dtype.name)
     lines = [weights, *lines] if weights else lines

@@ -25,10 +25,19 @@ ministral3 muse_glimmer muse_spark olmo3 plamo3 recurrent_gemma spark2_5 step3p5
 _ROTATES: Final = frozenset(_ROTATING.split())
 _ROTATES_LISTED: Final = frozenset({"llama"})  # where `layer_types` says so: llama.py, and Mistral through it
 # Types whose attention expands latents to every head before it caches them.
-EXPANDS: Final = frozenset({"deepseek_v2", "minicpm3"})
+EXPANDS: Final = frozenset({"deepseek_v2", "minicpm3", "youtu_llm"})
 # Cached in ways that no rule here follows.
 _OTHERWISE: Final = frozenset(
-    {"afm7", "deepseek_v41", "iquestloopcoder", "longcat_flash_ngram", "nanbeige", "minimax_m3_vl", "baichuan_m1"}
+    {
+        "afm7",
+        "deepseek_v41",
+        "iquestloopcoder",
+        "longcat_flash_ngram",
+        "nanbeige",
+        "minimax_m3_vl",
+        "baichuan_m1",
+        "bailing_hybrid",
+    }
 )
 # Types with recurrent layers: nothing is said of one whose states are not known.
 _STATES: Final = """

@@ -33,6 +33,17 @@ telechat3 youtu_llm
 """
 OWN_CACHE: Final = frozenset(_OWN.split())
 REGISTERED: Final = OWN_CACHE | frozenset(_PLAIN.split())
+# Those whose caches were compared with the module's own, byte for byte.
+_COMPARED: Final = """
+afmoe apertus bailing_moe cohere cohere2 deepseek_v2 deepseek_v3 deepseek_v32 dots1 ernie4_5 ernie4_5_moe exaone4
+exaone_moe falcon_h1 gemma gemma2 gemma3 gemma3_text gemma3n gemma4 gemma4_text glm4 glm4_moe glm4_moe_lite glm_moe_dsa
+gpt2 gpt_bigcode gpt_neox gpt_oss granite granitemoe granitemoehybrid helium hunyuan_v1_dense internlm2 internlm3 jamba
+kimi_k25 kimi_linear kimi_vl lfm2 lfm2_moe llama llama4 longcat_flash mamba mamba2 mimo mimo_v2_flash minicpm3 minimax
+ministral3 mistral3 mixtral nemotron nemotron_h olmo2 olmo3 olmo_hybrid olmoe phi phi3 phimoe qwen2 qwen2_moe qwen2_vl
+qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe recurrent_gemma seed_oss smollm3 solar_open
+stablelm starcoder2 step3p5 youtu_llm
+"""
+COMPARED: Final = frozenset(_COMPARED.split())
 # utils.py MODEL_REMAPPING: the module that reads a type of another name
 _REMAPPED: Final[Mapping[str, str]] = {
     "mistral": "llama", "llava": "mistral3", "phi-msft": "phixtral", "falcon_mamba": "mamba",
@@ -56,6 +67,8 @@ def module_of(facts: ModelFacts) -> str:
     """The module of models/ that would read it: the outer config's model_type, or the one it is mapped to."""
     said = facts.outer_type or (facts.keys or {}).get("model_type")
     name = said if isinstance(said, str) else facts.arch
+    if name == "bailing_hybrid" and "BailingMoeV3ForCausalLM" in (config_value(facts, "architectures") or ()):
+        return "bailing_moe_v3"  # MODEL_ARCHITECTURE_REMAPPING
     return _REMAPPED.get(name, name)
 
 
