@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x93NUMPY"
 MAX_HEADER: Final = 1 << 16  # NumPy itself refuses 10,000 without allow_pickle
-_NUMBERS: Final = re.compile(r"[<>|=]?(?:[?bBhHiIlLqQpPnNefdgFDGSUaVc]\d{0,9}|[mM]8(?:\[\w{0,20}(?:/\d+)?\])?)")
+_NUMBERS: Final = re.compile(r"[<>|=]?(?:[?bBhHiIlLqQpPnNuefdgFDGSUaVc]\d{0,9}|[mM]8(?:\[\w{0,20}(?:/\d+)?\])?)")
 _WORDS: Final = """
     bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 float32 float64 float128 complex64 complex128
     complex256 bool_ int_ float_ str bytes void bfloat16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz

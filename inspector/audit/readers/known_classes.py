@@ -156,6 +156,10 @@ _TORCH_NN: Final = """
     TransformerEncoder TransformerDecoder TransformerEncoderLayer TransformerDecoderLayer Transformer Flatten
     Unflatten Fold Unfold ChannelShuffle Parameter Buffer UninitializedParameter DataParallel DistributedDataParallel
     """
+_TORCH_ACTIVATIONS: Final = """
+    relu relu_ relu6 gelu silu mish elu selu celu glu leaky_relu prelu rrelu sigmoid logsigmoid tanh hardtanh hardswish
+    hardsigmoid softplus softsign softmax log_softmax softmin tanhshrink hardshrink softshrink threshold
+    """
 _TORCH_OPTIM: Final = """
     ASGD Adadelta Adafactor Adagrad Adam AdamW Adamax LBFGS Muon NAdam Optimizer RAdam RMSprop Rprop SGD SparseAdam
     ChainedScheduler ConstantLR CosineAnnealingLR CosineAnnealingWarmRestarts CyclicLR ExponentialLR LRScheduler
@@ -205,6 +209,7 @@ _WORDS: Final = {
     "deepspeed": _TRAINERS, "pytorch_lightning": _TRAINERS, "lightning": _TRAINERS, "lightning_fabric": _TRAINERS,
     "torchmetrics": _TRAINERS, "sentence_transformers": _TRAINERS, "omegaconf": _OMEGACONF, "xgboost": _BOOSTING,
     "lightgbm": _BOOSTING, "catboost": _BOOSTING, "tokenizers": "Tokenizer Encoding AddedToken",
+    "dill": "_create_array",
 }  # fmt: skip
 # Package → names: the class is the same wherever in its package it is looked up.
 KNOWN: Final = {package: frozenset(words.split()) for package, words in _WORDS.items()}
@@ -213,6 +218,7 @@ KNOWN_MODULES: Final = (
     ("torch.nn.modules.", frozenset(_TORCH_NN.split())), ("torch.nn.parallel.", frozenset(_TORCH_NN.split())),
     ("torch.nn.parameter", frozenset(_TORCH_NN.split())), ("torch.ao.nn.", frozenset(_TORCH_NN.split())),
     ("torch.nn.quantized.", frozenset(_TORCH_NN.split())), ("torch.nn.qat.", frozenset(_TORCH_NN.split())),
+    ("torch.nn.functional", frozenset(_TORCH_ACTIVATIONS.split())), ("torch._C._nn", frozenset({"gelu"})),
     ("torch.optim.", frozenset(_TORCH_OPTIM.split())), ("torch.cuda.amp.", frozenset({"GradScaler"})),
     ("torch.amp.", frozenset({"GradScaler"})), ("torch.distributed.", frozenset(_TORCH_DISTRIBUTED.split())),
 )  # fmt: skip

@@ -28,7 +28,8 @@ _TORCH_TYPES: Final = _words(
 _ALLOWED: Final[dict[str, frozenset[str]]] = {
     "collections": _words("OrderedDict defaultdict Counter deque"),
     "builtins": _words(
-        "set frozenset dict list tuple int float bool complex str bytes bytearray slice range object NoneType Ellipsis"
+        "set frozenset dict list tuple int float bool complex str bytes bytearray slice range object NoneType Ellipsis "
+        "xrange unicode long"
     ),
     "_codecs": _words("encode"),
     "copyreg": _words("_reconstructor"),

@@ -213,6 +213,8 @@ def _payload(m: Machine, head: bytes, size: int, at: int) -> Any:
     whole = head[:size]
     if size <= MAX_TEXT:
         _search(m, whole, at)
+    if whole[:2] == b"\xc2\x80":  # bytes as protocol 2 writes them: a text of Latin-1
+        whole = whole.decode("utf-8", "ignore").encode("latin-1", "ignore")
     if not starts_pickle(whole):
         return None
     if m.depth >= MAX_NESTED:
@@ -304,6 +306,8 @@ def _made(m: Machine, by: Any, args: list[Any]) -> None:
             _tensors(m, of, args)
     if of is not None and of.name == "_reconstructor" and args and isinstance(args[0], Global):
         of = args[0]
+    if of is not None and of.path == "_codecs.encode" and args and type(args[0]) is Value and args[0].of is TENSORS:
+        of = TENSORS
     value = Value(args, of)
     m.weigh(value)
     m.push(value)
@@ -314,7 +318,7 @@ def _refuse_room(by: Global, args: list[Any]) -> None:
     first = args[0] if args else None
     of = first.of.name if type(first) is Value and first.of is not None else ""
     sized = by.name in _SIZED or by.name.endswith("Storage")
-    if of == "range" or (sized and (of == "int" or (type(first) is int and first > _MOST_SET_ASIDE))):
+    if of in {"range", "xrange"} or (sized and (of == "int" or (type(first) is int and first > _MOST_SET_ASIDE))):
         raise Broken(f"a call of {by.path[:80]} that sets memory aside by a number alone")
 
 
