@@ -30,16 +30,17 @@ def headline(target: str, estimate: Estimate, *, width: int) -> list[str]:
     """Model · engine · context · cache, on one line where they have room."""
     e = estimate.effective
     n_ctx, n_seqs = e.get("n_ctx", e.get("max_model_len")), e.get("n_seqs", estimate.workload.n_seqs)
+    quant, name = escape(str(e.get("quant") or "")), model_name(target)
     settings = join(
         [
-            escape(str(e.get("quant") or "")),
+            "" if name.lower().endswith(quant.lower()) else quant,
             estimate.engine,
             f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "",
             f"{n_seqs} sequences" if isinstance(n_seqs, int) and n_seqs > 1 else "",
             _cache_type(estimate),
         ]
     )
-    name, room = model_name(target), width - columns(settings) - 3
+    room = width - columns(settings) - 3
     if columns(name) <= room or room >= 24:
         return [f"{shorten_middle(name, room)} · {settings}"]
     return [shorten_middle(name, width), *("  " + x for x in flow(settings.split(" · "), width=width - 2))]
