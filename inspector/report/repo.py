@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.text import join, shorten, shorten_middle, table, wrap
+from inspector.report.text import columns, flow, join, shorten, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Final
 
     from inspector.report import documents
     from inspector.report.records import ComponentRow, ModelRow
@@ -44,23 +45,43 @@ def repo_lines(
     memory: bool = False,
     about: str = "",
     notes: Sequence[str] = (),
+    cards: Mapping[str, str] | None = None,
     width: int = 100,
 ) -> list[str]:
-    """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`."""
-    head = ["quant", "files", "bytes", "", "bits/weight"]
+    """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`.
+
+    `cards`: what GPUs are called, of which `gpus` are as they were typed.
+    """
+    head = ["quant", "files", "bytes", "size", "bits/weight"]
     if memory:
         head += ["KV cache", "total", *map(escape, gpus)]
     if _names_needed(rows):
         rows = [row.replace(quant=shorten_middle(row.name, 48)) for row in rows]
     cells = [tuple(head), *(_cells(row, gpus, memory=memory) for row in rows)]
     first = join([f"{len(rows)} models", about])
-    lines = [shorten_middle(escape(target), width), f"  {first}", ""]
-    lines += table(cells, align="<" + ">" * (len(head) - 1))
+    cells[0] = tuple((cards or {}).get(name, name) for name in cells[0])
+    lines = [shorten_middle(escape(target), width), *("  " + x for x in flow(first.split(" · "), width=width - 2)), ""]
+    lines += _in_width(cells, width)
     every = [*notes, *(f"{row.name}: {row.error}" for row in rows if row.error)]
     if every:
         lines.append("")
     for note in every[:12]:
         lines += ["  " + line for line in wrap("note: " + escape(note), width=width - 2, indent="      ")]
+    return lines
+
+
+# columns to leave out where there is no room, in this order
+_SPARED: Final = ("files", "bytes", "bits/weight", "KV cache", "size")
+
+
+def _in_width(cells: Sequence[tuple[str, ...]], width: int) -> list[str]:
+    """The table with as many of its columns as the width holds."""
+    kept = list(range(len(cells[0])))
+    for spared in (None, *_SPARED):
+        kept = [i for i in kept if cells[0][i] != spared]
+        lines = table([tuple(row[i] for i in kept) for row in cells], align="<" + ">" * (len(kept) - 1))
+        if max(map(columns, lines)) <= width:
+            break
     return lines
 
 

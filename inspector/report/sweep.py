@@ -6,7 +6,7 @@ from inspector.report.escape import escape
 from inspector.report.look import BOLD, COLORS, Look, Segment, bar
 from inspector.report.memory import WORDS, dominant, overtakes, part_sums
 from inspector.report.names import model_name
-from inspector.report.text import columns, shorten_middle, table
+from inspector.report.text import columns, shorten_middle, table, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def sweep_lines(target: str, axis: str, points: Sequence[tuple[Any, Estimate]], 
     if axis == "ctx":
         at = overtakes(points)
         more = f"overtakes the weights at {at:,} tokens" if at else "stays smaller than the weights"
-        lines += ["", f"  the KV cache {more}"]
+        lines += ["", *("  " + line for line in wrap(f"the KV cache {more}", width=look.width - 2))]
     return lines
 
 
