@@ -70,7 +70,7 @@ def _report(
     from inspector.report.sweep import layer_lines
 
     write_answer(target, facts, result, run=run, verbose=verbose)
-    lines = layer_lines(rows) if rows is not None else []
+    lines = layer_lines(rows, width=outcome.width()) if rows is not None else []
     if measured is not None:
         from inspector.cli.verify import verify_lines
 

@@ -148,7 +148,9 @@ def _host(estimate: Estimate) -> Iterator[str]:
     many = host.used * _FEW_BYTES >= estimate.total_nbytes
     large = [p for p in parts if p.nbytes * _FEW_BYTES >= host.used]
     words = ", ".join(f"{WORDS.get(p.what, p.what)} {size_words(p)}" for p in large)
-    yield f"{escape(host.device)} memory {format_nbytes(host.used)}" + (f" ({words})" if many else "")
+    grows = sum(p.peak for p in parts if not p.nbytes)
+    more = f", up to {format_nbytes(grows)} more as it runs" if grows else ""
+    yield f"{escape(host.device)} memory {format_nbytes(host.used)}" + (f" ({words})" if many else "") + more
 
 
 def _longest(longest: Longest | None) -> Iterator[str]:

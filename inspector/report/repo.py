@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.text import columns, flow, join, shorten, shorten_middle, table, wrap
+from inspector.report.text import flow, join, shorten, shorten_middle, table, table_in, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
@@ -61,7 +61,7 @@ def repo_lines(
     first = join([f"{len(rows)} models", about])
     cells[0] = tuple((cards or {}).get(name, name) for name in cells[0])
     lines = [shorten_middle(escape(target), width), *("  " + x for x in flow(first.split(" · "), width=width - 2)), ""]
-    lines += _in_width(cells, width)
+    lines += table_in(width, cells, align="<" + ">" * (len(head) - 1), spared=_SPARED)
     every = [*notes, *(f"{row.name}: {row.error}" for row in rows if row.error)]
     if every:
         lines.append("")
@@ -72,17 +72,6 @@ def repo_lines(
 
 # columns to leave out where there is no room, in this order
 _SPARED: Final = ("files", "bytes", "bits/weight", "KV cache", "size")
-
-
-def _in_width(cells: Sequence[tuple[str, ...]], width: int) -> list[str]:
-    """The table with as many of its columns as the width holds."""
-    kept = list(range(len(cells[0])))
-    for spared in (None, *_SPARED):
-        kept = [i for i in kept if cells[0][i] != spared]
-        lines = table([tuple(row[i] for i in kept) for row in cells], align="<" + ">" * (len(kept) - 1))
-        if max(map(columns, lines)) <= width:
-            break
-    return lines
 
 
 def repo_json(
