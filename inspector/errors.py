@@ -2,7 +2,7 @@
 
 InspectorError
 ├── SourceError                   the bytes could not be had
-│   ├── NotFound · AccessDenied · Offline · NoRangeSupport · RateLimited · Unreachable
+│   ├── NotFound (NoGguf) · AccessDenied · Offline · NoRangeSupport · RateLimited · Unreachable
 ├── FormatError(what, offset)     the bytes are not what they claim to be
 │   ├── NotAModelFile · Truncated · UnsupportedVersion · LimitExceeded
 ├── FactsError                    a well-formed model that does not say enough
@@ -31,6 +31,14 @@ class SourceError(InspectorError):
 
 class NotFound(SourceError):
     """No such file, folder, repository, revision or file in a repository."""
+
+
+class NoGguf(NotFound):
+    """A quant was named where there is no GGUF to pick it from."""
+
+    def __init__(self, what: str, quant: str, *, hint: str | None = None) -> None:
+        super().__init__(what, hint=hint)
+        self.quant = quant
 
 
 class AccessDenied(SourceError):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
 import sys
 
 import pytest
+from hub_server import HubServer
 
 from inspector.cli.group import run_command_line
 
@@ -21,6 +23,7 @@ EXPECTED = {
         "llama-server -m demo/Llama-3-8B-Q4_K_M.gguf -c 131072",
     ),
     "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 5GiB --hypothetical": (0, "llama-quantize --allow-requantize"),
+    "fit fixtures/configs/qwen3-8b.json --quant Q4_K_M --gpu rtx3060": (0, "✔ Q4_K_M * · 32,768 tokens"),
     "fit demo/Llama-3-8B-Q4_K_M.gguf --gpu 3GiB --gpu 4GiB": (0, "-ts "),
     "memory demo/Llama-3-8B-Q4_K_M.gguf --server --outputs last --sweep kv": (0, "q8_0"),
     "fit fixtures/files/gguf/tiny-moe-q8_0.gguf": (0, "-ncmoe 2"),
@@ -49,8 +52,8 @@ def place(root, tmp_path_factory):
     return folder
 
 
-def test_there_are_twelve_recipes_and_every_block_is_known(page):
-    assert page.count("\n## ") == 12
+def test_there_are_thirteen_recipes_and_every_block_is_known(page):
+    assert page.count("\n## ") == 13
     commands = [command.partition(" ")[2] for command, _ in BLOCK.findall(page) if command.startswith("inspector ")]
     assert all(any(c.startswith(start) for start in EXPECTED) for c in commands)
     assert len(commands) == len(EXPECTED)
@@ -65,6 +68,42 @@ def test_a_recipe_gives_the_answer_it_promises(page, place, monkeypatch, capsys,
     out, err = capsys.readouterr()
     assert (code, err) == (EXPECTED[start][0], "")
     assert EXPECTED[start][1] in out
+
+
+LINES = re.compile(r"^inspector .*$", re.MULTILINE)
+
+
+def test_q4_of_a_repository_without_a_gguf_is_one_command(page, root, monkeypatch, capsys, tmp_path):
+    """Its figures are those of the same config with `--quant`."""
+    config = root / "fixtures" / "configs" / "qwen3-8b.json"
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    typed = [line for line in LINES.findall(page) if "org/model:Q4_K_M" in line]
+    assert len(typed) == 2
+    for line in typed:
+        command, _, *rest = shlex.split(line)[1:]
+        with HubServer({"config.json": config.read_bytes()}) as hub:
+            monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+            assert run_command_line([command, "org/model:Q4_K_M", *rest, "--json"]) == 0
+        remote = _figures(json.loads(capsys.readouterr().out))
+        run_command_line([command, str(config), "--quant", "Q4_K_M", *rest, "--json"])
+        assert remote == _figures(json.loads(capsys.readouterr().out))
+
+
+def _figures(answer):
+    return [(x["what"], x["device"], x["nbytes"]) for x in answer.get("choices", [answer])[0]["lines"]]
+
+
+def test_pasted_commands_are_answered_as_they_stand(page, place, root, monkeypatch, capsys):
+    monkeypatch.chdir(place)
+    folder = place / "org" / "model"
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_bytes((root / "fixtures" / "configs" / "qwen3-8b.json").read_bytes())
+    (place / "model.gguf").symlink_to(place / "demo" / "Llama-3-8B-Q4_K_M.gguf")
+    typed = [line for line in LINES.findall(page) if " -- " in line]
+    assert len(typed) == 3
+    for line in typed:
+        assert run_command_line(shlex.split(line)[1:]) == 0
+        assert " GiB" in capsys.readouterr().out
 
 
 def test_the_recipe_in_python_prints_a_total(page, place):

@@ -11,7 +11,7 @@ from inspector.checkpoint.pipelines import open_pipeline, pipeline_parts
 from inspector.checkpoint.quants import group_models, open_gguf_folder, open_model
 from inspector.checkpoint.records import Checkpoint
 from inspector.checkpoint.shards import open_safetensors_folder
-from inspector.errors import FormatError, InspectorError, NotAModelFile, NotFound, SourceError
+from inspector.errors import FormatError, InspectorError, NoGguf, NotAModelFile, NotFound, SourceError
 from inspector.sources.cache import blobs_folder, find_snapshot_in, is_repo_folder, unfinished_blobs
 from inspector.stores.names import basename, role_of
 from inspector.stores.splits import split_name
@@ -109,7 +109,8 @@ def _open_listed(listing: Listing, quant: str | None, gathering: Gathering) -> C
         _set_aside(ggufs, gathering)
         return open_gguf_folder(own_gguf, quant, gathering)
     if quant is not None:
-        raise NotFound(f"{gathering.target}: no GGUF file here to pick {quant} from")
+        what = f"{gathering.target}: no GGUF file here to pick {quant} from"
+        raise NoGguf(what, quant, hint=f"memory and fit say what {quant} of it would take, for llama.cpp")
     return _open_lesser(tensors, ggufs, listing, gathering)
 
 

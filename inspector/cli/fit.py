@@ -18,6 +18,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.quants import engine_asked, with_tag
 from inspector.cli.values import COUNT, GPU, LAYERS, OVERRIDES, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
@@ -186,16 +187,17 @@ def fit(
       inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
       inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
-    from inspector.memory.engines import default_engine, engine_of
+    from inspector.memory.engines import engine_of
     from inspector.memory.fit.candidates import judged
     from inspector.memory.fit.choose import fit as search
     from inspector.memory.fit.gather import gather
     from inspector.report import fit as report
 
-    there = gather(target, open_target)
+    there, _, tag = with_tag(target, engine=params["engine"], read=lambda text: gather(text, open_target))
+    quants = quants or ((tag,) if tag else ())
     code = incomplete(there.checkpoint) if there.checkpoint is not None else outcome.OK
     largest = max(there.candidates, key=lambda c: c.nbytes)
-    engine = engine_of(params.pop("engine") or default_engine(largest.facts.format))
+    engine = engine_of(engine_asked(params.pop("engine"), largest.facts.format, quants))
     of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
     takes_beside = engine.option("beside") is not None

@@ -86,10 +86,18 @@ def show_several(several: SeveralModels, target: str, *, ask: MemoryQuestion | N
         gpus = tuple(ask.gpus) if ask else ()
         lines = report.repo_lines(
             target, rows, gpus=gpus, memory=ask is not None, about=_about(first, rows), notes=notes,
-            named=bool(several.targets), width=outcome.width(),
+            named=bool(several.targets), cards=_cards(ask), width=outcome.width(),
         )  # fmt: skip
         outcome.write(lines)
     return _code(rows)
+
+
+def _cards(ask: MemoryQuestion | None) -> dict[str, str]:
+    """What the GPUs that were typed are called."""
+    from inspector.report.names import device_names
+
+    places = ask.gpus if ask is not None else {}
+    return {typed: device_names(g.name for g in place.gpus) or typed for typed, place in places.items()}
 
 
 def _about(first: Checkpoint | None, rows: Sequence[ModelRow]) -> str:

@@ -22,6 +22,7 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
+from inspector.cli.quants import engine_asked, open_tagged
 from inspector.errors import AccessDenied
 from inspector.record import Record
 
@@ -69,7 +70,7 @@ def _report(
     from inspector.report.sweep import layer_lines
 
     write_answer(target, facts, result, run=run, verbose=verbose)
-    lines = layer_lines(rows) if rows is not None else []
+    lines = layer_lines(rows, width=outcome.width()) if rows is not None else []
     if measured is not None:
         from inspector.cli.verify import verify_lines
 
@@ -123,9 +124,9 @@ class Question(Record):
 
 def _question(format_: str, engine: str | None, params: dict[str, Any]) -> Question:
     """Takes the options of workload, placement and engine out of `params`."""
-    from inspector.memory.engines import default_engine, engine_name, engine_of
+    from inspector.memory.engines import engine_of
 
-    name = engine_name(engine) if engine else default_engine(format_)
+    name = engine_asked(engine, format_, params.get("quant"))
     workload, placement = build_workload(params), build_placement(params)
     asked, placement = placement, engine_of(name).placed(placement)
     arguments, extra = engine_settings(name, params)
@@ -230,13 +231,14 @@ def memory(
 
     addons = take_beside(params)
     try:
-        checkpoint = open_target(target)
+        checkpoint, tag = open_tagged(target, engine)
     except SeveralModels as several:
         return _several(several, target, engine=engine, as_json=as_json, params=params)
     except AccessDenied as error:
         from inspector.cli.hub import show_refused
 
         return show_refused(error, target, as_json=as_json)
+    params["quant"] = params["quant"] or tag
     of_store = take_from_store(checkpoint, params, addons)
     question = _question(checkpoint.format, engine, params)
     facts = engine_of(question.engine).loaded(read_facts(checkpoint), question.arguments)

@@ -201,7 +201,17 @@ def spell_out_signs() -> None:
     for stream in (sys.stdout, sys.stderr):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
-            reconfigure(errors="inspector.signs")
+            ascii_only = _is_plain_locale() and stream.isatty()
+            reconfigure(encoding="ascii" if ascii_only else None, errors="inspector.signs")
+
+
+def _is_plain_locale() -> bool:
+    """Whether the user's locale is C, whose terminals may know ASCII only: Python writes UTF-8 there (PEP 538, 540)."""
+    if os.environ.get("PYTHONUTF8") or os.environ.get("PYTHONIOENCODING"):
+        return False
+    ctype = os.environ.get("LC_CTYPE", "")
+    names = [os.environ.get("LC_ALL", ""), "" if ctype == "C.UTF-8" else ctype, os.environ.get("LANG", "")]
+    return next(filter(None, names), "") in {"C", "POSIX"}  # Python itself sets C.UTF-8 in place of C
 
 
 def guarded(run: Callable[[], int]) -> int:

@@ -96,7 +96,9 @@ def with_bars(lines: Sequence[str], amounts: Sequence[int], *, look: Look, total
     """A table, its head first, with a bar of each row's share of `total` at its end, where there is room."""
     taken = max(map(columns, lines)) + 2
     wide = min(look.width - taken, longest)
+    head = look.paint(lines[0].rstrip(), DIM)
     if not look.bars or wide < 8:
-        return [line.rstrip() for line in lines]
-    bars = (bar(look, [Segment(n)], scale=max(total, 1), width=wide) for n in amounts)
-    return [lines[0].rstrip(), *(f"{pad(x, taken)}{b}".rstrip() for x, b in zip(lines[1:], bars, strict=True))]
+        return [head, *(line.rstrip() for line in lines[1:])]
+    style = COLORS["weights"]
+    bars = (bar(look, [Segment(n, style)], scale=max(total, 1), width=wide) for n in amounts)
+    return [head, *(f"{pad(x, taken)}{b}".rstrip() for x, b in zip(lines[1:], bars, strict=True))]

@@ -30,16 +30,17 @@ def headline(target: str, estimate: Estimate, *, width: int) -> list[str]:
     """Model · engine · context · cache, on one line where they have room."""
     e = estimate.effective
     n_ctx, n_seqs = e.get("n_ctx", e.get("max_model_len")), e.get("n_seqs", estimate.workload.n_seqs)
+    quant, name = escape(str(e.get("quant") or "")), model_name(target)
     settings = join(
         [
-            escape(str(e.get("quant") or "")),
+            "" if name.lower().endswith(quant.lower()) else quant,
             estimate.engine,
             f"{n_ctx:,} tokens" if isinstance(n_ctx, int) else "",
             f"{n_seqs} sequences" if isinstance(n_seqs, int) and n_seqs > 1 else "",
             _cache_type(estimate),
         ]
     )
-    name, room = model_name(target), width - columns(settings) - 3
+    room = width - columns(settings) - 3
     if columns(name) <= room or room >= 24:
         return [f"{shorten_middle(name, room)} · {settings}"]
     return [shorten_middle(name, width), *("  " + x for x in flow(settings.split(" · "), width=width - 2))]
@@ -147,7 +148,9 @@ def _host(estimate: Estimate) -> Iterator[str]:
     many = host.used * _FEW_BYTES >= estimate.total_nbytes
     large = [p for p in parts if p.nbytes * _FEW_BYTES >= host.used]
     words = ", ".join(f"{WORDS.get(p.what, p.what)} {size_words(p)}" for p in large)
-    yield f"{escape(host.device)} memory {format_nbytes(host.used)}" + (f" ({words})" if many else "")
+    grows = sum(p.peak for p in parts if not p.nbytes)
+    more = f", up to {format_nbytes(grows)} more as it runs" if grows else ""
+    yield f"{escape(host.device)} memory {format_nbytes(host.used)}" + (f" ({words})" if many else "") + more
 
 
 def _longest(longest: Longest | None) -> Iterator[str]:

@@ -32,15 +32,22 @@ class Part(Record):
 
 
 class Group(Record):
-    """Devices that hold the same: one of them, and how many there are."""
+    """Devices that hold the same: the first of them, the name of the last, and how many there are."""
 
     device: Device
     parts: tuple[Part, ...]
+    last: str
     n: int = 1
 
     @property
     def name(self) -> str:
-        """Its device's; of several alike, what they are."""
+        """Its device's; of several alike, from which to which."""
+        plain = device_name(self.device.device)
+        return plain if self.n == 1 else f"{plain}–{self.last.rpartition('#')[2]}, each"
+
+    @property
+    def kind(self) -> str:
+        """The name where there are no others beside it."""
         plain = device_name(self.device.device)
         return plain if self.n == 1 else f"each {plain.partition(' #')[0]}"
 
@@ -67,9 +74,9 @@ def groups_of(estimate: Estimate) -> list[Group]:
         parts = parts_of(line for line in estimate.lines if line.device in names)
         last = found[-1] if found else None
         if last and (last.parts, last.device.replace(device="")) == (parts, d.replace(device="")):
-            found[-1] = last.replace(n=last.n + 1)
+            found[-1] = last.replace(n=last.n + 1, last=d.device)
         else:
-            found.append(Group(d, parts))
+            found.append(Group(d, parts, d.device))
     return found
 
 
@@ -104,7 +111,7 @@ def _one_device(group: Group, look: Look) -> list[str]:
     scale = max(room, d.used, 1)
     parts = [(WORDS.get(p.what, p.what), size_words(p)) for p in group.parts]
     grade = weakest(p.grade for p in group.parts)
-    rows = [(group.name, display_nbytes(d.used, grade)), *parts]
+    rows = [(group.kind, display_nbytes(d.used, grade)), *parts]
     labels, taken = _labels(rows, look)
     wide = _bar_width(look.width - taken - 7)
     lines = [f"{labels[0]}{gauge(look, _segments(group.parts), room=room, width=wide)}  {_share(d.used, room)}"]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.text import join, shorten, shorten_middle, table, wrap
+from inspector.report.text import flow, join, shorten, shorten_middle, table, table_in, wrap
 from inspector.units import format_count, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from typing import Final
 
     from inspector.report import documents
     from inspector.report.records import ComponentRow, ModelRow
@@ -45,27 +46,34 @@ def repo_lines(
     about: str = "",
     notes: Sequence[str] = (),
     named: bool = False,
+    cards: Mapping[str, str] | None = None,
     width: int = 100,
 ) -> list[str]:
     """A table of several models: quant, files, exact bytes, bits per weight; cache, total and verdicts for `memory`.
 
-    `named`: by their names, though their quants tell them apart.
+    `named`: by their names, though their quants tell them apart. `cards`: what GPUs are called, of which `gpus` are as
+    they were typed.
     """
-    head = ["quant", "files", "bytes", "", "bits/weight"]
+    head = ["quant", "files", "bytes", "size", "bits/weight"]
     if memory:
         head += ["KV cache", "total", *map(escape, gpus)]
     if named or _names_needed(rows):
         rows = [row.replace(quant=shorten_middle(row.name, 48)) for row in rows]
     cells = [tuple(head), *(_cells(row, gpus, memory=memory) for row in rows)]
     first = join([f"{len(rows)} models", about])
-    lines = [shorten_middle(escape(target), width), f"  {first}", ""]
-    lines += table(cells, align="<" + ">" * (len(head) - 1))
+    cells[0] = tuple((cards or {}).get(name, name) for name in cells[0])
+    lines = [shorten_middle(escape(target), width), *("  " + x for x in flow(first.split(" · "), width=width - 2)), ""]
+    lines += table_in(width, cells, align="<" + ">" * (len(head) - 1), spared=_SPARED)
     every = [*notes, *(f"{row.name}: {row.error}" for row in rows if row.error)]
     if every:
         lines.append("")
     for note in every[:12]:
         lines += ["  " + line for line in wrap("note: " + escape(note), width=width - 2, indent="      ")]
     return lines
+
+
+# columns to leave out where there is no room, in this order
+_SPARED: Final = ("files", "bytes", "bits/weight", "KV cache", "size")
 
 
 def repo_json(

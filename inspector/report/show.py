@@ -8,7 +8,6 @@ from inspector.report.escape import escape
 from inspector.report.folding import fold, fold_lines
 from inspector.report.look import BOLD, DIM, Look, with_bars
 from inspector.report.names import model_name
-from inspector.report.tensors import tensor_lines
 from inspector.report.text import columns, flow, join, percent, shorten, shorten_middle, table, wrap
 from inspector.units import format_count, format_nbytes
 
@@ -166,6 +165,8 @@ def _dtype_table(checkpoint: Checkpoint, look: Look, *, most: int = 6) -> list[s
 def _tensor_table(checkpoint: Checkpoint, look: Look, *, every: bool) -> list[str]:
     """Where most of the bytes are, what repeats from layer to layer as one row; or each tensor."""
     if every:
+        from inspector.report.tensors import tensor_lines  # an answer of its own, which the first screen need not load
+
         return ["", *tensor_lines(checkpoint.tensors, width=look.width)] if checkpoint.tensors else []
     folds = sorted(fold(checkpoint.tensors), key=lambda f: -f.nbytes)
     if len(folds) < 2:

@@ -6,7 +6,7 @@ from inspector.report.escape import escape
 from inspector.report.look import BOLD, COLORS, Look, Segment, bar
 from inspector.report.memory import WORDS, dominant, overtakes, part_sums
 from inspector.report.names import model_name
-from inspector.report.text import columns, shorten_middle, table
+from inspector.report.text import columns, shorten_middle, table, table_in, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def sweep_lines(target: str, axis: str, points: Sequence[tuple[Any, Estimate]], 
     if axis == "ctx":
         at = overtakes(points)
         more = f"overtakes the weights at {at:,} tokens" if at else "stays smaller than the weights"
-        lines += ["", f"  the KV cache {more}"]
+        lines += ["", *("  " + line for line in wrap(f"the KV cache {more}", width=look.width - 2))]
     return lines
 
 
@@ -83,7 +83,7 @@ def _segments(e: Estimate) -> list[Segment]:
     return [Segment(nbytes, COLORS.get(what, "")) for what, nbytes in part_sums(e).items()]
 
 
-def layer_lines(rows: Sequence[LayerRow]) -> list[str]:
+def layer_lines(rows: Sequence[LayerRow], *, width: int) -> list[str]:
     """The cache layer by layer, runs of equal layers on one line."""
     runs: list[tuple[LayerRow, int]] = []
     for row in rows:
@@ -91,11 +91,11 @@ def layer_lines(rows: Sequence[LayerRow]) -> list[str]:
             runs[-1] = (runs[-1][0], runs[-1][1] + 1)
         else:
             runs.append((row, 1))
-    cells = [("layers", "kind", "cells", "bytes each", "", "decided by")]
+    cells = [("layers", "kind", "cells", "bytes each", "size", "decided by")]
     for row, n in runs:
         name = str(row.index) if n == 1 else f"{row.index}–{row.index + n - 1}"
         size = "unknown" if row.nbytes is None else f"{row.nbytes:,}"
         words = "" if row.nbytes is None else format_nbytes(row.nbytes)
         count = "" if row.cells is None else f"{row.cells:,}"
         cells.append((name, escape(row.kind), count, size, words, escape(row.decided_by)))
-    return ["", *table(cells, align="<<>>><")]
+    return ["", *table_in(width, cells, align="<<>>><", spared=("decided by", "size", "cells"))]

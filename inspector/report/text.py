@@ -47,6 +47,17 @@ def table(rows: Iterable[Sequence[str]], *, align: str, indent: str = "  ", gap:
     return lines
 
 
+def table_in(width: int, rows: Sequence[Sequence[str]], *, align: str, spared: Sequence[str]) -> list[str]:
+    """The table in `width` columns: where it is wider, without those that are headed `spared`, one after another."""
+    kept = list(range(len(align)))
+    for name in (None, *spared):
+        kept = [i for i in kept if rows[0][i] != name]
+        lines = table([tuple(row[i] for i in kept) for row in rows], align="".join(align[i] for i in kept))
+        if max(map(columns, lines)) <= width:
+            break
+    return lines
+
+
 def _head(text: str, width: int) -> str:
     """As much of a text's beginning as `width` columns hold; no more than four characters a column."""
     if _is_narrow(text):

@@ -89,7 +89,7 @@ def test_several_cards_have_a_bar_each_and_the_fullest_is_named():
 
 def test_cards_that_hold_the_same_are_one_picture():
     result = of_two(1, 1)
-    assert [(g.name, g.n) for g in groups_of(result)] == [("each RTX 3090", 2)]
+    assert [(g.kind, g.name, g.n) for g in groups_of(result)] == [("each RTX 3090", "RTX 3090 #0–1, each", 2)]
     assert "16.96 GiB spare on each" in text(result)[1]
 
 
@@ -164,6 +164,11 @@ def test_a_host_that_holds_much_says_what():
 def test_what_grows_after_load_is_up_to():
     grows = Line("overhead", 0, "modelled", "prompt cache", "RTX 3090", "prompts", peak_nbytes=8 * GIB)
     assert any("up to 8.00 GiB" in line for line in text(estimate([*LINES[:4], grows])))
+
+
+def test_so_does_the_host_beside_devices():
+    grows = Line("overhead", 0, "derived", "prompt cache", "host", "prompts", peak_nbytes=8 * GIB)
+    assert "  host memory 300.00 MiB, up to 8.00 GiB more as it runs" in text(estimate([*LINES, grows]))
 
 
 def test_sequences_and_types_that_differ_are_in_the_headline():
