@@ -107,7 +107,8 @@ def test_every_command_takes_an_address(s3, bucket, run_inspector, command):  # 
 
 def test_list_takes_a_bucket_and_names_the_page_in_it(s3, bucket, run_inspector):  # noqa: F811
     env = {**KEYS, "AWS_ENDPOINT_URL": s3.url, "AWS_ENDPOINT": s3.url}
-    code, out, _ = run_inspector(["list", bucket, "--json"], env=env)
+    code, out, err = run_inspector(["list", bucket, "--json"], env=env)
+    assert err == ""
     answer = json.loads(out)
     assert (code, answer["totals"]["n_models"], answer["totals"]["n_broken"]) == (1, 7, 1)
     row = next(m for m in answer["models"] if m["name"] == "split/tiny-llama-split-00001-of-00003.gguf")
