@@ -78,6 +78,18 @@ def test_several_models_of_a_bucket_are_named(s3, bucket):  # noqa: F811
     assert [m.format for m in several.value.open_each()] == ["gguf", "gguf"]
 
 
+def test_a_bucket_is_all_its_models_however_deep(s3, bucket):  # noqa: F811
+    assert open_checkpoint(f"{bucket}/a").files[0].name == "deep.gguf"
+
+
+def test_values_that_headers_pass_over_are_fetched(s3, bucket, run_inspector):  # noqa: F811
+    env = {**KEYS, "AWS_ENDPOINT_URL": s3.url, "AWS_ENDPOINT": s3.url}
+    words = ["meta", f"{bucket}/split", "tokenizer.ggml.tokens", "--full"]
+    code, out, err = run_inspector(words, env=env)
+    assert (code, err) == (0, "")
+    assert "</s>" in out
+
+
 def test_every_model_of_a_bucket_is_found_with_its_etag(s3, bucket):  # noqa: F811
     found = {m.name: m for m in find_models(bucket)}
     assert set(found) == {
