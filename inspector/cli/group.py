@@ -34,9 +34,10 @@ NO_COLOR, COLUMNS; CLICOLOR_FORCE=1: bars and colour in a pipe (| less -R).
 
 \b
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
-faq.md (why something else shows another number), cli.md, library.md,
-fleet.md, memory.md, accuracy.md, rules.md, attacks.md, architectures.md,
-glossary.md, architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
+faq.md (why something else shows another number), cli.md, stores.md,
+fleet.md, library.md, memory.md, accuracy.md, rules.md, attacks.md,
+architectures.md, glossary.md, architecture.md, testing.md, decisions/,
+schemas/. And: man inspector."""
 
 
 def _module_exists(name: str) -> bool:
@@ -128,7 +129,8 @@ def cli() -> None:
     """What is this model file exactly, and what will it cost to run?
 
     TARGET is a GGUF or safetensors file, a model folder, a Hugging Face cache snapshot, a config.json,
-    or a Hub repo: org/name[@revision][:QUANT][/file]. Headers only; weights are never read or downloaded.
+    a Hub repo: org/name[@revision][:QUANT][/file], a model of a store: ollama:NAME[:TAG], or an address:
+    s3://bucket/folder. Headers only; weights are never read or downloaded.
 
     \b
     Examples:
