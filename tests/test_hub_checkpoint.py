@@ -12,8 +12,9 @@ from hub_models import CONFIG, QUANTS, REPOSITORIES, long_gguf, safetensors, sha
 from hub_server import SHA, TOKEN, HubServer, quick_hub  # noqa: F401 - a fixture
 
 from inspector.checkpoint import Checkpoint, SeveralModels, open_checkpoint
-from inspector.checkpoint.hub import GatedModel, needed_documents, reopen
+from inspector.checkpoint.hub import GatedModel, reopen
 from inspector.checkpoint.listing import Entry, Listing, folders_of
+from inspector.checkpoint.ranged import needed_documents
 from inspector.errors import AccessDenied, InspectorError, NotAModelFile, NotFound, Offline, SourceError, Unreachable
 from inspector.facts import read_facts
 from inspector.report.show import show_json

@@ -45,6 +45,8 @@ RUNS = [
     (["audit", "broken/half-a-download", Q8], (1,)),
     (["diff", Q8, MOE], (1,)),
     (["diff", "safetensors/llama-tied", "safetensors/llama-untied"], (1,)),
+    (["list", "gguf", "safetensors"], (0,)),
+    (["list", "broken/half-a-download"], (1,)),
     (["rule"], (0,)),
     (["rule", "CD002"], (0,)),
     (["archs"], (0,)),

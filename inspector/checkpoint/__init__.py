@@ -55,6 +55,10 @@ def open_checkpoint(
         from inspector.checkpoint.stored import open_stored
 
         return open_stored(target, strict=strict)
+    if target.kind == "remote":
+        from inspector.checkpoint.remote import open_in_store
+
+        return open_in_store(target, strict=strict, progress=progress)
     if target.kind != "local":
         from inspector.checkpoint.hub import open_remote
 

@@ -47,6 +47,12 @@ def _gather(text: str, *, values: bool) -> Subject:
         from inspector.audit.subject.stored import stored_subject
 
         return stored_subject(target)
+    if target.kind == "remote":
+        if values:
+            raise InspectorError(f"{text}: --deep and --hash read whole files", hint="copy it here first")
+        from inspector.audit.subject.store import store_subject
+
+        return store_subject(target)
     if target.kind == "url":
         raise InspectorError(f"{text}: audited are files, folders and repositories", hint="download it first")
     from inspector.sources.cache import find_snapshot, hub_cache_folder

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "show": "show", "tensors": "tensors", "meta": "meta", "memory": "memory", "fit": "fit",
     "quantize-size": "quantize_size", "audit": "audit", "diff": "diff", "calc": "calc", "report": "report",
-    "rule": "rule", "compare": "compare", "scan": "scan",
+    "rule": "rule", "compare": "compare", "list": "list_models", "scan": "scan",
     "archs": "registries", "dtypes": "registries", "gpus": "registries", "engines": "registries",
 }  # fmt: skip
 
@@ -58,7 +58,8 @@ class InspectorGroup(click.Group):
         from importlib import import_module
 
         module = import_module(f"inspector.cli.{COMMANDS[cmd_name]}")
-        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        attribute = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, attribute if hasattr(module, attribute) else COMMANDS[cmd_name])
         if _NO_COLOR not in command.params:
             command.params.append(_NO_COLOR)
         return command

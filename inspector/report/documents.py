@@ -20,7 +20,7 @@ from inspector.memory.estimate import Device as EstimateDevice
 from inspector.memory.estimate import Gpu, Line, Workload
 from inspector.memory.fit.records import Candidate
 from inspector.memory.quantize_size import SizedTensor
-from inspector.report.records import ComponentRow, ModelRow, ScanTotals
+from inspector.report.records import ComponentRow, KeptRow, ModelRow, SameContent, ScanTotals
 from inspector.stores.parts import Keeping
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from inspector.audit.runner import Verdict
     from inspector.memory.estimate import Grade
     from inspector.record import Signed
+    from inspector.stores.records import Store
 
 EngineName = Annotated[str, ("enum", ENGINE_NAMES)]
 LogEngineName = Annotated[str, ("enum", ("llama.cpp", "vllm"))]  # whose logs are read
@@ -443,6 +444,40 @@ class Audit(TypedDict):
     findings: Sequence[Finding]
     n_files: int
     nbytes: int
+
+
+# --- list
+
+
+class Root(TypedDict):
+    """A folder or store that was looked into."""
+
+    store: Store
+    path: str
+
+
+class KeptTotals(TypedDict):
+    """Sums over everything listed; each file on the disk is counted once."""
+
+    n_models: int
+    n_broken: int
+    nbytes: int
+    duplicate_nbytes: int
+    unused_nbytes: int
+    unfinished_nbytes: int
+    freed_nbytes: int
+
+
+class Kept(TypedDict):
+    """inspector list --json"""
+
+    schema: Literal["inspector.list/1"]
+    roots: Sequence[Root]
+    models: Sequence[KeptRow]
+    left_over: Sequence[KeptRow]
+    same: Sequence[SameContent]
+    totals: KeptTotals
+    notes: Notes
 
 
 # --- registries

@@ -8,6 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from inspector.stores.records import Role, Store
+
 
 class ModelRow(Record):
     """One model of several. `nbytes`: of its files, exactly; what could not be read or computed is None, and `error`.
@@ -69,3 +71,39 @@ class ScanTotals(Record):
     by_quant: tuple[ScanGroup, ...]
     by_verdict: tuple[ScanGroup, ...]
     by_code: tuple[ScanGroup, ...]
+
+
+class KeptRow(Record):
+    """One model of a store or folder. `root`: where it was looked for; `nbytes`: of its files, as they lie there.
+
+    `quant`: what it is by its tensors or its config; `n_ctx`: the context that its store would run it with, else the
+    one it was trained for, and `kv_nbytes` the cache of one sequence of so many tokens in f16. `sha256`: of its
+    contents, where the store says it or it was asked for. What is not known is None; `error`: why it cannot be read.
+    """
+
+    target: str
+    name: str
+    store: Store
+    root: str
+    role: Role
+    nbytes: int
+    paths: tuple[str, ...]
+    arch: str | None = None
+    quant: str | None = None
+    n_params: int | None = None
+    n_ctx: int | None = None
+    kv_nbytes: int | None = None
+    sha256: str | None = None
+    error: str | None = None
+
+
+class SameContent(Record):
+    """Models whose contents are the same, by name; `freed_nbytes`: what all copies but one take.
+
+    `sure`: False where only sizes were compared.
+    """
+
+    nbytes: int
+    targets: tuple[str, ...]
+    freed_nbytes: int
+    sure: bool = True

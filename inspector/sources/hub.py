@@ -11,7 +11,8 @@ from urllib.parse import quote, urljoin
 from inspector.errors import NotFound, SourceError, Unreachable
 from inspector.record import Record
 from inspector.sources.http import Client
-from inspector.sources.ranges import DEFAULT_FIRST, RangeSource
+from inspector.sources.prefix import DEFAULT_FIRST
+from inspector.sources.ranges import RangeSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,8 +6,7 @@ behind a redirect is used again until it expires. A server that ignores ranges i
 
 from __future__ import annotations
 
-from inspector.errors import LimitExceeded, NoRangeSupport, SourceError, Unreachable
-from inspector.sources import Source
+from inspector.errors import NoRangeSupport, SourceError, Unreachable
 from inspector.sources.http import (
     MAX_REDIRECTS,
     Patience,
@@ -20,6 +19,7 @@ from inspector.sources.http import (
     retried,
     transport_error,
 )
+from inspector.sources.prefix import APART, DEFAULT_FIRST, PrefixSource
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 
     from inspector.sources.http import Client
 
-MAX_PREFIX: Final = 128 << 20
-DEFAULT_FIRST: Final = 1 << 20
-FAR: Final = 32 << 20  # what lies so far behind the prefix is fetched on its own
-APART: Final = 256 << 10
 # A connection that breaks after fewer bytes has brought nothing; one that breaks this often never ends.
 WORTHWHILE: Final = 16 << 10
 MAX_BREAKS: Final = 1000
@@ -58,14 +54,12 @@ def _tag(etag: str | None) -> str | None:
     return etag.strip().removeprefix("W/").strip('"').removesuffix("-gzip") if etag else None
 
 
-class RangeSource(Source):
+class RangeSource(PrefixSource):
     """One remote file. `size`: what a listing says, or None to learn it from the first answer.
 
     `first`: bytes of the first request. `sha256`: what the listing says; a server that serves another one is refused.
     Raises SourceError on use. For one thread at a time.
     """
-
-    remote = True
 
     def __init__(
         self,
@@ -77,16 +71,13 @@ class RangeSource(Source):
         first: int = DEFAULT_FIRST,
         sha256: str | None = None,
     ) -> None:
-        self.name = name
+        super().__init__(name, first=first)
         self._client = client
         self._url = url
         self._signed: str | None = None
-        self._first = first
         self._sha256 = sha256
         self._etag: str | None = None
-        self._prefix = bytearray()
         self._apart = (0, b"")
-        self._expected = 0
         self._open: Any = None  # an answer that goes on from the prefix's end: (response, chunks, more would come)
         self._total = size
         if size is None:
@@ -95,32 +86,6 @@ class RangeSource(Source):
             self.close()
             raise NoRangeSupport(f"{name}: the server does not say how large the file is")
         self.size = self._total
-
-    def expect(self, end: int) -> None:
-        self._expected = end
-
-    def read_at(self, offset: int, length: int) -> bytes:
-        return self.read_some(offset, length, length)
-
-    def read_some(self, offset: int, least: int, most: int) -> bytes:
-        end = min(offset + least, self.size)
-        if offset - len(self._prefix) > FAR:
-            return self._read_apart(offset, end - offset)
-        if end > MAX_PREFIX:
-            raise LimitExceeded(f"{self.name}: headers of more than {MAX_PREFIX >> 20} MiB are not read remotely")
-        if end > len(self._prefix):
-            self._fill(min(self._goal(end), self.size, MAX_PREFIX))
-        with memoryview(self._prefix) as view:
-            return bytes(view[offset : min(offset + most, self.size)])
-
-    def _goal(self, end: int) -> int:
-        """How far to read now: what is needed, what is expected, or a quarter more than there is."""
-        have = len(self._prefix)
-        if not have:
-            return max(end, self._first)
-        if self._expected > have:
-            return max(end, self._expected)
-        return max(end, have + have // 4)
 
     def _fill(self, goal: int) -> None:
         """Has at least `goal` bytes (or the whole file), or raises."""

@@ -4,7 +4,8 @@ Paths of Windows (`C:\\models\\x.gguf`, `C:x`, `\\\\server\\share\\x`) are paths
 a backslash, and no organisation or scheme is a single letter before a colon.
 
 Forms: `org/name[@revision][:QUANT][/file]`, `hf://[models/]…`, `hf.co/…`, pasted huggingface.co addresses
-(blob, resolve, tree, raw; `%2F` and `refs/pr/N` in revisions), and plain https addresses of model files.
+(blob, resolve, tree, raw; `%2F` and `refs/pr/N` in revisions), plain https addresses of model files, and addresses of
+any other store (`s3://bucket/folder[:QUANT]`).
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ _VIEWS: Final = ("blob", "resolve", "tree", "raw")
 
 
 class Target(Record):
-    """What was asked for. `kind`: local, hub, url or stored.
+    """What was asked for. `kind`: local, hub, url, remote or stored.
 
     local: `path`, and `quant` for one of several models in a folder. hub: `repo` ("org/name"), and where given
     `revision`, `quant` and `file` (a path in the repository; a folder when a tree was pasted). url: `url`.
+    remote: `url`, an address that fsspec understands, and `quant` for one of several models of a folder there.
     stored: `repo`, a model's name in the store that lies at `path` ("": this user's Ollama).
     """
 
@@ -93,7 +95,7 @@ def _parse_address(text: str, endpoint: str | None) -> Target | None:
     if scheme == "hf":
         return _parse_suffixed(text, rest.removeprefix("models/"), bare=True)
     if scheme not in {"http", "https"}:
-        raise InspectorError(f"{_shown(text)}: {_shown(scheme)}:// addresses are not read", hint="https:// or hf://")
+        return _parse_remote(text, scheme, rest)
     for host in _hosts(endpoint):
         if rest.lower().startswith(host.lower() + "/"):
             return _parse_web(text, rest[len(host) + 1 :])
@@ -103,6 +105,22 @@ def _parse_address(text: str, endpoint: str | None) -> Target | None:
     raise InspectorError(
         f"{_shown(text)}: not the address of a model", hint="give a .gguf or .safetensors file, or a page of the Hub"
     )
+
+
+def _parse_remote(text: str, scheme: str, rest: str) -> Target:
+    """An address of another store: `s3://bucket/folder[:QUANT]`; `file:///path` is the path."""
+    if not scheme.replace("+", "").replace("-", "").isalnum() or not rest.strip("/"):
+        raise InspectorError(f"{_shown(text)}: not the address of a file or folder")
+    if scheme in {"file", "local"}:
+        path = _unquote(rest)
+        if os.path.lexists(path):
+            return Target(text, "local", path=path)
+        return _no_such_path(path)
+    front, _, last = rest.rpartition("/")
+    name, colon, quant = last.rpartition(":")
+    if not (front and colon and name and quant and all(c in _NAME_CHARS for c in quant)):
+        return Target(text, "remote", url=text)
+    return Target(text, "remote", url=text[: -len(quant) - 1], quant=quant)
 
 
 def _unquote(text: str) -> str:

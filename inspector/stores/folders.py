@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Final
 
+    Lister = Callable[[str, str], Level]
     StoreAt = Callable[[str], Callable[[str], Iterator[FoundModel]] | None]
 
 MAX_FOLDERS: Final = 1_000_000
@@ -30,12 +31,18 @@ INDEX_SUFFIX: Final = ".safetensors.index.json"
 
 
 def models_below(
-    root: str, real_root: str, store_at: StoreAt | None = None, *, most_folders: int = MAX_FOLDERS
+    root: str,
+    real_root: str,
+    store_at: StoreAt | None = None,
+    *,
+    most_folders: int = MAX_FOLDERS,
+    lister: Lister = list_level,
 ) -> Iterator[FoundModel]:
     """Every model below a folder whose links may lead anywhere in `real_root`: folder by folder, depth first.
 
     What is one model with its sub-folders is not entered, nor a folder that `store_at` knows the models of. A folder
-    that cannot be listed is a record with its error. Raises SourceError where the first one cannot.
+    that cannot be listed is a record with its error. `lister`: what lists a folder, where it is none of
+    this machine. Raises SourceError where the first one cannot.
     """
     waiting: list[tuple[str, str, int]] = [(root, "", 0)]
     n = 0
@@ -49,28 +56,28 @@ def models_below(
             yield from in_store(path)
             continue
         try:
-            level = list_level(path, real_root)
+            level = lister(path, real_root)
         except SourceError as error:
             if not name:
                 raise
             yield FoundModel(path, name, "folder", (), 0, error=error.what.removeprefix(f"{path}: "))
             continue
-        yield from _models_of(level, name)
+        yield from _models_of(level, name, lister)
         if not level.complete:
             yield FoundModel(path, name or os.path.basename(path), "folder", (), 0,
                              error=f"more than {MAX_ENTRIES:,} entries: some may have been overlooked")  # fmt: skip
         if depth >= MAX_DEPTH or not level.names().isdisjoint(_PIPELINES):
             continue
-        below = [(os.path.join(path, f), _joined(name, f), depth + 1) for f in level.folders if f != ".git"]
+        below = [(_inside(path, f), _joined(name, f), depth + 1) for f in level.folders if f != ".git"]
         waiting += reversed(below)
 
 
-def _models_of(level: Level, name: str) -> Iterator[FoundModel]:
+def _models_of(level: Level, name: str, lister: Lister) -> Iterator[FoundModel]:
     """The models that a folder's own files are."""
-    yield from _blobs_of(level, name)
+    yield from _blobs_of(level, name) if lister is list_level else ()
     for group in split_sets([f for f in level.files if f.name.lower().endswith(".gguf")]):
         yield found_model(group[0].path, _joined(name, group[0].name), group, role_of(group[0].name))
-    yield from _tensors_of(level, name)
+    yield from _tensors_of(level, name, lister)
     for file in level.files:
         if file.name.endswith(_UNFINISHED):
             yield found_model(file.path, _joined(name, file.name), [file], "unfinished")
@@ -98,15 +105,15 @@ def _is_model(file: File) -> bool:
         return False
 
 
-def _tensors_of(level: Level, name: str) -> Iterator[FoundModel]:
+def _tensors_of(level: Level, name: str, lister: Lister) -> Iterator[FoundModel]:
     """A folder's safetensors: one model where a document or their names say so, else each file on its own."""
     weights = [f for f in level.files if f.name.lower().endswith(".safetensors")]
     names = level.names()
     pipeline = not names.isdisjoint(_PIPELINES)
     one = pipeline or not names.isdisjoint(_ONE_MODEL) or any(n.endswith(INDEX_SUFFIX) for n in names)
-    shown = name or os.path.basename(os.path.abspath(level.path))
+    shown = name or level.path.rstrip("/" + os.sep).rpartition("/")[2] or level.path
     if pipeline:
-        yield found_model(level.path, shown, [*weights, *_below(level)], "weights")
+        yield found_model(level.path, shown, [*weights, *_below(level, lister)], "weights")
     elif one and weights:
         role = "lora" if "adapter_config.json" in names and "config.json" not in names else "weights"
         yield found_model(level.path, shown, weights, role)
@@ -122,12 +129,12 @@ def _has_gguf(level: Level) -> bool:
     return any(f.name.lower().endswith(".gguf") for f in level.files)
 
 
-def _below(level: Level) -> list[File]:
+def _below(level: Level, lister: Lister) -> list[File]:
     """Weights one folder further down: the parts of a pipeline."""
     found: list[File] = []
     for folder in level.folders[:100]:
         try:
-            inner = list_level(os.path.join(level.path, folder), os.path.realpath(level.path))
+            inner = lister(_inside(level.path, folder), os.path.realpath(level.path))
         except SourceError:
             continue
         found += [f for f in inner.files if f.name.lower().endswith(WEIGHTS)]
@@ -141,6 +148,11 @@ def split_sets(files: Sequence[File]) -> list[list[File]]:
         split = split_name(file.name)
         groups.setdefault((split[0], split[2]) if split else (file.name, 1), []).append(file)
     return list(groups.values())
+
+
+def _inside(path: str, name: str) -> str:
+    """A folder in a folder, by its path or its address."""
+    return f"{path}/{name}" if "://" in path else os.path.join(path, name)
 
 
 def _joined(folder: str, name: str) -> str:

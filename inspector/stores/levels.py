@@ -18,12 +18,12 @@ MAX_ENTRIES: Final = 200_000  # of one folder
 
 
 class File(Record):
-    """One entry of a folder: `problem` says why it must not be opened."""
+    """One entry of a folder: `stamp` changes with it, `problem` says why it must not be opened."""
 
     name: str
     path: str
     nbytes: int
-    mtime_ns: int = 0
+    stamp: str = ""
     problem: str = ""
 
 
@@ -58,7 +58,7 @@ def _file(entry: os.DirEntry[str], root: str) -> File | None:
             return File(entry.name, entry.path, 0, problem=f"{describe_mode(found.st_mode)}, not a file")
     except OSError:
         return None
-    return File(entry.name, entry.path, found.st_size, found.st_mtime_ns)
+    return File(entry.name, entry.path, found.st_size, f"mtime:{found.st_mtime_ns}")
 
 
 def list_level(path: str, root: str = "") -> Level:
@@ -88,5 +88,6 @@ def list_level(path: str, root: str = "") -> Level:
 
 
 def stamp_of(files: Iterable[File]) -> str:
-    """What changes when one of the files does: times, in nanoseconds, and sizes."""
-    return "mtime:" + ",".join(f"{f.mtime_ns}+{f.nbytes}" for f in files)
+    """What changes when one of the files does, and their sizes; "" where a store does not say."""
+    stamps = [(f.stamp, f.nbytes) for f in files]
+    return ",".join(f"{stamp}+{nbytes}" for stamp, nbytes in stamps) if all(stamp for stamp, _ in stamps) else ""

@@ -22,13 +22,18 @@ if TYPE_CHECKING:
 
 
 def find_models(root: str, *, most_folders: int = MAX_FOLDERS) -> Iterator[FoundModel]:
-    """Every model in a file, folder or store on this machine, in order of path; a folder that cannot be listed is
-    a record with its error. `most_folders`: how many are looked into, at most.
+    """Every model in a file, folder or store, here or at an address that fsspec understands, in order of path; a folder
+    that cannot be listed is a record with its error. `most_folders`: how many are looked into, at most.
 
     Nothing is opened but manifests, by which a store names its files, and the first bytes of files that are named by
     a digest alone. A split GGUF set is one model, a folder of safetensors shards is one. Raises NotFound for a root
     that is not there, AccessDenied and SourceError for one that cannot be listed.
     """
+    if "://" in root and not os.path.lexists(root):
+        from inspector.stores.remote import find_remote
+
+        yield from find_remote(root, most_folders=most_folders)
+        return
     if not os.path.lexists(root):
         raise NotFound(f"{root}: no such file or folder")
     if not os.path.isdir(root):
@@ -45,7 +50,7 @@ def _one_file(path: str) -> FoundModel:
         return FoundModel(path, name, "folder", (path,), 0, error="a link that leads nowhere")
     if not stat.S_ISREG(found.st_mode):
         return FoundModel(path, name, "folder", (path,), 0, error=f"{describe_mode(found.st_mode)}, not a file")
-    return found_model(path, name, [File(name, path, found.st_size, found.st_mtime_ns)], role_of(name))
+    return found_model(path, name, [File(name, path, found.st_size, f"mtime:{found.st_mtime_ns}")], role_of(name))
 
 
 def _store_at(path: str) -> Callable[[str], Iterator[FoundModel]] | None:

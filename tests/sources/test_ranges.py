@@ -9,7 +9,7 @@ import pytest
 from hub_server import Blob, HubServer, quick_hub  # noqa: F401 - a fixture
 
 from inspector.errors import LimitExceeded, NoRangeSupport, NotFound, SourceError, Unreachable
-from inspector.sources import http, ranges
+from inspector.sources import http, prefix, ranges
 from inspector.sources.http import Client
 from inspector.sources.hub import fetch_listing, open_file
 from inspector.sources.ranges import RangeSource, parse_content_range
@@ -246,7 +246,7 @@ def test_a_file_that_is_not_there():
 
 
 def test_bytes_far_away_are_fetched_on_their_own(monkeypatch):
-    monkeypatch.setattr(ranges, "FAR", 100_000)
+    monkeypatch.setattr(prefix, "FAR", 100_000)
     monkeypatch.setattr(ranges, "APART", 20_000)
     with serve() as hub, opened(hub) as source:
         source.read_at(0, 10)
@@ -261,7 +261,7 @@ def test_bytes_far_away_are_fetched_on_their_own(monkeypatch):
 
 
 def test_a_header_without_end_is_not_read(monkeypatch):
-    monkeypatch.setattr(ranges, "MAX_PREFIX", 200_000)
+    monkeypatch.setattr(prefix, "MAX_PREFIX", 200_000)
     with serve() as hub, opened(hub) as source:
         with pytest.raises(LimitExceeded, match="not read remotely"):
             read_all(source)

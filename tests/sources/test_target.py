@@ -115,10 +115,10 @@ def test_what_looks_like_a_path_and_is_none_is_not_found(text):
     "text",
     [
         "org/na me", "org/name@", "org/name:", "org/name@:Q4", "org/name:/x", "a/b/../c",
-        "https://huggingface.co/", "https://huggingface.co/datasets/a/b", "https://example.com/", "ftp://x/y.gguf",
+        "https://huggingface.co/", "https://huggingface.co/datasets/a/b", "https://example.com/", "ftp://", "s3:///",
         "https://huggingface.co/org/name/resolve/main/..%2f..%2fx", "https://huggingface.co/o/n/blob/main/%00",
         "x\0y", "\ud800", "a\x1b[31m/b", "a" * 300, "a/" + "b" * 300, "a" * 100_000, "a/" * 50_000, "hf://",
-        "hf:///", "hf://@", "://", "https://", ":", "@", "org/..", "org/a--b", "file:///etc/passwd",
+        "hf:///", "hf://@", "://", "https://", ":", "@", "org/..", "org/a--b", "file:///no/such/file", "a b://x/y",
     ],
 )  # fmt: skip
 def test_what_cannot_be_a_target_is_one_known_error(text):
@@ -183,3 +183,23 @@ def test_a_repositorys_name_has_up_to_96_characters():
     assert parse_target("org/" + "n" * 92).repo == "org/" + "n" * 92
     with pytest.raises(NotFound):
         parse_target("org/" + "n" * 93)
+
+
+@pytest.mark.parametrize(
+    ("text", "url", "quant"),
+    [
+        ("s3://bucket/models/x.gguf", "s3://bucket/models/x.gguf", None),
+        ("s3://bucket/models:Q4_K_M", "s3://bucket/models", "Q4_K_M"),
+        ("sftp://host:22/models", "sftp://host:22/models", None),
+        ("gs://bucket", "gs://bucket", None),
+    ],
+)
+def test_addresses_of_other_stores_are_taken_as_they_stand(text, url, quant):
+    found = parse_target(text)
+    assert (found.kind, found.url, found.quant) == ("remote", url, quant)
+
+
+def test_a_file_address_is_a_path(tmp_path):
+    (tmp_path / "a model.gguf").write_bytes(b"")
+    found = parse_target(f"file://{tmp_path}/a%20model.gguf")
+    assert (found.kind, found.path) == ("local", f"{tmp_path}/a model.gguf")

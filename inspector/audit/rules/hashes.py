@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 
 from inspector.audit.registry import Hit, rule
 from inspector.errors import InspectorError
@@ -59,8 +60,6 @@ def _lists(subject: Subject) -> Iterator[tuple[str, dict[str, str]]]:
 
 def _noted(subject: Subject) -> Iterator[tuple[str, str]]:
     """What `hf download --local-dir` wrote down: the etag of each file, a sha256 for those in LFS."""
-    import os
-
     if not subject.is_folder:
         return
     notes = os.path.join(subject.root, ".cache", "huggingface", "download")
@@ -79,7 +78,7 @@ def _noted(subject: Subject) -> Iterator[tuple[str, str]]:
 def expected_hashes(subject: Subject) -> dict[str, list[tuple[str, str]]]:
     """For each file, every hash that something says it has, and what says so."""
     expected: dict[str, list[tuple[str, str]]] = {}
-    who = "its name in the Hub's cache" if subject.root else "the store's manifest"
+    who = "the store's manifest" if subject.root == os.devnull else "its name in the Hub's cache"
     for name, digest in (subject.sha256 or {}).items():
         expected.setdefault(name, []).append((digest, who))
     for name, digest in _noted(subject):

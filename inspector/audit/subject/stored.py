@@ -29,7 +29,7 @@ def stored_subject(target: Target) -> Subject:
     documents = [e for e in entries if is_document_name(e.name)]
     return Subject(
         target=target.text,
-        root="",
+        root=os.devnull,  # nothing lies below it
         is_folder=True,
         entries=tuple(entries),
         files=read_models(e for e in entries if e not in documents),

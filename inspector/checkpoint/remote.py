@@ -1,0 +1,101 @@
+"""Models in any store that fsspec knows: a file or a folder, listed one level down, headers read by ranges."""
+
+from __future__ import annotations
+
+from inspector.checkpoint.folder import open_listing
+from inspector.checkpoint.gather import check_document_size
+from inspector.checkpoint.listing import MAX_ENTRIES, Entry, Listing
+from inspector.checkpoint.ranged import RangedGathering, open_named
+from inspector.errors import NotFound, SourceError
+from inspector.sources.filesystems import FilesystemSource, Remote, connect, list_remote, read_whole, stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from inspector.checkpoint.gather import Gathering
+    from inspector.checkpoint.records import Checkpoint
+    from inspector.sources import Source
+    from inspector.sources.target import Target
+
+MOST_FOLDERS = 100  # of one folder that are listed, a request each
+
+
+class StoreGathering(RangedGathering):
+    """Reads from a store; names are relative to `at`."""
+
+    def __init__(self, target: str, *, strict: bool, at: Remote, say: Callable[[str], None] | None = None) -> None:
+        super().__init__(target, strict=strict)
+        self.at = at
+        self.say = say
+
+    def child(self, name: str, *, folder: bool = False) -> Gathering:
+        inner = StoreGathering(f"{self.target}/{name}" if name else self.target, strict=self.strict, at=self.at)
+        inner.folder = f"{self.folder}{name}/" if folder and name else self.folder
+        inner.say = self.say
+        return inner
+
+    def open(self, entry: Entry) -> Source:
+        path = f"{self.at.path}/{self.folder}{entry.name}"
+        first = self.first_range(entry)
+        return FilesystemSource(self.at.fs, path, name=entry.name, size=entry.nbytes, first=first, say=self.say)
+
+    def read(self, entry: Entry, *, most: int) -> bytes:
+        check_document_size(entry.nbytes, most)
+        return read_whole(self.at.fs, f"{self.at.path}/{self.folder}{entry.name}", name=entry.name, size=entry.nbytes)
+
+
+def list_store(at: Remote) -> Listing:
+    """The files of a remote folder and of its sub-folders, within the bounds of a folder on disk."""
+    found, complete = list_remote(at, most=MAX_ENTRIES)
+    entries = {e.name: Entry(e.name, "", e.nbytes or 0) for e in found if not e.is_folder}
+    folders = tuple(e.name for e in found if e.is_folder and not e.name.startswith("."))
+    left = MAX_ENTRIES - len(found)
+    for name in folders[:MOST_FOLDERS]:
+        if left <= 0:
+            break
+        try:
+            inner, whole = list_remote(Remote(at.fs, f"{at.path}/{name}", f"{at.url}/{name}"), most=left)
+        except SourceError:
+            continue
+        left, complete = left - len(inner), complete and whole
+        entries.update(
+            {f"{name}/{e.name}": Entry(f"{name}/{e.name}", "", e.nbytes or 0) for e in inner if not e.is_folder}
+        )
+    return Listing("", entries, folders, complete and left > 0 and len(folders) <= MOST_FOLDERS)
+
+
+def open_in_store(target: Target, *, strict: bool, progress: Callable[[str], None] | None = None) -> Checkpoint:
+    """The model at an address: a file with its other parts, or a folder.
+
+    Raises NotFound, AccessDenied, SeveralModels, FormatError, Unreachable; InspectorError with what to install.
+    """
+    at = connect(target.url)
+    found = stat(at)
+    if found.is_folder:
+        gathering = StoreGathering(target.text, strict=strict, at=at, say=progress)
+        listing = list_store(at)
+        if not listing.complete:
+            gathering.notes.append("the folder has more entries than are listed: files may have been overlooked")
+        gathering.load(listing, target.quant)
+        return open_listing(listing, gathering, target.quant)
+    return _open_file(target, at, found.nbytes or 0, strict=strict, progress=progress)
+
+
+def _open_file(
+    target: Target, at: Remote, nbytes: int, *, strict: bool, progress: Callable[[str], None] | None
+) -> Checkpoint:
+    folder, _, name = at.path.rpartition("/")
+    above = Remote(at.fs, folder, at.url.rpartition("/")[0])
+    gathering = StoreGathering(target.text, strict=strict, at=above, say=progress)
+    listing = Listing("", {name: Entry(name, "", nbytes)}, ())
+    if not name.lower().endswith(".gguf") or "-of-" in name:  # whose other parts and documents lie beside it
+        try:
+            found, _ = list_remote(above, most=MAX_ENTRIES)
+            entries = {e.name: Entry(e.name, "", e.nbytes or 0) for e in found if not e.is_folder}
+            listing = Listing("", entries, ())
+        except SourceError:  # a folder that may be read and not listed
+            pass
+    if name not in listing.entries:
+        raise NotFound(f"{target.text}: no such file")
+    return open_named(name, target.quant, listing, gathering)

@@ -1,0 +1,193 @@
+"""Files of any store that fsspec knows (`s3://`, `gs://`, `az://`, `sftp://`, …), read by ranges.
+
+fsspec comes with huggingface_hub. What speaks to a store is a package of its own: fsspec's (s3fs, gcsfs, adlfs, …)
+where it is installed, else obstore (the extra `clouds`), which is one wheel for the three clouds. Credentials, retries
+and time limits are the package's own; how much is read is ours. Nothing here is imported for any other target.
+"""
+
+from __future__ import annotations
+
+from inspector.errors import AccessDenied, InspectorError, LimitExceeded, NotFound, SourceError, Unreachable
+from inspector.record import Record
+from inspector.sources.prefix import APART, DEFAULT_FIRST, PrefixSource
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any, Final, TypeVar
+
+    R = TypeVar("R")
+
+# As patient as with the Hub (http.py), where the package lets itself be told.
+TRIES: Final = 4
+FIRST_WAIT: Final = 0.5
+_CLOUDS: Final[Mapping[str, str]] = {
+    "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az", "abfs": "abfs", "abfss": "abfss",
+}  # fmt: skip
+_ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "sha256")
+_TIMES: Final = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+_DENIED_WORDS: Final = """
+    PermissionError NoCredentialsError PartialCredentialsError PermissionDeniedError UnauthenticatedError
+    ClientAuthenticationError DefaultCredentialsError RefreshError AuthenticationException
+    """
+_DENIED: Final = frozenset(_DENIED_WORDS.split())
+_ABSENT: Final = frozenset(("FileNotFoundError", "NotADirectoryError", "NotFoundError", "NoSuchBucket"))
+
+
+class Remote(Record):
+    """A place in a store: the file system, the path in it, and the address as it was typed, without a last "/"."""
+
+    fs: Any
+    path: str
+    url: str
+
+
+class RemoteEntry(Record):
+    """A name in a remote folder. `stamp`: its ETag, or when it was changed, where the store says either."""
+
+    name: str
+    path: str
+    is_folder: bool
+    nbytes: int | None
+    stamp: str = ""
+
+
+def connect(url: str) -> Remote:
+    """The store that an address is in. Raises InspectorError: what to install, or that nobody knows the scheme."""
+    scheme = url.partition("://")[0].lower()
+    if "::" in url:
+        raise InspectorError(f"{url}: addresses with :: in them are not read")
+    fs, path = guarded(lambda: _filesystem(scheme, url), url)
+    return Remote(fs, str(path).rstrip("/"), url.rstrip("/"))
+
+
+def _filesystem(scheme: str, url: str) -> tuple[Any, str]:
+    import fsspec
+    from fsspec.core import url_to_fs
+
+    try:
+        fsspec.get_filesystem_class(scheme)
+    except ValueError:
+        raise InspectorError(f"{url}: {scheme}:// addresses are not read", hint=_SCHEMES) from None
+    except ImportError as error:
+        if scheme not in _CLOUDS:
+            raise InspectorError(f"{url}: {_words(error)}", hint=_driver(str(error))) from None
+        return _obstore(scheme, url)
+    fs, path = url_to_fs(url)
+    return fs, path
+
+
+_SCHEMES: Final = "https://, hf://, s3://, gs://, az://, sftp:// and what else fsspec knows"
+
+
+def _driver(words: str) -> str | None:
+    """The package that an ImportError of fsspec asks for: `requires "paramiko"`, `Install s3fs to access S3`."""
+    import re
+
+    found = re.search(r"""["'`]([a-z][\w-]*)["'`]""", words) or re.search(r"[Ii]nstall ([a-z][\w-]*)", words)
+    found = found or re.search(r"No module named '?([\w-]+)", words)
+    return f"pip install {found[1]}" if found else None
+
+
+def _obstore(scheme: str, url: str) -> tuple[Any, str]:
+    try:
+        from obstore.fsspec import FsspecStore
+    except ImportError:
+        own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
+        hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
+        raise InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint) from None
+    from datetime import timedelta
+
+    backoff = {"init_backoff": timedelta(seconds=FIRST_WAIT), "max_backoff": timedelta(seconds=8), "base": 2}
+    patience = {"max_retries": TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=60)}
+    return FsspecStore(_CLOUDS[scheme], retry_config=patience), url.partition("://")[2]
+
+
+def _words(error: BaseException) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+
+
+def guarded(work: Callable[[], R], what: str) -> R:
+    """What `work` answers; whatever a store's package raises is one of our errors, in a line."""
+    try:
+        return work()
+    except InspectorError:
+        raise
+    except Exception as error:
+        names = {cls.__name__ for cls in type(error).__mro__}
+        if names & _ABSENT or "NoSuchBucket" in str(error)[:2000]:
+            raise NotFound(f"{what}: no such file or folder") from None
+        if names & _DENIED or "AccessDenied" in str(error)[:2000]:
+            hint = "credentials are read where the store's own tools read them"
+            raise AccessDenied(f"{what}: access denied: {_words(error)}", hint=hint) from None
+        raise Unreachable(f"{what}: {_words(error)}") from None
+
+
+def stat(at: Remote) -> RemoteEntry:
+    """What is at an address. Raises NotFound, AccessDenied, Unreachable."""
+    found = guarded(lambda: at.fs.info(at.path), at.url)
+    return _entry(found, name=at.path.rpartition("/")[2], path=at.path)
+
+
+def _entry(found: Mapping[str, Any], *, name: str, path: str) -> RemoteEntry:
+    size = found.get("size")
+    stamp = next((f"etag:{found[k]}" for k in _ETAGS if isinstance(found.get(k), str)), "")
+    stamp = stamp or next((f"mtime:{found[k]}" for k in _TIMES if found.get(k) is not None), "")
+    nbytes = size if type(size) is int and size >= 0 else None
+    return RemoteEntry(name, path, found.get("type") == "directory", nbytes, stamp.strip())
+
+
+def list_remote(at: Remote, *, most: int) -> tuple[list[RemoteEntry], bool]:
+    """A folder's own entries in order of name, the first `most`, and whether that was all. Raises SourceError."""
+    found = guarded(lambda: at.fs.ls(at.path, detail=True), at.url)
+    entries = []
+    for item in found[: most + 1]:
+        full = str(item.get("name", "")).strip("/")
+        name = full.rpartition("/")[2]
+        if full != at.path.strip("/") and name.isprintable() and 0 < len(name) <= 255 and name not in {".", ".."}:
+            entries.append(_entry(item, name=name, path=f"{at.path}/{name}"))
+    return sorted(entries, key=lambda e: e.name)[:most], len(found) <= most
+
+
+class FilesystemSource(PrefixSource):
+    """One file of a store. `size` in bytes, as its listing or `stat` says. Raises SourceError on use."""
+
+    def __init__(
+        self, fs: Any, path: str, *, name: str, size: int, first: int = DEFAULT_FIRST,
+        say: Callable[[str], None] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(name, first=first)
+        self.size = size
+        self._fs = fs
+        self._path = path
+        self._say = say
+
+    def _fill(self, goal: int) -> None:
+        while len(self._prefix) < goal:
+            self._prefix += self._fetch(len(self._prefix), goal)
+            if self._say is not None:
+                self._say(f"{self.name}: {len(self._prefix):,} bytes of header")
+
+    def _fetch(self, start: int, end: int) -> bytes:
+        """Bytes from `start` on, at least one and none beyond `end`."""
+        found = guarded(lambda: self._fs.cat_file(self._path, start=start, end=end), self.name)
+        data = bytes(found)
+        if not data:
+            raise SourceError(f"{self.name}: the store has {start:,} bytes, its listing says {self.size:,}")
+        if len(data) > end - start:
+            raise LimitExceeded(f"{self.name}: the store sends whole files only")
+        return data
+
+    def _read_apart(self, offset: int, length: int) -> bytes:
+        end = min(offset + max(length, APART), self.size)
+        return self._fetch(offset, end)[:length] if end > offset else b""
+
+
+def read_whole(fs: Any, path: str, *, name: str, size: int) -> bytes:
+    """A small file of a store, whole: no more than `size` bytes are asked for. Raises SourceError."""
+    if not size:
+        return b""
+    data = bytes(guarded(lambda: fs.cat_file(path, start=0, end=size), name))
+    if len(data) != size:
+        raise SourceError(f"{name}: {len(data):,} bytes are served, {size:,} are listed")
+    return data

@@ -1,0 +1,64 @@
+"""A remote file read from its start, as far as its reader needs it: an append-only prefix, no byte fetched twice."""
+
+from __future__ import annotations
+
+from inspector.errors import LimitExceeded
+from inspector.sources import Source
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final
+
+MAX_PREFIX: Final = 128 << 20
+DEFAULT_FIRST: Final = 1 << 20
+FAR: Final = 32 << 20  # what lies so far behind the prefix is fetched on its own
+APART: Final = 256 << 10
+
+
+class PrefixSource(Source):
+    """What remote sources share: how far to read next. `first`: bytes of the first request. For one thread at a time.
+
+    A sub-class sets `size` and fetches: `_fill` onto the prefix, `_read_apart` what lies far behind it.
+    """
+
+    remote = True
+
+    def __init__(self, name: str, *, first: int) -> None:
+        self.name = name
+        self._first = first
+        self._prefix = bytearray()
+        self._expected = 0
+
+    def expect(self, end: int) -> None:
+        self._expected = end
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        return self.read_some(offset, length, length)
+
+    def read_some(self, offset: int, least: int, most: int) -> bytes:
+        end = min(offset + least, self.size)
+        if offset - len(self._prefix) > FAR:
+            return self._read_apart(offset, end - offset)
+        if end > MAX_PREFIX:
+            raise LimitExceeded(f"{self.name}: headers of more than {MAX_PREFIX >> 20} MiB are not read remotely")
+        if end > len(self._prefix):
+            self._fill(min(self._goal(end), self.size, MAX_PREFIX))
+        with memoryview(self._prefix) as view:
+            return bytes(view[offset : min(offset + most, self.size)])
+
+    def _goal(self, end: int) -> int:
+        """How far to read now: what is needed, what is expected, or a quarter more than there is."""
+        have = len(self._prefix)
+        if not have:
+            return max(end, self._first)
+        if self._expected > have:
+            return max(end, self._expected)
+        return max(end, have + have // 4)
+
+    def _fill(self, goal: int) -> None:
+        """Has at least `goal` bytes (or the whole file), or raises SourceError."""
+        raise NotImplementedError
+
+    def _read_apart(self, offset: int, length: int) -> bytes:
+        """Bytes far from the prefix. Raises SourceError."""
+        raise NotImplementedError
