@@ -1,4 +1,4 @@
-"""The audit of a target as a row has it: of a file or folder, of a store's model, of a repository on the Hub."""
+"""The audit of a target as a row has it: of a file or folder, of a store's model, in a bucket, on the Hub."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ def audited(text: str) -> AuditReport | None:
     target = read_target(text)
     if target.kind in {"local", "stored"}:
         return audit(text)
+    if target.kind == "remote":
+        from inspector.audit.runner import run
+        from inspector.audit.subject.store import store_subject
+
+        return run(store_subject(target))
     return _of_repo(target) if target.kind == "hub" else None
 
 

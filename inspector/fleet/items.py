@@ -61,15 +61,22 @@ def _found(root: str) -> Iterator[Item]:
     """
     from inspector.stores.walk import find_models
 
-    if not os.path.lexists(root):
+    here = os.path.lexists(root)
+    if not here and not _is_in_a_store(root):
         yield Item(root, root=root)
         return
-    for model in find_models(os.path.abspath(root)):
+    for model in find_models(os.path.abspath(root) if here else root):
         if model.role != "unused":
             yield Item(
                 model.target, root=root, store=model.store, role=model.role, stamp=_stamp(model),
                 sha256=model.sha256, error=model.error,
             )  # fmt: skip
+
+
+def _is_in_a_store(root: str) -> bool:
+    """Whether a root is an address below which there may be many models: `s3://bucket/…`."""
+    scheme, mark, _ = root.partition("://")
+    return bool(mark) and scheme.lower() not in {"hf", "http", "https"}
 
 
 def _stamp(model: FoundModel) -> str:

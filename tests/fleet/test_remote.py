@@ -6,6 +6,7 @@ import pytest
 from fleet_runs import jsonl
 from hub_models import QUANTS, small_gguf
 from hub_server import SHA, HubServer
+from s3_server import KEYS, s3_server  # noqa: F401 - a fixture
 
 from inspector.errors import InspectorError
 from inspector.fleet.items import is_search, read_targets, search
@@ -61,6 +62,27 @@ def test_a_bucket_that_answers_503_now_and_then_ends_in_the_same_table(scan, tmp
         assert found(hub, tmp_path) == quiet
     assert len(quiet) == N
     assert {row["error_kind"] for row in quiet} <= {None, "facts"}
+
+
+def test_a_bucket_of_s3_that_is_busy_for_a_while_ends_in_the_same_table(run_inspector, s3_server, files, tmp_path):  # noqa: F811
+    s3_server.put("/fleet")
+    for i, name in enumerate(["tiny-llama-q8_0", "tiny-moe-q8_0"] * 3):
+        s3_server.put(f"/fleet/org/m{i}/{name}.gguf", (files / "gguf" / f"{name}.gguf").read_bytes())
+    env = KEYS | {"AWS_ENDPOINT_URL": s3_server.url, "AWS_ENDPOINT": s3_server.url}
+    command = ["scan", "s3://fleet/org", "-j", "2", "-o"]
+    code, out, err = run_inspector([*command, "quiet.jsonl"], cwd=tmp_path, env=env)
+    assert (code, err) == (0, ""), out
+    s3_server.refusals = 8
+    code, out, err = run_inspector([*command, "busy.jsonl"], cwd=tmp_path, env=env)
+    assert (code, err, s3_server.refusals) == (0, "", 0), out
+    rows = jsonl(tmp_path / "quiet.jsonl")
+    assert jsonl(tmp_path / "busy.jsonl") == rows
+    assert [row["target"].split("/")[4] for row in rows] == [f"m{i}" for i in range(6)]
+    assert {(row["store"], row["verdict"], row["stamp"][:5]) for row in rows} == {("remote", "pass", "etag:")}
+    s3_server.reset()
+    code, out, _ = run_inspector([*command, "quiet.jsonl", "--resume"], cwd=tmp_path, env=env)
+    assert (code, "6 unchanged" in out) == (0, True)
+    assert not [path for method, path, _ in s3_server.requests if method == "GET" and path.endswith(".gguf")]
 
 
 def test_what_a_bucket_refuses_is_a_row_and_is_asked_again(scan, tmp_path):
