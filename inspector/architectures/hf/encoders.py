@@ -134,7 +134,7 @@ def _distilbert_tensors(k: HfConfig) -> Tensors:
 
 
 def _electra_tensors(k: HfConfig) -> Tensors:
-    """A narrow embedding, widened; its discriminator and its generator have heads of their own (modeling_electra.py)."""
+    """A narrow embedding, widened; discriminator and generator have heads of their own (modeling_electra.py)."""
     hidden, narrow, task = k.need("hidden_size"), k.need("embedding_size"), _task(k)
     yield from _words(k, width=narrow)
     if narrow != hidden:
