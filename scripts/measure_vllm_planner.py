@@ -172,6 +172,13 @@ def mimo_v2(c: Config) -> Layers:
     return [[other if sliding else full] for sliding in c["hybrid_layer_pattern"]]
 
 
+def minimax_m3(c: Config) -> Layers:
+    """Sparse layers keep their indexer's keys too, in bfloat16, whatever the cache (models/minimax_m3/)."""
+    own = c["sparse_attention_config"]
+    index = [("plain", own["sparse_index_dim"])]
+    return [[("full", *heads(c)), *(index if sparse else [])] for sparse in own["sparse_attention_freq"]]
+
+
 LAYERS = {
     **dict.fromkeys(("llama", "qwen3", "qwen3_moe", "mimo", "glm4_moe", "ernie4_5_moe"), every("full")),
     "phi3": every("window", "sliding_window"),
@@ -188,6 +195,7 @@ LAYERS = {
     "step3p5": listed,
     "nemotron-nas": nas,
     "mimo_v2_flash": mimo_v2,
+    "minimax_m3": minimax_m3,
 }
 
 
@@ -247,7 +255,7 @@ class Planner:
     def _named(self, rows: Layers, *, tp: int, fp8: bool, n_spec: int) -> Layers:
         dtype = self.torch.float8_e4m3fn if fp8 else self.torch.bfloat16
         flat = [cache for row in rows for cache in row]
-        block = 64 if any(x[0] == "latent" for x in flat) else 16
+        block = next((b for kind, b in (("plain", 128), ("latent", 64)) if any(x[0] == kind for x in flat)), 16)
         state = next((x for x in flat if x[0] == "gdn"), None)
         page = None
         if state:
@@ -260,7 +268,11 @@ class Planner:
         for i, row in enumerate(rows):
             for cache in row:
                 name = f"layers.{i}.{cache[0]}"
-                spec = self._spec(cache, tp=tp, block=block, dtype=dtype, page=page, n_spec=n_spec)
+                sparse = fp8 and any(x[0] == "index" for x in row)
+                spec = self._spec(
+                    ("sparse",) if sparse and cache[0] == "latent" else cache,
+                    tp=tp, block=block, dtype=dtype, page=page, n_spec=n_spec,
+                )  # fmt: skip
                 found.append((i, name, spec))
         return found
 
@@ -275,6 +287,14 @@ class Planner:
         if kind == "index":
             width = cache[1] + cache[1] // 128 * 4
             return s.MLAAttentionSpec(block_size=block, num_kv_heads=1, head_size=width, dtype=self.torch.uint8)
+        if kind == "sparse":  # fp8_ds_mla, layers/attention/mla_attention.py: 656 bytes a token
+            uint8 = self.torch.uint8
+            return s.MLAAttentionSpec(
+                block_size=block, num_kv_heads=1, head_size=576, dtype=uint8, state_content_bytes=656
+            )
+        if kind == "plain":
+            role, bf16 = s.SparseCacheRole.INDEXER, self.torch.bfloat16
+            return s.MLAAttentionSpec(block_size=block, num_kv_heads=1, head_size=cache[1], dtype=bf16, cache_role=role)
         if kind == "gdn":
             bf16 = self.torch.bfloat16
             return s.MambaSpec(
@@ -335,6 +355,8 @@ GDN = {
     "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
 }  # fmt: skip
 AHEAD = (
+    ({"model_type": "deepseek_v32", **DEEPSEEK, "index_head_dim": 128, "index_n_heads": 64, "index_topk": 2048,
+      "num_nextn_predict_layers": 1}, (1,)),
     ({"model_type": "deepseek_v3", **DEEPSEEK, "num_nextn_predict_layers": 1}, (1, 2)),
     ({"model_type": "glm4_moe_lite", **DEEPSEEK, "kv_lora_rank": 256, "num_nextn_predict_layers": 1}, (1,)),
     ({"model_type": "glm4_moe", "hidden_size": 5120, "intermediate_size": 12288, "moe_intermediate_size": 1536,
@@ -363,6 +385,13 @@ AHEAD = (
 )  # fmt: skip
 
 
+PLAIN = (
+    {"model_type": "minimax_m3", "hidden_size": 6144, "intermediate_size": 3072, "dense_intermediate_size": 12288,
+     "shared_intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 64, "num_key_value_heads": 4,
+     "head_dim": 128, "num_local_experts": 64, "num_experts_per_tok": 4,
+     "sparse_attention_config": {"sparse_attention_freq": [0, 0, 0] + [1] * 9, "sparse_index_dim": 128,
+                                 "sparse_num_index_heads": 4}, "moe_layer_freq": [0, 0, 0] + [1] * 9},
+)  # fmt: skip
 HEAD = {
     "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 1,
     "num_attention_heads": 32, "num_key_value_heads": 8, "draft_vocab_size": 32000,
@@ -404,8 +433,10 @@ def cases() -> list[tuple[Config, Config]]:
     found = []
     for line in FIXTURE.read_text().splitlines():
         row = json.loads(line)
-        if "num_speculative_tokens" not in row and "draft" not in row:
+        if "num_speculative_tokens" not in row and row["config"]["model_type"] not in {c["model_type"] for c in PLAIN}:
             found.append((row["config"], {name: row[name] for name in NAMES}))
+    for config in PLAIN:
+        found += [({**COMMON, **config}, dict(zip(NAMES, setting, strict=True))) for setting in SETTINGS]
     for config, counts in AHEAD:
         for n in counts:
             for setting in SETTINGS:

@@ -30,6 +30,8 @@ _ATTENTIVE: Final = frozenset(
         types.HYBRID_SLIDING,
         "cross_attention",
         "minimax_m3_sparse",
+        "compressed_sparse_attention",
+        "heavily_compressed_attention",
     }
 )
 # What the names alone say, without knowing the architecture.

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
-from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -78,8 +78,15 @@ def token_nbytes(cache: Cache, dtype_k: Dtype, dtype_v: Dtype) -> int:
     return 0
 
 
+def compressed_nbytes(cache: Cache, n_tokens: int, dtype: Dtype) -> int:
+    """Bytes of one vector for every `ratio` tokens; 0 for a cache of any other kind."""
+    return n_tokens // cache.ratio * row_nbytes(cache.width, dtype) if isinstance(cache, CompressedCache) else 0
+
+
 def state_nbytes(cache: Cache) -> int:
-    """Bytes of a recurrent state of one sequence, kept in single precision: K−1 convolution columns and the matrix."""
+    """Bytes of one sequence's state in single precision: K−1 columns and the matrix; what a compressor works with."""
+    if isinstance(cache, CompressedCache):
+        return 2 * 4 * cache.state_rows * cache.state_width
     if not isinstance(cache, StateCache):
         return 0
     return 4 * (max(cache.conv_kernel - 1, 0) * cache.conv_channels + cache.state_elems)
@@ -89,7 +96,8 @@ def cache_nbytes(cache: Cache, n_tokens: int, *, dtype_k: Dtype, dtype_v: Dtype)
     """Bytes of one layer's cache for one sequence of `n_tokens`; None for a kind that is not known."""
     if isinstance(cache, UnknownCache):
         return None
-    return tokens_kept(cache, n_tokens) * token_nbytes(cache, dtype_k, dtype_v) + state_nbytes(cache)
+    grown = tokens_kept(cache, n_tokens) * token_nbytes(cache, dtype_k, dtype_v)
+    return grown + compressed_nbytes(cache, n_tokens, dtype_k) + state_nbytes(cache)
 
 
 class CacheSum(Record):
@@ -116,4 +124,5 @@ def sum_caches(layers: Iterable[Layer], n_tokens: int, *, dtype_k: Dtype, dtype_
                 state += state_nbytes(cache)
             else:
                 kv += tokens_kept(cache, n_tokens) * token_nbytes(cache, dtype_k, dtype_v)
+                kv += compressed_nbytes(cache, n_tokens, dtype_k)
     return CacheSum(kv, state, tuple(unknown))

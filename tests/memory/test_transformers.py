@@ -5,10 +5,10 @@ import json
 
 import pytest
 
-from inspector.checkpoint import Checkpoint
+from inspector.checkpoint import Checkpoint, open_checkpoint
 from inspector.dtypes import DTYPES
 from inspector.errors import WorkloadError
-from inspector.facts import ModelFacts
+from inspector.facts import ModelFacts, read_facts
 from inspector.facts.hf import read_facts_hf
 from inspector.formats.modelfile import TensorInfo
 from inspector.layers import (
@@ -357,3 +357,19 @@ def test_the_module_is_what_the_registry_calls():
 
     result = by_name(llama(1), Workload(n_ctx=10), engine="hf", placement=Placement())
     assert result == transformers.estimate(llama(1), Workload(n_ctx=10), placement=Placement())
+
+
+@pytest.mark.parametrize(("n", "nbytes"), [(7, 10176), (130, 20352), (259, 27648), (300, 37952)])
+def test_compressed_caches_are_as_large_as_those_that_deepseek_v4_builds(n, nbytes, tmp_path):
+    """Tensors of `past_key_values` after a prefill of n tokens, counted on the CPU (transformers 5.24.0)."""
+    config = {
+        "model_type": "deepseek_v4", "hidden_size": 64, "num_hidden_layers": 6, "num_attention_heads": 4,
+        "num_key_value_heads": 1, "head_dim": 32, "qk_rope_head_dim": 8, "q_lora_rank": 16, "o_groups": 2,
+        "o_lora_rank": 8, "moe_intermediate_size": 24, "n_routed_experts": 4, "num_experts_per_tok": 2,
+        "n_shared_experts": 1, "vocab_size": 100, "index_head_dim": 16, "index_n_heads": 4, "index_topk": 8,
+        "sliding_window": 20, "hc_mult": 2, "compress_ratios": [0, 0, 4, 128, 4, 128, 0], "dtype": "bfloat16",
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    facts = read_facts(open_checkpoint(str(tmp_path / "config.json")))
+    found = transformers.estimate(facts, Workload(n_ctx=n))
+    assert sum(x.nbytes for x in found.lines if x.what == "kv_cache") == nbytes

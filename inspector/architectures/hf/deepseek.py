@@ -116,7 +116,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             attention=indexed,
             layer_types=all_layers(INDEXED),
             moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-            vllm_indexer=False,
+            vllm_indexer="",
         ),
         "youtu": ModelType(attention=latent_or_kv, layout=Layout(mla=True)),
         "sarvam_moe": ModelType(moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq")),
@@ -133,7 +133,7 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
                 attention=dots3_note,
                 layer_types=_dots3_note_layers,
                 moe_layers=from_first("first_k_dense_replace", 1, freq="moe_layer_freq"),
-                vllm_indexer=False,
+                vllm_indexer="",
             ),
         ),
         "unlimited_ocr_text": ModelType(
@@ -145,8 +145,8 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
             layer_types=all_layers(INDEXED),
             moe_layers=from_first("first_k_dense_replace", 1),
             eager=True,
-            vllm_indexer=False,
+            vllm_indexer="",
         ),
-        "hy_v4_vl_text": ModelType(attention=indexed_every(4), layer_types=all_layers(INDEXED), vllm_indexer=False),
+        "hy_v4_vl_text": ModelType(attention=indexed_every(4), layer_types=all_layers(INDEXED), vllm_indexer=""),
     }
 )

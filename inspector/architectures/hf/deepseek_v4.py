@@ -7,12 +7,14 @@ from types import MappingProxyType
 from inspector.architectures.hf.record import ExpectedTensor, ModelType
 from inspector.architectures.hf_blocks import linear, norm
 from inspector.architectures.hf_decoders import decoder, gated, routed_experts
+from inspector.layers import CompressedCache, KVCache, LatentCache, UnknownCache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Final
 
+    from inspector.architectures.hf_caches import Caches
     from inspector.architectures.hf_config import HfConfig
 
     Tensors = Iterator[ExpectedTensor]
@@ -31,6 +33,28 @@ def _layers(k: HfConfig, n: int) -> Sequence[str]:
 
 def _ratio(kind: str) -> int:
     return next((r for r, name in _KINDS.items() if name == kind and r > 1), 0)
+
+
+def _caches(k: HfConfig, kind: str, _i: int) -> Caches:
+    """Keys and values of a window; where there is a compressor, one vector for both, and what it makes of the rest.
+
+    modeling_deepseek_v4.py: DeepseekV4HCACache, DeepseekV4CSACache.
+    """
+    dim, window, ratio = k.count("head_dim"), k.count("sliding_window"), _ratio(kind)
+    if not dim or not window:
+        return (UnknownCache(kind),)
+    if kind == WINDOW:
+        return (KVCache(1, dim, dim, window),)
+    rope = min(k.count("qk_rope_head_dim", 0) or 0, dim)
+    raw = LatentCache(dim - rope, rope, window)
+    if kind == HEAVY:
+        return raw, CompressedCache("hca", ratio, dim, state_width=dim, state_rows=ratio)
+    index = k.count("index_head_dim", 128) or 128
+    return (
+        raw,
+        CompressedCache("csa", ratio, dim, state_width=2 * dim, state_rows=2 * ratio),
+        CompressedCache("lid", ratio, index, state_width=2 * index, state_rows=2 * ratio),
+    )
 
 
 def _compressor(at: str, hidden: int, width: int, ratio: int, dim: int) -> Tensors:
@@ -89,6 +113,6 @@ def _tensors(k: HfConfig) -> Tensors:
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
     {
-        "deepseek_v4": ModelType(generic=True, layer_types=_layers, tensors=_tensors, eager=True),
+        "deepseek_v4": ModelType(attention=_caches, layer_types=_layers, tensors=_tensors, eager=True),
     }
 )

@@ -149,7 +149,8 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
                 layer_types=_minimax_m3_layers,
                 moe_layers=_m3_experts,
                 tensors=_m3_tensors,
-                vllm_indexer=False,
+                vllm_indexer="plain",
+                vllm_block=128,
             ),
         ),
         "mimo_v2_flash": ModelType(

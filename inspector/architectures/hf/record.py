@@ -131,7 +131,9 @@ class ModelType(Record):
     `rotary`: share of a head that is rotated where the config does not say; `two_rotaries`: one for sliding layers,
     one for full ones; `plain_experts`: experts as wide as intermediate_size whatever else the config says;
     `broadcast_key`: the flag under which each key-value head is copied to all its queries before it is cached.
-    vLLM: `vllm_indexer`: whether it keeps pages of an indexer's keys; `vllm_state_dtype`: the key that names the
+    vLLM: `vllm_indexer`: how it keeps pages of an indexer's keys: "packed" in bytes with scales (DeepSeek's), "plain"
+    in bfloat16, "" not at all or in a way without a rule; `vllm_block`: the only block that its kernels take;
+    `vllm_state_dtype`: the key that names the
     precision of its states under `auto`, and the default ("": the model's own).
     """
 
@@ -162,7 +164,8 @@ class ModelType(Record):
     two_rotaries: bool = False
     plain_experts: bool = False
     broadcast_key: str = ""
-    vllm_indexer: bool = True
+    vllm_indexer: str = "packed"
+    vllm_block: int = 0
     vllm_state_dtype: tuple[str, str] | None = None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from inspector.architectures.hf_lookup import find
 from inspector.errors import WorkloadError
-from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache, UnknownCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.transformers import ATTENTIONS, CACHES, ENGINE
 from inspector.memory.engines.shared.hf_weights import (
@@ -117,6 +117,18 @@ def _state(cache: StateCache, r: Run) -> Kept:
     return Kept(cache.kind, nbytes, nbytes, "recurrent_state")
 
 
+def _compressed(cache: CompressedCache, r: Run) -> int:
+    """A vector for every `ratio` tokens, what waits to be made into one, and half of the last if windows overlap.
+
+    modeling_deepseek_v4.py store_compression_weights, update_overlap_state: values, and their gates in float32.
+    """
+    whole, rest = divmod(r.n_tokens, cache.ratio)
+    waiting = 2 * rest * cache.state_width * r.elem
+    overlaps = cache.state_width > cache.width and whole > 0
+    last = cache.ratio * cache.width * (r.elem + 4) if overlaps else 0
+    return whole * row_nbytes(cache.width, r.dtype_k) + waiting + last
+
+
 def kept(facts: ModelFacts, layer: Layer, cache: Cache, r: Run) -> Kept | None:
     """What one cache of one layer comes to; None for a kind that is not known."""
     if isinstance(cache, StateCache):
@@ -133,10 +145,9 @@ def kept(facts: ModelFacts, layer: Layer, cache: Cache, r: Run) -> Kept | None:
         width, kind = _latent_width(facts, layer, cache, r), "latent"
     elif isinstance(cache, IndexCache):
         width, kind = row_nbytes(cache.n_heads * (cache.head_dim + cache.head_dim_v), r.dtype_k), "index"
-    else:  # compressed: a vector for every `ratio` tokens, and a float32 state to make them from
-        n = r.n_seqs * (r.n_tokens // cache.ratio * row_nbytes(cache.width, r.dtype_k))
-        n += r.n_seqs * 2 * 4 * cache.state_rows * cache.state_width
-        return Kept(cache.kind, n, n, verified=False)
+    else:
+        n = r.n_seqs * _compressed(cache, r)
+        return Kept(cache.kind, n, n, verified=not r.static)
     n_kept, n_stored = _tokens(r, getattr(cache, "window", None))
     return Kept(kind, r.n_seqs * n_kept * width, r.n_seqs * n_stored * width)
 

@@ -10,10 +10,11 @@ from types import MappingProxyType
 
 from inspector.architectures.hf_lookup import find
 from inspector.errors import WorkloadError
-from inspector.layers import CrossCache, IndexCache, KVCache, LatentCache, StateCache
+from inspector.layers import CompressedCache, CrossCache, IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.shared.kv_options import config_value, with_options
 from inspector.record import Record
+from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -133,11 +134,6 @@ def _latent_token(cache: LatentCache, s: Setup, *, indexed: bool) -> int:
     return row_nbytes(cache.width, kv_dtype(s.model_dtype if s.kv_dtype == "auto" else s.kv_dtype))
 
 
-def _index_token(cache: IndexCache, _: Setup) -> int:
-    """The indexer's keys: a byte an element, and a float32 scale for every 128 (models/deepseek_v2.py)."""
-    return cache.n_heads * (cache.head_dim + cache.head_dim // 128 * 4)
-
-
 # The precision of a state's matrix when `--mamba-ssm-cache-dtype` is auto, where it is not the model's own.
 _FLOAT_STATES: Final = frozenset({"kda"})
 
@@ -177,10 +173,18 @@ def _attention_kind(cache: KVCache | LatentCache, s: Setup) -> str:
     return "chunked" if getattr(cache, "chunked", False) else "sliding"
 
 
-def _pages_indexer(facts: ModelFacts) -> bool:
-    """Whether vLLM keeps pages of the indexer's keys: for DeepSeek's classes, which GLM's models share."""
+def _index_token(cache: IndexCache, facts: ModelFacts) -> int:
+    """Bytes of one token's indexer keys; 0 where vLLM keeps no pages of them, or none that are known.
+
+    DeepSeek's classes, which GLM's models share: a byte an element, and a float32 scale for every 128
+    (models/deepseek_v2.py). MiniMax-M3: bfloat16 (models/minimax_m3/common/indexer.py).
+    """
     record = find(facts.arch)
-    return record.vllm_indexer if record else facts.arch.startswith(("deepseek", "glm"))  # the latter: GGUF's names
+    packed = facts.arch.startswith(("deepseek", "glm"))  # GGUF's names, which have no record
+    how = record.vllm_indexer if record else "packed" if packed else ""
+    plain = row_nbytes(cache.head_dim, kv_dtype("bf16"))
+    packings = {"packed": cache.head_dim + cache.head_dim // 128 * 4, "plain": plain}
+    return cache.n_heads * packings.get(how, 0)
 
 
 def _spec(cache: Cache, s: Setup, facts: ModelFacts, *, block: int, mamba_page: int, indexed: bool) -> Spec | None:
@@ -193,8 +197,8 @@ def _spec(cache: Cache, s: Setup, facts: ModelFacts, *, block: int, mamba_page: 
         token = _latent_token(cache, s, indexed=indexed)
         kind = _attention_kind(cache, s)
         return Spec(kind, block, block * token, cache.window, mla=True, shape=("latent", cache.width))
-    if isinstance(cache, IndexCache) and _pages_indexer(facts):
-        return Spec("full", block, block * _index_token(cache, s), mla=True, shape=("index", cache.head_dim))
+    if isinstance(cache, IndexCache) and (token := _index_token(cache, facts)):
+        return Spec("full", block, block * token, mla=True, shape=("index", cache.head_dim))
     if isinstance(cache, StateCache):
         raw = _state_page(cache, s, facts)
         return Spec("mamba", block, max(raw, mamba_page), shape=(cache.kind, cache.conv_channels, cache.state_elems))
@@ -203,9 +207,12 @@ def _spec(cache: Cache, s: Setup, facts: ModelFacts, *, block: int, mamba_page: 
     return None
 
 
-def _block_size(caches: Sequence[Cache], s: Setup) -> int:
+def _block_size(caches: Sequence[Cache], s: Setup, facts: ModelFacts) -> int:
     if s.block_size is not None:
         return s.block_size
+    record = find(facts.arch)
+    if record and record.vllm_block and any(isinstance(c, IndexCache) for c in caches):
+        return record.vllm_block
     return MLA_BLOCK if any(isinstance(c, LatentCache) for c in caches) else DEFAULT_BLOCK
 
 
@@ -214,7 +221,7 @@ def _hybrid_blocks(caches: Sequence[Cache], s: Setup, facts: ModelFacts) -> tupl
 
     An attention page must hold a Mamba page: the block grows in steps of the kernel's (MLA: at least 128).
     """
-    block = _block_size(caches, s)
+    block = _block_size(caches, s, facts)
     states = [c for c in caches if isinstance(c, StateCache)]
     attention = [c for c in caches if isinstance(c, (KVCache, LatentCache))]
     if not states or not attention:
@@ -345,9 +352,22 @@ def _fits_one_page(specs: Sequence[Spec]) -> bool:
     return not any(p.mla and top % p.page for p in specs)
 
 
+def _packed(layers: Sequence[Layer], s: Setup) -> Plan:
+    """Nothing of pages that no rule lays out, and what they are unlikely to exceed: every token uncompressed."""
+    widths = [c.width for layer in layers for c in layer.caches if isinstance(c, LatentCache | CompressedCache)]
+    most = s.max_model_len * sum(widths) * row_nbytes(1, kv_dtype("bf16"))
+    words = f"one uncompressed vector of every token in each of their parts would take {format_nbytes(most)} a request"
+    unknown = f"compressed caches of {len(layers)} layers"
+    said = f"{unknown}: {words}; no more is likely"
+    return Plan((), 0, 0, s.block_size or DEFAULT_BLOCK, notes=(said,), unknown=(unknown,))
+
+
 def plan(facts: ModelFacts, s: Setup, workload: Workload) -> Plan:
     """How vLLM lays out the cache of these layers. Bytes are of one rank. Raises WorkloadError."""
     specs, said, unknown = layer_specs(facts, s, workload)
+    packed = [layer for layer in facts.layers if any(isinstance(c, CompressedCache) for c in layer.caches)]
+    if packed:  # pages of many sizes side by side in one block (models/deepseek_v4/, kv_cache_planning.py)
+        return _packed(packed, s)
     if not specs:
         return Plan((), 0, 0, s.block_size or DEFAULT_BLOCK, unknown=tuple(unknown))
     if not _uniform(specs) and not _fits_one_page(specs):
