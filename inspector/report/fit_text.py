@@ -184,7 +184,7 @@ def _beside(cells: dict[str, list[str]], flags: Sequence[str], look: Look) -> It
     at_end = bool(lines)
     lines = lines or next((x for x in plain if _width(x) <= look.width), plain[-1])
     taken = _width(lines) + 2
-    yield lines[0]
+    yield look.paint(lines[0], DIM)
     for line, words in zip(lines[1:], flags, strict=True):
         yield pad(line, taken) + look.paint(words, DIM) if at_end else line
         if words and not at_end:

@@ -145,11 +145,9 @@ def _device_of_several(group: Group, groups: Sequence[Group], look: Look) -> lis
     wide = _bar_width(look.width - columns(label) - 7)
     room = d.usable or 0
     line = f"{label}{gauge(look, _segments(group.parts), room=room, width=wide)}  {_share(d.used, room)}"
-    return [line, *("    " + look.paint(x, DIM) for x in _in_words(group.parts, look.width - 4))]
-
-
-def _in_words(parts: Sequence[Part], width: int) -> list[str]:
-    return flow([f"{WORDS.get(p.what, p.what)} {size_words(p)}" for p in parts], width=width)
+    names = ((look.paint(WORDS.get(p.what, p.what), COLORS.get(p.what, "")), p) for p in group.parts)
+    words = flow([f"{painted} {size_words(p)}" for painted, p in names], width=look.width - 4)
+    return [line, *("    " + x for x in words)]
 
 
 def _labels(rows: Sequence[tuple[str, str]], look: Look) -> tuple[list[str], int]:

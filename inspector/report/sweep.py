@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.look import BOLD, COLORS, Look, Segment, bar
+from inspector.report.look import BOLD, COLORS, DIM, Look, Segment, bar
 from inspector.report.memory import WORDS, dominant, overtakes, part_sums
 from inspector.report.names import model_name
 from inspector.report.text import columns, shorten_middle, table, table_in, wrap
@@ -73,10 +73,10 @@ def _with_bars(lines: Sequence[str], points: Sequence[tuple[Any, Estimate]], loo
     wide = min(look.width - taken, _LONGEST_BAR)
     top = max((e.total_nbytes for _, e in points), default=0)
     if wide < 8 or not look.bars:
-        return list(lines)
+        return [look.paint(lines[0], DIM), *lines[1:]]
     bars = [bar(look, _segments(e), scale=max(top, 1), width=wide) for _, e in points]
     drawn = (line + " " * (taken - columns(line)) + b for line, b in zip(lines[1:], bars, strict=True))
-    return [lines[0], *drawn]
+    return [look.paint(lines[0], DIM), *drawn]
 
 
 def _segments(e: Estimate) -> list[Segment]:
