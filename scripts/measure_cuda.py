@@ -299,16 +299,24 @@ def small_model(number: int, folder: Path) -> Path:
     return path
 
 
+def environment(bin_folder: Path, cards: str) -> dict[str, str]:
+    """Where programs find their libraries, and which cards there are."""
+    return {**os.environ, "LD_LIBRARY_PATH": str(bin_folder), "CARDS": cards, "GGML_NO_BACKTRACE": "1"}
+
+
+def last_object(text: str) -> dict[str, Any]:
+    """The last line of JSON; {} where there is none."""
+    last = next((line for line in reversed(text.splitlines()) if line.startswith("{")), "{}")
+    found: dict[str, Any] = json.loads(last)
+    return found
+
+
 def ask(bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool) -> dict[str, Any]:
     """The probe's answer to one question."""
-    env = {**os.environ, "LD_LIBRARY_PATH": str(bin_folder), "CARDS": cards} | ({"AS_SERVER": "1"} if server else {})
+    env = environment(bin_folder, cards) | ({"AS_SERVER": "1"} if server else {})
     words = [str(bin_folder / "probe"), "-m", str(model), *args]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=env, timeout=600, check=False)
-    last = next((line for line in reversed(done.stdout.splitlines()) if line.startswith("{")), None)
-    if last is None:
-        return {"error": f"exit code {done.returncode}", "log": done.stderr[-400:]}
-    answer: dict[str, Any] = json.loads(last)
-    return answer
+    return last_object(done.stdout) or {"error": f"exit code {done.returncode}", "log": done.stderr[-400:]}
 
 
 def figure(log: str, pattern: str, *, number: bool) -> Any:

@@ -59,12 +59,12 @@ def parse_log(log: str) -> dict[str, Any]:
     return row | {f"{what}_mib": sizes for what, sizes in buffers.items()}
 
 
-def run(path: str, options: list[str]) -> dict[str, Any]:
-    """One run of llama-fit-params, as a row. Exits when it is not there or gives no figures."""
-    if shutil.which(PROGRAM) is None:
-        sys.exit(f"error: no {PROGRAM} on PATH; it comes with llama.cpp. Or give a log with --log")
-    command = [PROGRAM, "-m", path, "-fitp", "on", "--no-repack", "-v", *options]
-    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=1800)
+def run(path: str, options: list[str], *, program: str = PROGRAM, env: dict[str, str] | None = None) -> dict[str, Any]:
+    """One run of llama-fit-params, as a row. Exits when it is not there."""
+    if shutil.which(program) is None:
+        sys.exit(f"error: no {program} on PATH; it comes with llama.cpp. Or give a log with --log")
+    command = [program, "-m", path, "-fitp", "on", "--no-repack", "-v", *options]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, timeout=1800, env=env)
     devices = parse_devices(done.stdout)
     if not devices:
         words = [line for line in done.stderr.splitlines() if "error" in line.lower() or "failed" in line.lower()]

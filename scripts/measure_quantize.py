@@ -13,6 +13,8 @@ import random
 import re
 import subprocess
 import sys
+from collections import Counter
+from typing import Any
 
 from inspector.dtypes import DTYPES
 from inspector.formats.gguf import read_gguf
@@ -49,31 +51,54 @@ def draw(rng: random.Random) -> tuple[dict[str, object], list[str]]:
     return options, arguments
 
 
-def run(binary: str, path: str, to: str, options: dict[str, object], arguments: list[str]) -> dict[str, object]:
-    """One dry run, as a row."""
-    env = {**os.environ, "LD_LIBRARY_PATH": os.path.dirname(binary)}
-    done = subprocess.run(
-        [binary, "--dry-run", *arguments, path, to],
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=env,
-        check=False,
-    )
-    text = done.stdout + done.stderr
+def arguments_of(options: dict[str, Any], *, imatrix: str = "") -> list[str]:
+    """The command line of what `draw` drew; `imatrix`: the file for options that have one."""
+    words: list[str] = []
+    for name, value in options.items():
+        if name == "tensor_types":
+            words += [x for pattern, dtype in value for x in ("--tensor-type", f"{pattern}={dtype}")]
+        elif name == "leave_output":
+            words.append("--leave-output-tensor")
+        elif name == "imatrix":
+            words += ["--imatrix", imatrix]
+        else:
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [value])]
+    return words
+
+
+def dry_run(binary: str, path: str, to: str, arguments: list[str]) -> tuple[int, str]:
+    """Exit code and all that it printed."""
+    env = {**os.environ, "LD_LIBRARY_PATH": os.path.dirname(binary), "GGML_NO_BACKTRACE": "1"}
+    words = [binary, "--dry-run", *arguments, path, to]
+    done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=env, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def commonest(kinds: list[str], before: str | None = None) -> str | None:
+    """The type that most tensors have; among equals the one of `before`."""
+    counts = Counter(kinds)
+    most = max(counts.values(), default=0)
+    return before if before and counts[before] == most else min((k for k in counts if counts[k] == most), default=None)
+
+
+def run(
+    binary: str, path: str, to: str, options: dict[str, Any], arguments: list[str], *, default: str | None = None
+) -> dict[str, Any]:
+    """One dry run, as a row; `default`: which of the commonest types is left out."""
+    code, text = dry_run(binary, path, to, arguments)
     types = {m[1]: (m[3] or m[2]).upper() for m in LINE.finditer(text)}
     kinds = list(types.values())
-    default = max(sorted(set(kinds)), key=kinds.count) if kinds else None
+    default = commonest(kinds, default)
     total, error = TOTAL.search(text), ERROR.search(text)
     return {
         "to": to,
         "options": options,
-        "rc": done.returncode,
+        "rc": code,
         "error": error[1].strip() if error else None,
         "mib": float(total[1]) if total else None,
         "imatrix": "require an imatrix" in text,
         "default": default,
-        "types": {n: d for n, d in types.items() if d != default} if done.returncode == 0 else {},
+        "types": {n: d for n, d in types.items() if d != default} if code == 0 else {},
     }
 
 

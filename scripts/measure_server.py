@@ -48,11 +48,11 @@ def parse(lines: list[str]) -> dict[str, Any]:
     return {"contexts": contexts, "tower": tower}
 
 
-def start(path: str, options: list[str]) -> list[str]:
+def start(path: str, options: list[str], *, program: str = PROGRAM, env: dict[str, str] | None = None) -> list[str]:
     """What the server says until it listens, ends, or has taken too long."""
-    command = [PROGRAM, "-m", path, "-lv", "5", "-fit", "off", "--offline", *options]
+    command = [program, "-m", path, "-lv", "5", "-fit", "off", "--offline", *options]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", env=env
     ) as run:
         late = threading.Timer(SECONDS, run.kill)
         late.start()

@@ -2,10 +2,13 @@
 //   {"buffers": [{"name", "device", "host", "model", "context", "compute"}, …], "n_ctx", …, "log": "…"}
 // AS_SERVER=1: what llama-server sets beside its options (server.cpp: four slots over one cache; server-context.cpp: as
 // many rows of logits as slots).
+// DECODE=1: really allocates, then decodes one batch of n_ubatch tokens and one of a single token; kernels are empty, pools
+// grow as they would. What grew is traced by the runtime, behind the line `TRACE decode`.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
+#include <vector>
 
 #include "../src/llama-ext.h"
 #include "arg.h"
@@ -53,6 +56,17 @@ static void as_server(common_params & params) {
     params.n_outputs_max = std::max(1, std::min(params.n_batch, params.n_parallel));
 }
 
+static void decode(llama_context * context) {
+    fputs("TRACE decode\n", stderr);
+    const int most = std::min<uint32_t>(llama_n_ctx(context) - 1, llama_n_ubatch(context));
+    for (const int n : {most, 1}) {
+        std::vector<llama_token> tokens(n, 1);
+        const int code = llama_decode(context, llama_batch_get_one(tokens.data(), n));
+        llama_synchronize(context);
+        fprintf(stderr, "TRACE decoded %d %d\n", n, code);
+    }
+}
+
 int main(int argc, char ** argv) {
     const bool server = getenv("AS_SERVER") != nullptr;
     common_params params;
@@ -68,8 +82,10 @@ int main(int argc, char ** argv) {
     llama_log_set([](ggml_log_level, const char * text, void *) { said += text; }, nullptr);
 
     llama_model_params model_params = common_model_params_to_llama(params);
-    model_params.no_alloc = true;
-    model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+    if (!getenv("DECODE")) {
+        model_params.no_alloc = true;
+        model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+    }
     llama_model * model = llama_model_load_from_file(params.model.path.c_str(), model_params);
     if (!model) {
         refuse("the model");
@@ -79,6 +95,9 @@ int main(int argc, char ** argv) {
         refuse("the context");
     }
 
+    if (getenv("DECODE")) {
+        decode(context);
+    }
     printf("{\"buffers\": [");
     const char * comma = "";
     for (const auto & [type, size] : llama_get_memory_breakdown(context)) {

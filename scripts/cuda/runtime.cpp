@@ -3,6 +3,7 @@
 // that returns 0.
 //
 // CARDS: "capability:MiB", one a device, parted by commas ("8.9:24576,8.6:12288").
+// TRACE: every allocation on a card (`TRACE card CARD BYTES`) and every growth of a pool (`TRACE pool BYTES`) is printed.
 #include <cuda.h>
 #include <cuda_runtime_api.h>
 #include <sys/mman.h>
@@ -56,6 +57,12 @@ thread_local int current = 0;
 std::mutex guard;
 std::unordered_map<void *, Block> blocks;
 
+void trace(const char * what, int card, size_t size) {
+    if (getenv("TRACE")) {
+        card < 0 ? fprintf(stderr, "TRACE %s %zu\n", what, size) : fprintf(stderr, "TRACE %s %d %zu\n", what, card, size);
+    }
+}
+
 void * reserve(size_t size) {
     void * at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     return at == MAP_FAILED ? nullptr : at;
@@ -74,6 +81,7 @@ cudaError_t take(void ** out, size_t size, int card) {
     }
     if (card >= 0) {
         cards()[card].taken += size;
+        trace("card", card, size);
     }
     blocks[*out] = {size, card};
     return cudaSuccess;
@@ -179,6 +187,10 @@ CUresult cuMemAddressReserve(CUdeviceptr * out, size_t size, size_t, CUdeviceptr
     return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 CUresult cuMemAddressFree(CUdeviceptr at, size_t size) { munmap(reinterpret_cast<void *>(at), size); return CUDA_SUCCESS; }
-CUresult cuMemCreate(CUmemGenericAllocationHandle * out, size_t, const CUmemAllocationProp *, unsigned long long) { *out = 1; return CUDA_SUCCESS; }
+CUresult cuMemCreate(CUmemGenericAllocationHandle * out, size_t size, const CUmemAllocationProp *, unsigned long long) {
+    *out = 1;
+    trace("pool", -1, size);
+    return CUDA_SUCCESS;
+}
 
 }  // extern "C"

@@ -1,0 +1,69 @@
+"""Oracles of transformers and of llama.cpp's converter: the measure scripts, run beside torch."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oracles_llamacpp import Tools
+
+HERE = Path(__file__).resolve().parent
+Rows = Iterable[dict[str, Any]]
+
+
+def run(tools: Tools, script: str, *words: str | Path) -> str:
+    """What a script prints in the environment with torch."""
+    command = [str(tools.python), str(HERE / f"{script}.py"), *map(str, words)]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def convert(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """convert.jsonl.gz: what llama.cpp's converter makes of a config's checkpoint."""
+    with tempfile.TemporaryDirectory() as place:
+        given, out = Path(place) / "in.jsonl.gz", Path(place) / "out.jsonl.gz"
+        given.write_bytes(gzip.compress("".join(json.dumps(r) + "\n" for r in rows).encode()))
+        run(tools, "measure_convert", tools.release.source, given, out)
+        yield from map(json.loads, gzip.decompress(out.read_bytes()).decode().splitlines())
+
+
+def prefills(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """measured_transformers.json.gz: the most that a prefill holds, and its cache."""
+    rows = list(rows)
+    beside = rows[0][""]
+    document = beside | {"rows": [{k: v for k, v in row.items() if k} for row in rows]}
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / "rows.json.gz"
+        path.write_bytes(gzip.compress(json.dumps(document).encode()))
+        run(tools, "measure_transformers", path)
+        measured = json.loads(gzip.decompress(path.read_bytes()))
+    beside = {k: v for k, v in measured.items() if k != "rows"}
+    yield from ({**row, "": beside} for row in measured["rows"])
+
+
+def types(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """hf_measured.jsonl: parameters and caches of every model type."""
+    with tempfile.TemporaryDirectory() as place:
+        given, out = Path(place) / "in.jsonl", Path(place) / "out.jsonl"
+        given.write_text("".join(json.dumps({k: r[k] for k in ("name", "config")}) + "\n" for r in rows))
+        run(tools, "measure_hf_models", given, out)
+        yield from lines(out)
+
+
+def towers(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """params_towers.jsonl: parameters of models with towers."""
+    with tempfile.TemporaryDirectory() as place:
+        paths = []
+        for i, row in enumerate(rows):
+            paths.append(Path(place) / f"{i}.json")
+            paths[-1].write_text(json.dumps(row["config"]))
+        yield from map(json.loads, run(tools, "measure_params", *paths).splitlines())
