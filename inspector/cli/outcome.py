@@ -87,7 +87,7 @@ def obeys_escapes() -> bool:
 
 
 def _paint(line: str) -> str:
-    for words, color in (("DOES NOT FIT", _RED), ("does not fit", _RED), (" fits ", _GREEN)):
+    for words, color in (("does not fit", _RED), (" fits ", _GREEN)):
         if words in line:
             return line.replace(words, f"{color}{words}{_RESET}")
     return line

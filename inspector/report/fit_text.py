@@ -103,6 +103,7 @@ def _made_of(found: Fit, choice: Choice, ask: Ask) -> Iterator[str]:
     host = next((d.used for d in choice.estimate.devices if d.device == "host" and d.capacity is None), 0)
     if host and choice.placement.gpus:
         yield f"host memory {format_nbytes(host)}"
+    yield from map(escape, choice.estimate.brief)
     if choice.largest_ctx > choice.n_ctx:
         yield f"context up to {choice.largest_ctx:,}" + (" (trained for no more)" if choice.capped else "")
     yield _smallest(found)
