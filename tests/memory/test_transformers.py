@@ -301,11 +301,10 @@ def test_indexers_and_encoders_get_no_guess_of_their_activations():
         assert any("not derived" in x for x in result.unknown)
 
 
-def test_compressed_caches_are_said_to_be_approximate():
-    facts = by_hand((CompressedCache("csa", 4, 512, 512, 4),))
+def test_what_waits_to_be_compressed_is_kept_as_it_came():
+    facts = by_hand((CompressedCache("hca", 128, 512, 512, 128),))
     (line,) = [x for x in estimate(facts, Workload(n_ctx=1000)).lines if x.what == "kv_cache"]
-    assert line.grade == "modelled"
-    assert line.nbytes == 250 * 512 * 2 + 2 * 4 * 4 * 512
+    assert line.nbytes == 7 * 512 * 2 + 2 * (1000 - 7 * 128) * 512 * 2
 
 
 def test_packed_weights_are_not_guessed_from_the_number_of_parameters():

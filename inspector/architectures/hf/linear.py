@@ -10,7 +10,6 @@ from inspector.architectures.hf_caches import SLIDING_TYPES, gdn, kda, kv_cache,
 from inspector.architectures.hf_decoders import decoder, gated, routed_experts
 from inspector.architectures.hf_experts import from_first
 from inspector.architectures.hf_types import FULL, HYBRID, HYBRID_SLIDING, LINEAR, SLIDING, last_of, looped
-from inspector.errors import MissingKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +69,12 @@ def _kimi_kda(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
     for name in ("q", "k", "v"):
         yield from linear(f"{at}{name}_proj", inner, hidden, "recurrent")
         yield ExpectedTensor(f"{at}{name}_conv1d.weight", (inner, 1, kernel or 4), "recurrent")
-    for name in ("f", "g"):
+    full_gate = bool(own.get("use_full_rank_gate"))
+    for name in ("f",) if full_gate else ("f", "g"):
         yield from linear(f"{at}{name}_a_proj", dim, hidden, "recurrent")
         yield from linear(f"{at}{name}_b_proj", inner, dim, "recurrent")
+    if full_gate:
+        yield from linear(f"{at}g_proj", inner, hidden, "recurrent")
     yield ExpectedTensor(f"{at}dt_bias", (inner,), "recurrent")
     yield ExpectedTensor(f"{at}A_log", (1, 1, heads, 1), "recurrent")
     yield from linear(f"{at}b_proj", heads, hidden, "recurrent")
@@ -81,8 +83,22 @@ def _kimi_kda(k: HfConfig, at: str) -> Iterator[ExpectedTensor]:
 
 
 def _kimi_mixer(k: HfConfig, at: str, kind: str, _i: int) -> Iterator[ExpectedTensor]:
-    at = f"{at}self_attn."
-    return _kimi_kda(k, at) if kind == LINEAR else mla(k, Layout(mla=True), at)
+    hidden = k.need("hidden_size")
+    if kind == LINEAR:
+        yield from _kimi_kda(k, f"{at}self_attn.")
+    else:
+        yield from mla(k, Layout(mla=True), f"{at}self_attn.")
+        if k.flag("mla_use_output_gate"):
+            yield from linear(f"{at}self_attn.g_proj", (k.n_heads or 0) * k.need("v_head_dim"), hidden, "attention")
+    if k.count("attn_res_block_size"):
+        yield from _residuals(f"{at}self_attention_res", hidden)
+        yield from _residuals(f"{at}mlp_res", hidden)
+
+
+def _residuals(at: str, hidden: int) -> Iterator[ExpectedTensor]:
+    """A score for each block of residuals that a layer may go back to."""
+    yield from norm(f"{at}_norm", hidden)
+    yield from linear(f"{at}_proj", 1, hidden, "other")
 
 
 def _kimi_ffn(k: HfConfig, at: str, routed: bool, _i: int) -> Iterator[ExpectedTensor]:
@@ -91,17 +107,23 @@ def _kimi_ffn(k: HfConfig, at: str, routed: bool, _i: int) -> Iterator[ExpectedT
         yield from gated(f"{at}mlp.", hidden, k.need("intermediate_size"))
         return
     n, width, at = k.need("num_experts"), k.need("moe_intermediate_size"), f"{at}block_sparse_moe."
+    inner = k.count("routed_expert_hidden_size") or hidden
     yield from linear(f"{at}gate", n, hidden, "router")
-    yield from routed_experts(at, n, hidden, width)
+    yield from routed_experts(at, n, inner, width)
     yield from gated(f"{at}shared_experts.", hidden, width * (k.count("n_shared_experts") or 1))
+    if inner == hidden:
+        return
+    yield from linear(f"{at}routed_expert_down_proj", inner, hidden, "other")
+    yield from linear(f"{at}routed_expert_up_proj", hidden, inner, "other")
+    if k.flag("latent_moe_use_norm"):
+        yield from norm(f"{at}routed_expert_norm", inner)
 
 
 def _kimi_tensors(k: HfConfig) -> Iterator[ExpectedTensor]:
-    """Kimi Linear; Kimi K3's latent experts and residual attention have no rule."""
-    for key in ("routed_expert_hidden_size", "attn_res_block_size"):
-        if k.get(key):
-            raise MissingKey(f"{key} has no rule here")
-    return decoder(k, mixer=_kimi_mixer, ffn=_kimi_ffn)
+    """Kimi Linear, and K3 with experts in a narrower space and residuals of blocks (vllm 0.33.0 models/kimi_k3/)."""
+    yield from decoder(k, mixer=_kimi_mixer, ffn=_kimi_ffn)
+    if k.count("attn_res_block_size"):
+        yield from _residuals("model.output_attn_res", k.need("hidden_size"))
 
 
 MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from inspector.architectures.hf.record import ExpectedTensor
 from inspector.architectures.hf_blocks import linear, norm
 from inspector.architectures.hf_decoders import gated
@@ -107,6 +109,25 @@ def vipllava(w: Wrapper) -> Tensors:
     yield from mlp2("multi_modal_projector.", ("linear_1", "linear_2"), widths)
 
 
+def kimi_k3(w: Wrapper) -> Tensors:
+    """MoonViT without biases and with RMS norms, attention wider than it (vllm 0.33.0 models/kimi_k25_vit.py)."""
+    v, at = w.part("vision_config", {}), "vision_tower."
+    if (v.get("mm_projector_type"), v.get("norm_type"), v.get("mlp_type")) != ("patchmergerv2", "rmsnorm", "mlp2"):
+        raise MissingKey("vision_config is not built as Kimi K3's")
+    h, p, biased = v.n("vt_hidden_size"), v.n("patch_size"), v.flag("linear_bias")
+    yield from patches(f"{at}patch_embed.proj", h, p, p, bias=v.flag("patch_embed_proj_bias"))
+    rows = v.n("init_pos_emb_height") * v.n("init_pos_emb_width")
+    yield from table(f"{at}patch_embed.pos_emb.weight", rows, h)
+    bias = v.flag("attn_bias")
+    layer = Encoder(h, v.n("vt_intermediate_size"), fused=True, qkv_bias=bias, o_bias=bias,
+                    mlp_bias=biased, rms=True, attention_width=v.n("qkv_hidden_size"))  # fmt: skip
+    yield from encoder_layers(f"{at}encoder.blocks.", v.depth("vt_num_hidden_layers"), layer)
+    yield from norm(f"{at}encoder.final_layernorm", h)
+    merged = h * prod(v.ints("merge_kernel_size"))
+    yield from mlp2("mm_projector.", ("linear_1", "linear_2"), (merged, merged, w.hidden), bias=False)
+    yield from norm("mm_projector.post_norm", w.hidden)
+
+
 def assistant(w: Wrapper) -> Tensors:
     """Gemma 4's drafting heads: what joins them to the model that they draft for has no rule."""
     raise MissingKey(f"what makes a {w.name} of its text part")
@@ -127,6 +148,7 @@ BUILDERS: Final[Mapping[str, Any]] = {
     "lighton_ocr": lighton_ocr,
     "vipllava": vipllava,
     "gemma3n": gemma3n,
+    "kimi_k3": kimi_k3,
     "gemma4_assistant": assistant,
     "gemma4_unified_assistant": assistant,
 }
