@@ -144,7 +144,7 @@ def _pool_notes(run: _Run, pools: tuple[int, ...]) -> list[str]:
 
 
 class _Cards(Record):
-    """What lies on each card: its lines and verdict, bytes that its pool would have, its share, and the step's sizes."""
+    """What lies on each card: its lines and verdict, bytes that its pool would have, its share; the step's sizes."""
 
     lines: tuple[Line, ...]
     devices: tuple[Device, ...]
