@@ -28,7 +28,7 @@ def assert_adds_up(answer):
     assert all(isinstance(line["nbytes"], int) for line in answer["lines"])
 
 
-ENGINES = ("textbook", "llama.cpp", "vllm", "transformers", "mlx")
+ENGINES = ("textbook", "llama.cpp", "vllm", "transformers", "sglang", "mlx")
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -47,7 +47,9 @@ def test_the_total_is_the_sum_of_the_lines_for_every_fixture(engine, files, root
             continue
         answered += 1
         assert_adds_up(check(json.loads(out)))
-    assert answered >= len(targets) - (10 if engine == "mlx" else 4)  # mlx-lm loads no GGUF, and fewer model types
+    assert answered >= len(targets) - (
+        10 if engine in {"mlx", "sglang"} else 4
+    )  # these load no GGUF, and fewer model types
 
 
 @pytest.mark.slow

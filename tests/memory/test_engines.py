@@ -33,6 +33,7 @@ MISSPELT = {
     "llama.cpp": ("servr", "server"),
     "vllm": ("block-size", "block_size"),
     "transformers": ("n_prefil", "n_prefill"),
+    "sglang": ("mem_fraction", "mem_fraction_static"),
     "mlx": ("kv_bit", "kv_bits"),
 }
 
@@ -80,7 +81,11 @@ def test_what_every_engine_takes_is_refused_by_none():
 
 
 def test_names_aliases_and_formats_lead_to_engines():
-    assert [e.name for e in engines()] == list(ENGINE_NAMES) == ["textbook", "llama.cpp", "vllm", "transformers", "mlx"]
+    assert (
+        [e.name for e in engines()]
+        == list(ENGINE_NAMES)
+        == ["textbook", "llama.cpp", "vllm", "transformers", "sglang", "mlx"]
+    )
     for said, name in [("HF", "transformers"), ("llamacpp", "llama.cpp"), ("llama-cpp", "llama.cpp"), ("vLLM", "vllm")]:
         assert engine_of(said).name == name
     assert (default_engine("gguf"), default_engine("safetensors")) == ("llama.cpp", "vllm")
@@ -190,7 +195,7 @@ def test_an_engine_more_is_its_module_and_a_row(with_toy, sparse_model):
     assert ["toy", "7.1"] in [line.split() for line in with_toy("engines").stdout.splitlines()]
     said = with_toy("memory", "--help").stdout
     assert "Bytes a token; default 1000. (toy)" in " ".join(said.split())
-    assert "textbook, toy, llama.cpp, vllm, transformers or mlx" in " ".join(said.split())
+    assert "textbook, toy, llama.cpp, vllm, transformers, sglang or mlx" in " ".join(said.split())
 
     words = ("memory", model, "-e", "plaything", "-c", "2000", "--token-bytes", "70", "--doubled", "--json")
     found = json.loads(with_toy(*words).stdout)

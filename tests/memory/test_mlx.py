@@ -165,7 +165,7 @@ def test_only_what_was_compared_is_called_derived():
 
 
 def test_a_folder_without_a_config_is_refused_and_mlx_packing_by_vllm():
-    nameless = facts_of(ROWS[0]["config"]).replace(format="safetensors", keys=None)
+    nameless = facts_of(ROWS[0]["config"]).replace(format="safetensors", keys=None, layers=())
     with pytest.raises(WorkloadError, match=r"without a config\.json"):
         estimate(nameless, Workload(n_ctx=64))
     packed = facts_of({**ROWS[0]["config"], "quantization": {"group_size": 64, "bits": 4}})

@@ -24,6 +24,7 @@ _ROWS: Final[Mapping[str, str]] = MappingProxyType(
         "llama.cpp": "inspector.memory.engines.rows.llamacpp",
         "vllm": "inspector.memory.engines.rows.vllm",
         "transformers": "inspector.memory.engines.rows.transformers",
+        "sglang": "inspector.memory.engines.rows.sglang",
         "mlx": "inspector.memory.engines.rows.mlx",
     }
 )

@@ -124,7 +124,7 @@ def why_not(facts: ModelFacts) -> str:
     """Why mlx-lm would not load this model; "" where nothing is known against it."""
     if facts.format == "gguf":
         return f"{RELEASE} loads no GGUF files"
-    if facts.format == "safetensors" and not facts.keys:
+    if facts.format == "safetensors" and not facts.keys and not facts.layers:
         return f"{RELEASE} loads no folder without a config.json"
     if not facts.keys:
         return ""
