@@ -6,7 +6,7 @@ import os
 
 from inspector.audit.readers.contents import MAYBE_PICKLE, TEXT_NAMES, examine_content
 from inspector.audit.readers.findings import Allowance, Found
-from inspector.audit.readers.streams import Whole
+from inspector.audit.readers.streams import Region, Whole
 from inspector.audit.subject.records import is_partial_name
 from inspector.errors import InspectorError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-    from inspector.audit.subject.records import Entry, Subject
+    from inspector.audit.subject.records import AuditedFile, Entry, Subject
 
 # Formats of weights that no rule looks into, by suffix; and those that are, here and not at a distance.
 _OTHER_FORMATS: Final = {
@@ -61,6 +61,8 @@ def examine(subject: Subject) -> tuple[Found, ...]:
 def _examine_all(subject: Subject) -> tuple[Found, ...]:
     out: list[Found] = []
     allowed = Allowance()
+    for file in subject.files:
+        out += _behind(subject, file, allowed)
     for entry in _candidates(subject):
         name = entry.name
         remote = not entry.path
@@ -77,6 +79,21 @@ def _examine_all(subject: Subject) -> tuple[Found, ...]:
             found = [Found(name, "unreadable", (), str(error))]
         out += found or _unknown(subject, entry)
     return tuple(out)
+
+
+def _behind(subject: Subject, file: AuditedFile, allowed: Allowance) -> list[Found]:
+    """Code in what stands behind the last tensor of a model: whoever opens the file as an archive finds it."""
+    ends = [d.offset for d in file.model.defects if d.code == "trailing-data" and d.offset] if file.model else []
+    found: list[Found] = []
+    if not ends or not file.path:
+        return found
+    try:
+        with subject.open_source(file.name) as source:
+            behind = Region(source, ends[0], source.size - ends[0], name=file.name)
+            found = list(examine_content(behind, f"{file.name}: behind its end", allowed))
+    except (InspectorError, KeyError):
+        return []  # a finding of its own
+    return [f.replace(kind="embedded", problem="") for f in found if f.globals]
 
 
 def _unknown(subject: Subject, entry: Entry) -> list[Found]:

@@ -24,7 +24,7 @@ _SERVED: Final = frozenset({"handler.py", "inference.py", "hubconf.py", "pipelin
 # What an installer or a test runs; imported with the folder as a package. Most are harmless, and not spoken of.
 _RUN_IF: Final = frozenset({"setup.py", "conftest.py", "__init__.py", "__main__.py"})
 _LIST: Final = re.compile(r"(?:requirements|constraints)[\w.-]*\.txt")
-_TOO_LONG: Final = "warning"
+_TOO_LONG: Final = "not read: longer than a file that is run like this has any reason to be"
 _RUNNABLE: Final = {
     ".sh": "a shell script", ".bash": "a shell script", ".bat": "a Windows script", ".cmd": "a Windows script",
     ".ps1": "a PowerShell script", ".vbs": "a Windows script", ".pyc": "compiled Python", ".wasm": "WebAssembly",
@@ -32,9 +32,10 @@ _RUNNABLE: Final = {
 }  # fmt: skip
 _ACTING: Final = re.compile(
     r"os\.(system|popen|exec\w*|spawn\w*|posix_spawn\w*)|subprocess\.\w+|pty\.\w+|eval|exec|__import__|compile|"
-    r"importlib\.import_module|(?:\w+\.)?(?:__dict__|__globals__|__builtins__)\b.*|"
+    r"importlib\.import_module|(?:os|subprocess|builtins|sys)\.__dict__|__builtins__(\.\w+)*|"
     r"ctypes\.\w+(\.\w+)*|socket\.socket|(pickle|marshal|dill)\.loads?|builtins\.\w+|runpy\.\w+"
 )
+_ALL_OF: Final = frozenset({"os", "subprocess", "pty", "ctypes", "builtins"})
 # An index of one's own names decides what is installed under any name; these are the projects' own.
 _INDEXES: Final = frozenset(
     {"pypi.org", "files.pythonhosted.org", "download.pytorch.org", "pypi.nvidia.com", "pypi.ngc.nvidia.com",
@@ -83,8 +84,11 @@ def _calls(text: str) -> tuple[str, ...]:
                           for a in node.names})  # fmt: skip
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.update({a.asname or a.name: f"{node.module}.{a.name}" for a in node.names})
+            if node.module in _ALL_OF and any(a.name == "*" for a in node.names):
+                found[f"{node.module}.*"] = None
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and (name := _dotted(node.func)):
+        named = node.func if isinstance(node, ast.Call) else node if isinstance(node, ast.Attribute) else None
+        if named is not None and (name := _dotted(named)):  # os.system is one to whom it is given, called or not
             first, dot, rest = name.partition(".")
             whole = names.get(first, first) + dot + rest
             if _ACTING.fullmatch(whole):
@@ -166,9 +170,7 @@ def companions(subject: Subject) -> Iterator[Companion]:
             break
         text = _read(subject, entry)
         if len(text) > MAX_SCRIPT:
-            yield Companion(
-                entry.name, "not read: longer than a file that is run like this has any reason to be", _TOO_LONG
-            )
+            yield Companion(entry.name, _TOO_LONG, "error" if suffix == ".pth" else "warning")
         elif suffix != ".pth" or "\0" not in text:  # a checkpoint
             yield from of_text(entry.name, base, text)
     for words, names in kinds.items():

@@ -6,7 +6,7 @@ import json
 import re
 
 from inspector.audit.readers.findings import Found
-from inspector.audit.readers.keras import MAX_CONFIG, config_faults
+from inspector.audit.readers.keras import MAX_CONFIG, config_faults, is_dense
 from inspector.audit.readers.pickle_names import is_danger
 from inspector.audit.readers.pickle_search import starts_pickle
 from inspector.audit.readers.pickle_values import Global
@@ -180,6 +180,9 @@ def _own_documents(
 
 def _skops(raw: bytes, where: str) -> Iterator[Found]:
     """The classes and functions that skops builds again: weighed as a pickle's imports are."""
+    if is_dense(raw):
+        yield Found(where, "unread", (), "more parts than are looked at")
+        return
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

@@ -16,7 +16,7 @@ from inspector.audit.readers.containers import (
     joblib_start,
 )
 from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
-from inspector.audit.readers.graphs import ACTING, examine_graph, graph_kind
+from inspector.audit.readers.graphs import ACTING, examine_graph, graph_kind, looks_like_onnx, onnx_faults
 from inspector.audit.readers.hdf5 import MAGIC as HDF5_MAGIC
 from inspector.audit.readers.keras import hdf5_faults
 from inspector.audit.readers.pickle_names import is_danger
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
 HEAD: Final = 1024
-MAX_EMBEDDED: Final = 8 << 20
+MAX_EMBEDDED: Final = 4 << 20
 LAST_EMBEDDED: Final = 64 << 10
 TEXT_START: Final = 64 << 10
 _PROSE: Final = (".md", ".rst", ".py", ".pyi", ".c", ".h", ".cpp")  # nobody unpickles these
@@ -155,7 +155,8 @@ def embedded(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
     n = min(size, MAX_EMBEDDED, allowed.embedded)
     allowed.embedded -= n
     found = search(lambda at, k: source.read_at(at, max(0, min(k, n - at))), 0)
-    if size > n:  # and its end, whatever was searched before
+    if size > n and allowed.ends > 0:  # and its end
+        allowed.ends -= LAST_EMBEDDED
         last = max(n, size - LAST_EMBEDDED)
         found |= search(source.read_at, last)
     if named := tuple(g for g in found.values() if g.called):
@@ -276,5 +277,8 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
         if kind == "unknown":
             what = f"nothing known (it starts with {head[:8].hex(' ')})"
         yield Found(where, "broken", (), f"{what}, where {wanted} should be")
-    elif not lower.endswith(TEXT_NAMES) and kind not in _NOT_WEIGHTS:
+    elif not lower.endswith(TEXT_NAMES) and kind not in _NOT_WEIGHTS - {"zeros"}:
         yield from embedded(source, where, allowed)
+        if len(head) > 8 and looks_like_onnx(head) and not isinstance(source, Inflated):
+            for fault in onnx_faults(source):
+                yield Found(where, "graph", (), fault)

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from inspector.audit.readers.pickle_values import Global
 
 MAX_OPENED: Final = 20_000  # files within archives
-MAX_EMBEDDED: Final = 32 << 20  # bytes of other formats that are searched for pickles
+MAX_EMBEDDED: Final = 16 << 20  # bytes of other formats that are searched for pickles
+MAX_ENDS: Final = 8 << 20
 MAX_DEPTH: Final = 4  # archives within archives
 
 
@@ -42,7 +43,7 @@ class Allowance:
         self.ops = MAX_OPS
         self.inflate = Budget()
         self.opened = MAX_OPENED
-        self.embedded = MAX_EMBEDDED
+        self.embedded, self.ends = MAX_EMBEDDED, MAX_ENDS
 
 
 class Within(Record):

@@ -67,6 +67,19 @@ def _not_beside(path: str) -> str:
     return "an address" if re.match(r"\w+:", path) else "a user's folder" if path.startswith("~") else ""
 
 
+def looks_like_onnx(head: bytes) -> bool:
+    """Whether bytes begin as ONNX models do: the version of its format, then texts of who made it, or the graph."""
+    return head[:1] == b"\x08" and 1 <= head[1] <= 32 and head[2:3] in {b"\x12", b"\x1a", b"\x22", b"\x32", b"\x3a"}
+
+
+def onnx_faults(source: Source) -> tuple[str, ...]:
+    """The faults of what may be an ONNX model by its first bytes; none where it is something else."""
+    try:
+        return tuple(dict.fromkeys(_onnx(source)))
+    except (NotProtobuf, TooLong):
+        return ()
+
+
 def _onnx(source: Source) -> Iterator[str]:
     """Where tensors lie outside the file: only beside it, or below, is honest."""
     key: dict[int, str] = {}
@@ -93,10 +106,14 @@ def _saved_model(source: Source) -> Iterator[str]:
     """Operations that act, of a SavedModel or a bare graph."""
     name = source.name.lower()
     top = "SavedModel" if name.endswith("saved_model.pb") else "MetaGraph" if name.endswith(".meta") else "GraphDef"
+    prints = False
     for text in walk(source, SAVED_MODEL, top):
-        if text.field == 1 and text.message == "AttrValue":
-            if re.match(r"file:|/", text.value):
-                yield f"an operation that writes to {text.value[:120]!r}"
+        if text.value == "PrintV2" and not prints:
+            prints = True
+            if any(
+                b"file://" in source.read_at(at, (1 << 20) + 8) for at in range(0, min(source.size, 64 << 20), 1 << 20)
+            ):
+                yield "the operation PrintV2, with a file to print to"
         elif text.value in ACTING:
             yield f"the operation {text.value}, which runs code or opens files"
 

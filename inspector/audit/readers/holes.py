@@ -92,3 +92,16 @@ def _covered(tensors: Sequence[TensorInfo], gaps: list[tuple[int, int]]) -> Iter
             k += 1
         if longest:
             yield t, longest
+
+
+def half_written(path: str, size: int) -> int:
+    """Bytes of holes in a file of weights whose parts are not known; 0 where they are too few or all there is.
+
+    A file of nothing but a hole was made so on purpose, or is a finding of its own.
+    """
+    try:
+        gaps = [end - start for start, end in holes(path) if end - start >= _LEAST]
+    except OSError:
+        return 0
+    total = sum(gaps)
+    return total if size // _SHARE <= total < size - size // 64 else 0

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from inspector.sources import Source
 
-MAX_CONFIG: Final = 64 << 20
+MAX_CONFIG: Final = 16 << 20
 MAX_PARTS: Final = 1_000_000
+MAX_OBJECTS: Final = 300_000  # of a JSON text: some 300 bytes each once they are read
 MAX_SEARCHED: Final = 256 << 20
 _CODE_LAYERS: Final = frozenset({"Lambda", "TorchModuleWrapper", "JaxLayer", "FlaxLayer", "TFSMLayer"})
 _OWN: Final = ("keras", "tensorflow.keras", "tf_keras", "tensorflow.python.keras", "keras_nlp", "keras_hub",
@@ -89,8 +90,15 @@ def _of_object(part: dict[str, Any]) -> Iterator[str]:
         yield f"a {last} whose vocabulary is read from {config['vocabulary'][:80]!r}"
 
 
+def is_dense(raw: bytes) -> bool:
+    """Whether a JSON text holds more objects and lists than a model's configuration has any reason to."""
+    return raw.count(b"{") + raw.count(b"[") > MAX_OBJECTS
+
+
 def config_faults(raw: bytes) -> tuple[str, ...]:
     """The faults of a configuration as JSON; one that cannot be read is a fault."""
+    if is_dense(raw):
+        return ("a configuration of more parts than are looked at: it was not read",)
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

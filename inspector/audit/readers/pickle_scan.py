@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     ReadAt = Callable[[int, int], bytes]
 
 MAX_PICKLES: Final = 10_000
+MAX_TRIED: Final = 400_000  # instructions, in places where a pickle may begin
 MAX_BEHIND: Final = 16 << 20  # bytes that are no instructions and are searched all the same
 
 
@@ -47,26 +48,27 @@ def search(read_at: ReadAt, start: int) -> dict[tuple[str, str], Global]:
 
 def _search(machine: Machine, read_at: ReadAt, start: int) -> int:
     """Searches what is not followed; how many bytes of it were looked at."""
-    at = start
+    at, left = start, MAX_TRIED
     while at < start + MAX_BEHIND and (raw := read_at(at, 1 << 20)):
         for key, g in danger_in(raw).items():
             machine.found.setdefault(key, g.replace(offset=at + g.offset))
         for place in pickle_starts(raw, most=500):
-            _try(machine, raw[place : place + 4096], at + place)
+            left -= _try(machine, raw[place : place + 4096], at + place) if left > 0 else 0
         if len(raw) < 1 << 20:
             return at + len(raw) - start
         at += len(raw) - 256
     return at - start
 
 
-def _try(machine: Machine, raw: bytes, at: int) -> None:
-    """A pickle that may begin here: kept is only what attacks use and what is called."""
+def _try(machine: Machine, raw: bytes, at: int) -> int:
+    """A pickle that may begin here: kept is only what attacks use and what is called. Returns what the try cost."""
     other = Machine(Reader(lambda offset, n: raw[offset : offset + n], len(raw)), budget=2_000)
     with suppress(EndOfStream, Broken):
         other.run()
     for key, g in other.found.items():
         if g.called and is_danger(g) and _plausible(g.path):
             machine.found.setdefault(key, g.replace(offset=at + g.offset))
+    return other.n_ops + 200
 
 
 def scan_pickle(read_at: ReadAt, size: int, *, budget: int = MAX_OPS) -> Scan:

@@ -28,14 +28,13 @@ SEARCHED_AT_ONCE: Final = 1 << 20
 SEARCHED_LAST: Final = 64 << 10  # of every payload, however much was searched before
 FORKED_OPS: Final = 2_000
 WRAPPER: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
-TORCH_PICKLES: Final = 5  # magic number, protocol, system, object, keys: torch/serialization.py, _legacy_save
+TORCH_PICKLES: Final = 5  # torch/serialization.py, _legacy_save
 # What pickle.dump writes of a tensor: torch.load on bytes, which are fine where they were followed to their end.
 TENSORS: Final = Global("torch.storage", "_load_from_bytes", 0)
 # What sets memory aside by a number: no pickler calls them so.
 _MOST_SET_ASIDE: Final = 1 << 20
 _SIZED: Final = frozenset({"bytes", "bytearray"})
 
-# How many values an instruction takes that leaves something plain behind: '0' pops, the rest are calls by name.
 _CONSTANTS: Final = {ord("N"): None, 0x88: True, 0x89: False, 0x97: None}
 _EMPTY: Final = (ord("]"), ord("}"), ord(")"), 0x8F)
 # Arguments of a fixed length: how long, and whether a number is made of them.

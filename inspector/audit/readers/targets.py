@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+from itertools import islice
 
 from inspector.audit.readers.pickle_names import DANGEROUS
 from inspector.errors import InspectorError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 16 << 20
 MAX_ALL: Final = 64 << 20
+MOST_NAMED: Final = 20_000
 _HARMLESS: Final = frozenset(
     {"functools.partial", "collections.OrderedDict", "pathlib.Path", "datetime.timedelta", "datetime.datetime",
      "builtins.dict", "builtins.list", "builtins.tuple", "builtins.set", "builtins.slice", "builtins.range"}
@@ -38,11 +40,25 @@ _LIBRARIES: Final = frozenset(
      "monai", "einops", "xformers", "open_clip", "speechbrain", "pyannote", "espnet", "fairseq", "megatron",
      "accelerate", "bitsandbytes", "flash_attn", "audiocraft", "sgm", "ldm", "onnxruntime"}
 )  # fmt: skip
-_TARGET: Final = re.compile(r"""["']?_target_["']?\s*:\s*["']?([^\s"',}\]]+)""")
+# Between a key and its value: comments, anchors, tags, and the signs of a folded text.
+_BETWEEN: Final = r"""["']?\s*:(?:\s|\#[^\n]{0,400}\n|[&!][^\s,\]}]{0,200}\s|[>|][-+\d]{0,4}\s){0,64}["']?"""
+_TARGET: Final = re.compile(r"""["']?_target_""" + _BETWEEN + r"""([^\s"',}\]]+)""")
 _TAG: Final = re.compile(
     r"!(?:!python/|<tag:yaml\.org,2002:python/)(?:object/(?:apply|new)|object|module|name):?([\w.]*)|"
-    r"%TAG\s+\S+\s+tag:yaml\.org,2002:python"
+    r"%TAG\s+\S+\s+tag:yaml\.org,2002:"
 )
+# Other keys and tags by which loaders import: Stable Diffusion's configs, jsonargparse, torchtune, SpeechBrain's YAML,
+# pyannote's pipelines, sentence-transformers' modules, PEFT. Only what acts is spoken of: they have other meanings too.
+_KEYS: Final = re.compile(
+    r"""(?<![\w.])(target|class_path|_component_|callable|factory|activation_function|activation_fn|tokenizer_class|"""
+    r"""sbert_ce_default_activation_function|parent_library|pipeline["']?\s*:\s*(?:\{\s*)?["']?name)"""
+    + _BETWEEN + r"""([A-Za-z_][\w.]*)"""
+)  # fmt: skip
+_SPEECHBRAIN: Final = re.compile(r"!(?:new|apply|name|module):([\w.]+)")
+_TYPES: Final = re.compile(r'"types"\s*:\s*\{([^}]{0,4000})\}')
+_ALIAS: Final = re.compile(r"&(\w+)\s+[\"\']?([\w.]+)")
+# Modules whose names are also ordinary words of a configuration.
+_WORDS: Final = frozenset({"code", "site", "trace", "profile", "signal", "platform", "types", "io", "operator"})
 _ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8}))")
 # Folders of diffusers' own pipelines whose classes a model_index.json may name.
 _PIPELINE_WORDS: Final = """
@@ -84,17 +100,57 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(char, text) if "\\" in text else text
 
 
+_MARKS: Final = (b"_target_", b"!!python", b"2002:", b"%TAG")
+_TAGGED: Final = re.compile(r"!\w{0,40}!?[^\s%]{0,200}%\S{0,200}")
+
+
+def _percent(match: re.Match[str]) -> str:
+    """A tag with its %-escapes taken out."""
+    return re.sub(r"%([0-9a-fA-F]{2})", lambda m: chr(int(m[1], 16)), match[0])
+
+
+def _acts(path: str) -> bool:
+    """Whether a path names what attacks use, and hardly anything else."""
+    top = path.partition(".")[0]
+    return _LOADERS.match(path) is not None or (top in DANGEROUS and top not in _LIBRARIES | _WORDS)
+
+
+def _otherwise(name: str, text: str) -> Iterator[Target]:
+    """What acts, by the keys and tags of loaders other than hydra."""
+    found: dict[str, str] = {}
+    for match in islice(_KEYS.finditer(text), 5 * MOST_NAMED):
+        if "." in match[2] or match[1] == "parent_library":
+            found.setdefault(match[2], f"{match[1].rpartition(' ')[2][-40:].strip()} names")
+    for match in _SPEECHBRAIN.finditer(text):
+        found.setdefault(match[1], "a YAML tag that makes a Python object:")
+    for match in islice(_TYPES.finditer(text), 100):
+        found.update(dict.fromkeys(re.findall(r':\s*"([\w.]+)"', match[1]), "types names"))
+    for path, words in list(found.items())[:500]:
+        if _acts(path):
+            yield Target(name, f"{words} {path[:200]}", "error")
+
+
 def in_text(name: str, text: str) -> Iterator[Target]:
     """`_target_` of hydra, and YAML's tags that make Python objects."""
     text = _unescaped(text)
     own: dict[str, str] = {}
-    for match in _TARGET.finditer(text):
-        own.setdefault(match[1][:200], _severity(match[1]))
+    anchors: dict[str, str] | None = None
+    for n, match in enumerate(_TARGET.finditer(text)):
+        path = match[1][:200]
+        if n > MOST_NAMED:
+            yield Target(name, f"more than {MOST_NAMED:,} names of Python objects: the rest was not read", "error")
+            break
+        if path.startswith("*"):  # what stands at the anchor
+            anchors = dict(_ALIAS.findall(text)) if anchors is None else anchors
+            path = anchors.get(path[1:], path)
+        # a name that is not in the clear has a reason
+        own.setdefault(path, "error" if path[:1] in "#&!>|*" else _severity(path))
+    yield from _otherwise(name, text)
     for path, severity in list(own.items())[:200]:
         if severity:
             yield Target(name, f"_target_ names {path}", severity)
     if name.endswith((".yaml", ".yml")):
-        tags = {(m[1] or "any kind")[:200]: None for m in _TAG.finditer(text)}
+        tags = {(m[1] or "any kind")[:200]: None for m in _TAG.finditer(_TAGGED.sub(_percent, text))}
         for path in list(tags)[:20]:
             severity = _severity(path) if "." in path else "error"
             if severity:
@@ -117,7 +173,7 @@ def _texts(subject: Subject) -> Iterator[Target]:
         except (InspectorError, KeyError):
             continue  # a finding of its own
         # a vocabulary of megabytes names nothing: only what may hold the word, escaped or not, is decoded
-        if b"_target_" in raw or b"!!python" in raw or b"2002:python" in raw or (b"\\" in raw and len(raw) < 1 << 18):
+        if any(word in raw for word in _MARKS) or len(raw) < 1 << 18:
             yield from in_text(entry.name, raw.decode("utf-8", "replace"))
 
 

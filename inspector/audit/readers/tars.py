@@ -16,7 +16,7 @@ MAX_PAX: Final = 1 << 20
 # tarfile.REGULAR_TYPES: plain, old plain, contiguous, GNU sparse; an unknown kind is read as a plain file as well.
 _LINKS: Final = b"12"
 _DEVICES: Final = b"346"
-MAX_BEHIND: Final = 16 << 20  # zeros behind the end that are looked at
+MAX_BEHIND: Final = 128 << 20  # zeros behind the end that are looked at
 _WITHOUT_DATA: Final = b"123456"  # links, devices, folders, pipes: their size field means nothing
 
 
@@ -90,15 +90,15 @@ def _pax_size(text: str) -> int:
 
 
 def _behind_end(source: Source, at: int) -> int:
-    """Where something stands behind the zeros that end an archive, or -1."""
-    for _ in range(MAX_BEHIND >> 16):
-        raw = source.read_at(at, 1 << 16)
+    """Where something stands behind the zeros that end an archive, or -1; after too many zeros, where they go on."""
+    for _ in range(MAX_BEHIND >> 20):
+        raw = source.read_at(at, 1 << 20)
         if left := raw.lstrip(b"\0"):
             return at + (len(raw) - len(left)) // 512 * 512
-        if len(raw) < 1 << 16:
-            break
+        if len(raw) < 1 << 20:
+            return -1
         at += len(raw)
-    return -1
+    return at if source.read_at(at, 1) else -1
 
 
 def _member(source: Source, head: bytes, at: int, size: int, own: Mapping[str, str]) -> tuple[list[Member], int]:
@@ -134,6 +134,8 @@ def tar_members(source: Source) -> Iterator[Member]:
             if at < 0:
                 return
             yield _doubt("something behind its end: tar goes on where Python's reader stops", at)
+            if not source.read_at(at, 1).strip(b"\0"):
+                return
             continue
         size, kind = _number(head[124:136]), head[156:157]
         if size is None or size < 0:

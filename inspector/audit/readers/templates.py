@@ -7,6 +7,7 @@ additional_chat_templates/*.jinja, chat_template.json, tokenizer_config.json, pr
 
 from __future__ import annotations
 
+from inspector.audit.subject.records import TEXT_SUFFIXES
 from inspector.formats.modelfile import LongArray
 from inspector.record import Record
 
@@ -95,7 +96,7 @@ def _from_value(where: str, value: Any, file: str) -> Iterator[Template]:
 
 def _from_document(document: Document) -> Iterator[Template]:
     base = document.name.rsplit("/", 1)[-1]
-    if document.name.lower().endswith((".jinja", ".jinja2")):
+    if document.name.lower().endswith(TEXT_SUFFIXES):
         extra = "additional_chat_templates/" in document.name
         name = base.rsplit(".", 1)[0] if extra or not base.startswith("chat_template") else "default"
         yield from _make(document.name, document.text, document.name, name=name, source="jinja")

@@ -8,7 +8,7 @@ import re
 from inspector.audit.readers.companions import of_text
 from inspector.audit.readers.findings import Found
 from inspector.audit.readers.graphs import ACTING
-from inspector.audit.readers.keras import faults_in, is_model
+from inspector.audit.readers.keras import faults_in, is_dense, is_model
 from inspector.audit.readers.targets import in_text
 
 TYPE_CHECKING = False
@@ -22,9 +22,9 @@ MAX_TEXT: Final = 8 << 20
 _WANTED: Final = (".json", ".yaml", ".yml", ".py", ".pth", ".txt", ".pbtxt", ".xml", ".pmml")
 _OPERATION: Final = re.compile(r"""\bop\s*:\s*["'](\w+)["']""")
 # An XML document may name a file or an address whose content a parser puts in its place.
-_ENTITY: Final = re.compile(
-    rb"<!ENTITY\s[^>]{0,400}?\b(?:SYSTEM|PUBLIC)\b|<!DOCTYPE[^>\[]{0,400}?\bSYSTEM\b", re.DOTALL
-)
+_ENTITY: Final = re.compile(rb"<!ENTITY\s")
+_OUTSIDE: Final = re.compile(rb"\b(?:SYSTEM|PUBLIC)\b")
+MOST_ENTITIES: Final = 1_000
 # TorchScript has these functions (aten/src/ATen/native/native_functions.yaml, torch/csrc/jit/runtime/register_ops).
 _FILES: Final = re.compile(r"\b(?:torch|ops\.(?:aten|prim|quantized))\.(save|from_file|load_from_file|_save|load)\(")
 
@@ -45,15 +45,23 @@ def examine_text(source: Source, where: str) -> Iterator[Found]:
         for op in dict.fromkeys(_OPERATION.findall(raw.decode("utf-8", "replace"))):
             if op in ACTING:
                 yield Found(where, "graph", (), f"the operation {op}, which runs code or opens files")
-    elif lower.endswith((".xml", ".pmml")) and _ENTITY.search(raw):
+    elif lower.endswith((".xml", ".pmml")) and _names_files(raw):
         yield Found(where, "graph", (), "an XML entity that stands for a file or an address")
     if inner:
         yield from _within(raw.decode("utf-8", "replace"), where, lower)
 
 
+def _names_files(raw: bytes) -> bool:
+    """Whether an entity of an XML document is a file or an address, or there are more than any model has."""
+    for n, match in enumerate(_ENTITY.finditer(raw)):
+        if n > MOST_ENTITIES or _OUTSIDE.search(raw[match.end() : match.end() + 400].partition(b">")[0]):
+            return True
+    return False
+
+
 def _keras_json(raw: bytes, where: str) -> Iterator[Found]:
     """A model's architecture by itself, which model_from_json builds."""
-    if b'"class_name"' not in raw and b"\\u00" not in raw:
+    if (b'"class_name"' not in raw and b"\\u00" not in raw) or is_dense(raw):
         return
     try:
         value = json.loads(raw)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from inspector.audit.readers.code_scan import examine
 from inspector.audit.readers.companions import companions
+from inspector.audit.readers.keras import faults_in, is_model
 from inspector.audit.readers.pickle_names import is_danger, weigh
 from inspector.audit.readers.targets import targets
 from inspector.audit.registry import Hit, as_dict, rule
@@ -201,6 +202,10 @@ def keras_code(subject: Subject) -> Iterator[Hit]:
     called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode.
     """
     yield from _of_kind(subject, "layer")
+    for document in subject.documents.values():  # a model that was saved as a folder
+        if is_model(document.value):
+            for fault in dict.fromkeys(faults_in(document.value)):
+                yield Hit(document.name, fault)
 
 
 @rule("CD009", "not-read", severity="error", hint="audit it by itself, unpacked")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.audit.readers.code_scan import examine
-from inspector.audit.readers.holes import unwritten
+from inspector.audit.readers.holes import half_written, unwritten
 from inspector.audit.registry import Hit, rule
 from inspector.audit.subject.records import PARTIAL_SUFFIXES, is_weight_name
 from inspector.units import format_nbytes
@@ -255,3 +255,17 @@ def never_written(subject: Subject) -> Iterator[Hit]:
             yield Hit(f.name, f"a header without data: {words}", "do not expect answers of it", severity="info")
         else:
             yield Hit(f.name, f"{found.n_tensors:,} tensors lack data: {words}")
+    named = {f.name for f in subject.files}
+    for e in subject.entries:
+        if (
+            e.kind == "file"
+            and e.path
+            and e.size >= _LARGE
+            and e.name not in named
+            and e.name.lower().endswith(_OTHERS)
+        ) and (n := half_written(e.path, e.size)):
+            yield Hit(e.name, f"{format_nbytes(n)} of {format_nbytes(e.size)} were never written (holes)")
+
+
+_LARGE: Final = 1 << 20
+_OTHERS: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".onnx", ".npz", ".pkl", ".joblib", ".keras", ".nemo")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 MAX_ENTRIES: Final = 50_000
 MODEL_SUFFIXES: Final = (".gguf", ".safetensors")
 PARTIAL_SUFFIXES: Final = (".incomplete", ".part", ".aria2", ".crdownload", ".download")
-TEXT_SUFFIXES: Final = (".jinja", ".jinja2")
+TEXT_SUFFIXES: Final = (".jinja", ".jinja2", ".j2")
 INDEX_SUFFIX: Final = ".index.json"
 # The JSON files that a loader of transformers, vLLM or diffusers reads; tokenizer.json is scanned, not parsed.
 _DOCUMENT_NAMES_WORDS: Final = """
