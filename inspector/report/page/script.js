@@ -237,8 +237,8 @@ function answer(f) {
   $("settings").textContent = parts.join(" · ");
 }
 
-function bar(d) {
-  const b = el("div", null, "bar" + (d.spare < 0 ? " over" : "")), scale = Math.max(d.usable || 0, d.used) || 1;
+function bar(d, most) {
+  const b = el("div", null, "bar" + (d.spare < 0 ? " over" : "")), scale = Math.max(d.usable || most, d.used) || 1;
   PARTS.forEach((part, i) => {
     if (!d.parts[i]) return;
     const s = el("span", null, part);
@@ -259,10 +259,10 @@ function parts(f) {
     const p = el("p", null, "dim");
     p.append(el("strong", d.name), ": " + of);
     p.dataset.used = d.used;
-    bars.append(p, bar(d));
+    bars.append(p, bar(d, Math.max(...f.cards.map(c => c.usable), 0)));
   }
-  const head = [["part"], ...(several ? f.devices.map(d => [d.name, "n"]) : []), ["total", "n"], ["bytes", "n exact"]];
-  const line = (name, values, cls) => row([[name], ...(several ? values.map(n => [bytes(n), "n"]) : []), [bytes(sum(values)), "n"], [num(sum(values)), "n exact"]], null, cls);
+  const head = [["part"], ...(several ? f.devices.map(d => [d.name, "n dev"]) : []), ["total", "n"], ["bytes", "n exact"]];
+  const line = (name, values, cls) => row([[name], ...(several ? values.map(n => [bytes(n), "n dev"]) : []), [bytes(sum(values)), "n"], [num(sum(values)), "n exact"]], null, cls);
   const rows = PARTS.map((part, i) => [part, f.devices.map(d => d.parts[i])]).filter(([, v]) => sum(v)).map(([part, v]) => {
     const r = line("", v);
     r.firstChild.append(el("span", null, "key " + part), WORDS[part]);
@@ -357,7 +357,7 @@ function limits(box, e, card, a) {
     if (c[6] > a.high || drawn.some(d => Math.abs(d - y) < 24)) continue;
     drawn.push(y);
     svg(box, "line", { x1: a.L, x2: a.W - a.R, y1: y, y2: y, class: "other" });
-    svg(box, "text", { x: a.W - a.R - 4, y: y - 4, "text-anchor": "end" }, c[0].replace("GiB", " GiB card"));
+    svg(box, "text", { x: a.L + 6, y: y - 4 }, c[0].replace("GiB", " GiB card"));
   }
 }
 
@@ -414,7 +414,11 @@ function layers() {
   }
   const note = $("layers-note"), outside = e.models[S.model].layers[rows.length];
   note.textContent = "";
-  const key = (cls, text) => note.append(el("span", null, "key " + cls), text + "   ");
+  const key = (cls, text) => {
+    const word = el("span", text, "word");
+    word.prepend(el("span", null, "key " + cls));
+    note.append(word);
+  };
   for (const d of unique(rows.map(r => e.runs.length ? r.device : n ? 1 : 0))) key("d" + Math.min(d, 4), "weights on the " + names(d));
   key("cache", "cache");
   if (outside) note.append(`Outside the layers (embeddings, output): ${bytes(outside)}.`);
