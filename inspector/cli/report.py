@@ -8,64 +8,36 @@ import click
 
 from inspector import __version__
 from inspector.cli import outcome
-from inspector.cli.memory import sweep_contexts
 from inspector.cli.options import complete_files, engine_option, open_target, target_argument
 from inspector.cli.plain import incomplete
-from inspector.errors import InspectorError, SourceError
+from inspector.cli.values import GPU, TOKENS
+from inspector.errors import SourceError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Final
-
-    from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Estimate, Workload
+    from inspector.checkpoint import Checkpoint
+    from inspector.memory.fit.gather import Gathered
 
 
-# sizes of cards that the page offers; the sweeps are of the one that it shows first
-_CARDS: Final = (4, 6, 8, 10, 12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 141, 192, 288)
-_FIRST: Final = 24
+def _shown(found: Gathered) -> Checkpoint:
+    """The model whose facts and tensors are listed: the one there is, or the largest of several."""
+    if found.checkpoint is not None:
+        return found.checkpoint
+    return open_target(max(found.candidates, key=lambda c: c.nbytes).path)
 
 
-def _on_card(facts: ModelFacts, workload: Workload, *, engine: str, gib: int) -> Estimate:
-    """The estimate on one card of this size, as `memory --gpu` gives it."""
-    from inspector.memory.devices.gpus import parse_gpu
-    from inspector.memory.engines import estimate
-    from inspector.memory.estimate import Placement
+def _one_kind(gpu: str | None) -> tuple[str | None, int]:
+    """A card as `--gpu` takes it, and how many. A page is about one kind of card."""
+    from inspector.memory.devices.gpus import parse_gpu, split_count
 
-    placement = Placement(gpus=parse_gpu(f"{gib}GiB"))
-    return estimate(facts, workload, engine=engine, placement=placement)
-
-
-def _cards(facts: ModelFacts, engine: str) -> list[dict[str, int]]:
-    """What a model may use of a card of each size, and what the card takes more than the first one does.
-
-    Asked at one context: what a card takes for itself is the same at all.
-    """
-    from inspector.memory.estimate import Workload
-
-    n_ctx = sweep_contexts(facts, None)[0]
-    asked = {gib: _on_card(facts, Workload(n_ctx=n_ctx), engine=engine, gib=gib).devices for gib in _CARDS}
-    cards = {gib: next(d for d in devices if d.capacity is not None) for gib, devices in asked.items()}
-    first = cards[_FIRST].used
-    return [{"gib": gib, "usable": (d.capacity or 0) - d.reserve, "extra": d.used - first} for gib, d in cards.items()]
-
-
-def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimate]]]:
-    """Estimates over contexts for a few cache types; a type that the engine refuses is left out."""
-    from inspector.memory.engines import engine_of
-    from inspector.memory.estimate import Workload
-
-    sweeps: dict[str, list[tuple[int, Estimate]]] = {}
-    for name in engine_of(engine).chart_kv_types:
-        dtype = None if name == "auto" else name
-        try:
-            sweeps[name] = [
-                (n, _on_card(facts, Workload(n_ctx=n, kv_dtype_k=dtype, kv_dtype_v=dtype), engine=engine, gib=_FIRST))
-                for n in sweep_contexts(facts, None)
-            ]
-        except InspectorError:
-            continue
-    return sweeps
+    if gpu is None:
+        return None, 1
+    if gpu.strip().lower() in {"auto", "none"}:
+        raise click.UsageError(f"--gpu {gpu}: a page is about a card by name or size, like rtx4090 or 24G")
+    word = split_count(gpu)[1]
+    if len(parse_gpu(word)) > 1:
+        raise click.UsageError(f"--gpu {gpu}: this card is several devices; name a size, like 64G")
+    return word, len(parse_gpu(gpu))
 
 
 @click.command()
@@ -74,29 +46,35 @@ def _sweeps(facts: ModelFacts, engine: str) -> dict[str, list[tuple[int, Estimat
     "-o", "--output", required=True, metavar="FILE", shell_complete=complete_files,
     help="Where the page goes; - for standard output.",
 )  # fmt: skip
+@click.option("--gpu", "gpu", type=GPU, help="The card that the page shows first; its back end is the page's.")
+@click.option(
+    "-c", "--ctx-size", "--ctx", "--max-model-len", "n_ctx", type=TOKENS, help="The context that the page shows first."
+)
 @engine_option
-def report(target: str, *, output: str, engine: str | None) -> int:
-    """One self-contained interactive page: facts, tensors, and memory over contexts and cache types.
+def report(target: str, *, output: str, gpu: str | None, n_ctx: int | None, engine: str | None) -> int:
+    """One self-contained interactive page: does it fit, a calculator, memory over contexts, layers, and tensors.
 
     \b
-    Example:
+    Examples:
       inspector report model.gguf -o report.html
+      inspector report ./quants/ --gpu rtx4090 -c 32k -o report.html
     """
     from inspector.facts import read_facts
-    from inspector.memory.engines import default_engine, engine_name
+    from inspector.memory.engines import engine_name
+    from inspector.memory.fit.gather import gather
+    from inspector.memory.tables.choose import tables
     from inspector.report.html import page
 
-    checkpoint = open_target(target)
-    facts = read_facts(checkpoint)
-    name = engine_name(engine) if engine else default_engine(checkpoint.format)
-    sweeps = _sweeps(facts, name)
-    cards = _cards(facts, name) if sweeps else []
-    text = page(checkpoint, facts, sweeps, version=__version__, cards=cards)
+    word, count = _one_kind(gpu)
+    found = gather(target, open_target)
+    checkpoint = _shown(found)
+    made = tables(found.candidates, engine_name(engine) if engine else None, gpu=word, n_ctx=n_ctx)
+    text = page(checkpoint, read_facts(checkpoint), made, version=__version__, target=target, n_ctx=n_ctx, cards=count)
     if output == "-":
         outcome.write_bytes(text.encode("utf-8", "backslashreplace"))
         return incomplete(checkpoint)
     try:
-        with open(output, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with open(output, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write(text)
     except OSError as error:
         raise SourceError(f"{output}: {(error.strerror or 'cannot be written').lower()}") from None

@@ -1,81 +1,54 @@
-"""`report`: one self-contained page: facts, tensors, and memory over contexts. Nothing is loaded from anywhere.
+"""`report`: one self-contained page: the answer, a calculator, plots and tensors. Nothing is loaded from anywhere.
 
-Template, style and script lie in `page/`; the result holds all three. Its data is one JSON object; its script only
-draws. Text from the file reaches the page as text nodes, and the JSON cannot close its element (`<` is written
-\\u003c), so nothing in a model file can become markup.
+Template, style and script lie in `page/`; the result holds all three, and its policy allows just these two, by hash.
+Its data is one JSON object; its script looks figures up in it and adds them. Text from the file reaches the page as
+text nodes, and the JSON cannot close its element (`<` is written \\u003c), so nothing in a model file can become markup.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 
 from inspector.jsonable import jsonable
 from inspector.report.escape import escape
-from inspector.report.forms import written
-from inspector.report.memory import part_sums
-from inspector.report.show import dtype_rows, layer_kinds
-from inspector.report.tensors import tensor_json
+from inspector.report.page_data import page_data
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Any, Final
+    from collections.abc import Sequence
+    from typing import Any
 
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
-    from inspector.memory.estimate import Estimate
-
-MAX_TENSORS: Final = 20_000
-
-
-def _fact_rows(facts: ModelFacts) -> list[tuple[str, str]]:
-    body = written(facts)
-    skip = {"layers", "origin", "format"}
-    rows = [
-        (k, "unknown" if v is None else f"{v:,}" if type(v) is int else escape(str(v)))
-        for k, v in body.items()
-        if k not in skip
-    ]
-    kinds = ", ".join(f"{n} {kind}" + (f" of {w:,}" if w else "") for kind, n, w in layer_kinds(facts))
-    return [*rows, ("layers", kinds)]
-
-
-def _point(n_ctx: int, estimate: Estimate) -> dict[str, Any]:
-    return {
-        "n_ctx": n_ctx, "parts": part_sums(estimate), "total": estimate.total_nbytes, "grade": estimate.grade,
-        "unknown": list(estimate.unknown), "on_card": sum(d.used for d in estimate.devices if d.capacity is not None),
-    }  # fmt: skip
+    from inspector.memory.tables.figures import Table
 
 
 def page(
     checkpoint: Checkpoint,
     facts: ModelFacts,
-    sweeps: Mapping[str, Sequence[tuple[int, Estimate]]],
+    tables: Sequence[Table],
     *,
     version: str,
-    cards: Sequence[Mapping[str, int]] = (),
+    target: str = "",
+    n_ctx: int | None = None,
+    cards: int = 1,
 ) -> str:
-    """The whole page as text. `sweeps`: cache type → (context, estimate) in order of context.
+    """The whole page as text. `tables`: one an engine, the first shown first; `n_ctx`, `cards`: what it shows first.
 
-    `cards`: sizes in GiB, bytes `usable` of each, and what it takes more (`extra`) than the one of the estimates.
+    `target`: what the page is called after; the checkpoint's own where it is empty.
     """
-    tensors = [tensor_json(t) for t in checkpoint.tensors[:MAX_TENSORS]]
-    notes = [*checkpoint.notes, *facts.notes]
-    if len(checkpoint.tensors) > MAX_TENSORS:
-        notes.append(f"the first {MAX_TENSORS:,} of {len(checkpoint.tensors):,} tensors are listed")
-    data = {
-        "facts": _fact_rows(facts),
-        "notes": [escape(n) for n in notes],
-        "dtypes": dtype_rows(checkpoint),
-        "tensors": [{**t, "name": escape(t["name"])} for t in tensors],
-        "cards": list(cards),
-        "sweeps": {kv: {"points": [_point(n, e) for n, e in points]} for kv, points in sweeps.items()},
-    }
-    engine = next((e.engine for points in sweeps.values() for _, e in points), "")
-    return _render(title=escape(checkpoint.target), data=data, version=version, engine=engine)
+    data = page_data(checkpoint, facts, tables, n_ctx=n_ctx, cards=cards)
+    return _render(title=escape(target or checkpoint.target), data=data, version=version)
 
 
-def _render(*, title: str, data: dict[str, Any], version: str, engine: str) -> str:
+def _hash(text: str) -> str:
+    """A script or style as a policy names it."""
+    return "'sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() + "'"
+
+
+def _render(*, title: str, data: dict[str, Any], version: str) -> str:
     """The template with everything put into it; words are escaped there; style, script and data are not."""
     from jinja2 import Environment, PackageLoader
 
@@ -83,6 +56,7 @@ def _render(*, title: str, data: dict[str, Any], version: str, engine: str) -> s
     env = Environment(loader=loader, autoescape=True, keep_trailing_newline=True)
     text = json.dumps(jsonable(data), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     style, script = (loader.get_source(env, name)[0] for name in ("style.css", "script.js"))
+    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
     return env.get_template("page.html.j2").render(
-        title=title, version=version, engine=engine, style=style, script=script, data=text
+        title=title, version=version, style=style, script=script, data=text, policy=policy
     )

@@ -152,7 +152,7 @@ def find_gpu(text: str) -> GpuModel:
     )
 
 
-def _split_count(text: str) -> tuple[int, str]:
+def split_count(text: str) -> tuple[int, str]:
     """`2xrtx3090`, `2 x RTX 3090`, `2*24GiB` → (2, rest)."""
     stripped = text.strip()
     if normalise(stripped) in _index():
@@ -174,7 +174,7 @@ def _without_words(text: str) -> str:
 
 def is_shop_gpu(text: str) -> bool:
     """Whether `--gpu` was given a size as shops write it: `24G`, `2x24GB`."""
-    what = _without_words(_split_count(text)[1])
+    what = _without_words(split_count(text)[1])
     return _sized(what) is not None and is_shop_size(what)
 
 
@@ -208,7 +208,7 @@ def parse_gpu(text: str) -> tuple[Gpu, ...]:
     """
     if text.strip().lower() in _WORDS:
         return detect_gpus() if text.strip().lower() == "auto" else ()
-    count, what = _split_count(text)
+    count, what = split_count(text)
     if not 1 <= count <= MAX_GPUS:
         raise InspectorError(f"{text!r}: {count} GPUs", hint=f"1 to {MAX_GPUS}")
     gpu = _sized(what)

@@ -12,7 +12,7 @@ from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -51,7 +51,8 @@ class Option(Record):
 class Engine:
     """A run-time. `rules`: the module whose `estimate` holds what release `release` does; `aliases`: other names.
 
-    `kv_types`: the cache types that `fit` tries, finest first; `chart_kv_types`: those that pages compare.
+    `kv_types`: the cache types that `fit` tries, finest first; `page_kv_types`: those that pages offer, and
+    `page_kv_pairs` where keys and values differ; `by_layer`: cards hold whole layers; `page_seqs`: the sequences at once that they do (0: the engine's default).
     `quantizer`: the program that makes smaller files for it, `converter`: the one that makes its files of checkpoints,
     `verifier`: the one that prints its figures without a run; "" where there is none. `on_cpu`: `fit` answers for a
     CPU alone. `quants_by_bits`: a quant by
@@ -65,7 +66,10 @@ class Engine:
     rules: str = ""
     options: tuple[Option, ...] = ()
     kv_types: tuple[str, ...] = ("auto",)
-    chart_kv_types: tuple[str, ...] = ("auto", "fp8")
+    page_kv_types: tuple[str, ...] = ("auto", "fp8")
+    page_seqs: tuple[int, ...] = (0, 4, 16)
+    page_kv_pairs: tuple[tuple[str, str], ...] = ()
+    by_layer: bool = False
     quantizer: str = ""
     converter: str = ""
     verifier: str = ""
@@ -143,6 +147,20 @@ class Engine:
     def placed(self, placement: Placement) -> Placement:
         """Where the engine puts the model, of what was asked for. Raises WorkloadError for an unknown device."""
         return placement
+
+    # --- tables
+
+    def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:  # noqa: ARG002
+        """(what figures on a card depend on besides its size, the bytes of overhead that are this very card's)."""
+        return (), 0
+
+    def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:  # noqa: ARG002
+        """The estimate of this model for hundreds of settings. `memo`: shared by all forms of it."""
+        return lambda workload, placement: self.estimate(facts, workload, placement=placement)
+
+    def costly(self, facts: ModelFacts) -> bool:  # noqa: ARG002
+        """Whether an estimate takes so long that tables must do with fewer."""
+        return False
 
     # --- fit
 

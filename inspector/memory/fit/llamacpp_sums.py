@@ -91,14 +91,14 @@ class DeviceSums:
         Without `compute`, all but compute buffers: a lower bound that costs next to nothing.
         """
         try:
-            sizes = self._sizes(workload, placement)
+            sizes = self.sizes(workload, placement)
         except WorkloadError:
             return None
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         used = dict.fromkeys((HOST, *assignment.devices), 0)
         parts = None
         if compute:
-            parts = self._compute(sizes, placement, assignment)
+            parts = self.compute(sizes, placement, assignment)
             if parts is None:
                 return None
             for device, n in parts[0].items():
@@ -119,7 +119,8 @@ class DeviceSums:
             used[pool] += used.pop(HOST)
         return used
 
-    def _sizes(self, workload: Workload, placement: Placement) -> Sizes:
+    def sizes(self, workload: Workload, placement: Placement) -> Sizes:
+        """The settings that llama.cpp really runs with. Raises WorkloadError."""
         return effective(
             self.facts, workload, server=self.server, offload_kqv=placement.kv_offload,
             speculation=self.beside.speculation,
@@ -145,7 +146,7 @@ class DeviceSums:
         if used is None or not compute:
             return used
         grown = sum(
-            x.peak_nbytes or 0 for x in self._beside(self._sizes(workload, placement), placement) if not x.nbytes
+            x.peak_nbytes or 0 for x in self._beside(self.sizes(workload, placement), placement) if not x.nbytes
         )
         pool = growing_memory(placement.gpus, device_names(placement.gpus))
         return used if pool is None else used | {pool: used.get(pool, 0) + grown}
@@ -175,7 +176,7 @@ class DeviceSums:
         for device, weight in placed_weights(self.facts, assignment, load_mtp=self.beside.speculation.mtp):
             used[device] += weight.nbytes
 
-    def _compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> ComputeMemory | None:
+    def compute(self, sizes: Sizes, placement: Placement, plain: Assignment) -> ComputeMemory | None:
         """Compute buffers by device, made once for all quants of a model where no weights are copied into them.
 
         A device copies what it takes over from the host, and runs shared experts with the others if types agree.
@@ -202,7 +203,7 @@ class DeviceSums:
 
     def _flash_stays(self, sizes: Sizes, where: tuple[Any, ...], assignment: Assignment) -> bool:
         """Whether flash attention stays on where llama.cpp decides it: asked once for all contexts."""
-        key = (*where, sizes.flash_attn_auto, sizes.kv_unified, sizes.type_k, sizes.type_v)
+        key = (*where, sizes.flash_attn_auto, sizes.kv_unified, sizes.n_seqs, sizes.type_k, sizes.type_v)
         if key not in self.memo:
             self.memo[key] = flash_stays(self.facts, sizes.as_effective(), assignment)
         return bool(self.memo[key])
@@ -234,7 +235,7 @@ class DeviceSums:
 
     def slots(self, workload: Workload, placement: Placement) -> list[int]:
         """Bytes of each offloaded layer with its cache, the output layer last."""
-        sizes = self._sizes(workload, placement)
+        sizes = self.sizes(workload, placement)
         assignment = assign(placement.replace(n_cpu_moe=0), self.n_layers)
         caches = self._caches(sizes, assignment) if placement.kv_offload else {}
         # devices of several back ends differ by a few bytes of padding only

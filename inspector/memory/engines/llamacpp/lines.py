@@ -52,7 +52,7 @@ def model_lines(
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     grade = "modelled" if facts.generic else "derived"
     lines = [
-        *_weight_lines(facts, assignment, repack, load_mtp=load_mtp),
+        *weight_lines(facts, assignment, repack, load_mtp=load_mtp),
         *cache_lines(facts, sizes, assignment, grade),
         *output_lines(facts, workload or Workload(), sizes),
     ]
@@ -66,7 +66,10 @@ def model_lines(
     return tuple(lines), unknown
 
 
-def _weight_lines(facts: ModelFacts, assignment: Assignment, repack: str | None, *, load_mtp: bool) -> Iterator[Line]:
+def weight_lines(
+    facts: ModelFacts, assignment: Assignment, repack: str | None = None, *, load_mtp: bool = False
+) -> Iterator[Line]:
+    """One line for each device that holds weights."""
     if not facts.tensors:
         return
     held: dict[str, list[Weight]] = {}

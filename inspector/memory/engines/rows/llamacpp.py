@@ -7,7 +7,7 @@ from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
     from typing import Any, Final
 
     from inspector.facts import ModelFacts
@@ -24,7 +24,10 @@ class LlamaCpp(Engine):
     aliases = ("llamacpp", "llama-cpp")
     release = "b11434"
     rules = "inspector.memory.engines.llamacpp"
-    kv_types = chart_kv_types = ("f16", "q8_0", "q4_0")
+    kv_types = page_kv_types = ("f16", "q8_0", "q4_0")
+    page_seqs = (0, 4)
+    page_kv_pairs = (("q8_0", "q4_0"),)
+    by_layer = True
     quantizer = "llama-quantize"
     converter = "convert_hf_to_gguf.py"
     verifier = "llama-fit-params"
@@ -92,6 +95,23 @@ class LlamaCpp(Engine):
     def placed(self, placement: Placement) -> Placement:
         """Only the devices that `-dev`, `-sm` and `-mg` leave."""
         return visible(placement)
+
+    def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
+        """The back end and cuBLAS's workspace; the driver's context is each card's own."""
+        from inspector.memory.engines.llamacpp.backends.pools import workspace
+
+        return (gpu.backend, workspace(gpu.compute_capability)), gpu.context
+
+    def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:
+        """Its parts by themselves: one replay of the graph serves all quants."""
+        from inspector.memory.tables.llamacpp import Quick
+
+        return Quick(self.loaded(facts, {}), memo)
+
+    def costly(self, facts: ModelFacts) -> bool:
+        """Graphs of recurrent layers, and of several caches a layer, are long."""
+        kinds = {type(c).__name__ for x in facts.layers for c in x.caches}
+        return len(facts.tensors) > 600 or not kinds <= {"KVCache"}
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:
         """Layers and experts on devices or on the host, shared among devices."""

@@ -18,7 +18,7 @@ class Textbook(Engine):
     name = "textbook"
     release = "formulas"
     rules = "inspector.memory.engines.textbook"
-    kv_types = ("f16", "fp8")
+    kv_types = page_kv_types = ("f16", "fp8")
     quants_by_bits = True
     # fmt: off
     options = (

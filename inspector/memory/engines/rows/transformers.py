@@ -7,7 +7,10 @@ from inspector.memory.engines.rows.vllm import DTYPE_HELP
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from typing import Final
+
+    from inspector.memory.estimate import Gpu
 
 CACHES: Final = ("dynamic", "static")
 ATTENTIONS: Final = ("sdpa", "flash", "eager")
@@ -30,6 +33,12 @@ class Transformers(Engine):
         Option("encoder_tokens", "tokens"),
     )
     # fmt: on
+
+    def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
+        """Figures are the same on all; what PyTorch takes is each card's own."""
+        from inspector.memory.engines.shared.runtime import taken
+
+        return (), taken(gpu)
 
 
 ENGINE: Final = Transformers()

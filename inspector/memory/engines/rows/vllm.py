@@ -6,6 +6,7 @@ from inspector.memory.engines.protocol import Engine, Option, common_words
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Hashable
     from typing import Any, Final
 
     from inspector.memory.estimate import Gpu
@@ -23,6 +24,7 @@ class Vllm(Engine):
     release = "0.33.0"
     rules = "inspector.memory.engines.vllm"
     kv_types = ("auto", "fp8")
+    page_seqs = (0, 8, 32)
     # fmt: off
     options = (
         Option("gpu_memory_utilization", "share", "Share of the GPU that vLLM takes; default {default}.",
@@ -57,6 +59,13 @@ class Vllm(Engine):
         Option("encoder_tokens", "tokens"),
     )
     # fmt: on
+
+    def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
+        """The defaults that go by the card's size and name; what PyTorch takes is each card's own."""
+        from inspector.memory.engines.shared.runtime import taken
+        from inspector.memory.engines.vllm.profile import tier
+
+        return tier((gpu,)), taken(gpu)
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
         """Tensor parallelism, and more of each GPU as a last resort. Raises WorkloadError where vLLM would not run."""

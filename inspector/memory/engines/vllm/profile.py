@@ -34,7 +34,8 @@ class Batch(Record):
     seqs: int
 
 
-def _tier(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
+def tier(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
+    """Tokens and sequences of one step that the API server takes by default on these cards."""
     memory = min((g.capacity for g in gpus), default=0)
     for floor, tokens, seqs in _SERVER_DEFAULTS:
         small = any(name in g.name for g in gpus for name in _SMALL_TIER)
@@ -45,7 +46,7 @@ def _tier(gpus: tuple[Gpu, ...]) -> tuple[int, int]:
 
 def batch_of(workload: Workload, gpus: tuple[Gpu, ...], max_model_len: int) -> Batch:
     """What the API server picks: sequences by the card, tokens by the card and at most all sequences' contexts."""
-    tier_tokens, tier_seqs = _tier(gpus)
+    tier_tokens, tier_seqs = tier(gpus)
     wanted = whole_option(workload, "max_num_seqs", workload.n_seqs or tier_seqs)
     tokens = min(tier_tokens, wanted * max_model_len)
     tokens = whole_option(workload, "max_num_batched_tokens", workload.n_batch or tokens)
