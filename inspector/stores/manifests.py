@@ -58,7 +58,6 @@ class Manifest(Record):
 
     layers: tuple[Layer, ...]
     config: Layer | None = None
-    artifact: str = ""
 
 
 def digest_of(text: Any) -> str:
@@ -163,11 +162,9 @@ def _of_object(value: dict[str, Any], blobs: Blobs) -> Manifest:
     if len(layers) > MAX_LAYERS:
         raise FormatError(f"a manifest of {len(layers):,} layers")
     config = value.get("config")
-    artifact = value.get("artifactType")
     return Manifest(
         tuple(layer_of(entry, blobs) for entry in layers),
         layer_of(config, blobs) if isinstance(config, dict) and config.get("digest") else None,
-        artifact if isinstance(artifact, str) else "",
     )
 
 
