@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from inspector.sources.http import FIRST_WAIT, LONGEST_WAIT, TRIES  # as patient as with the Hub
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
-
-# As patient as with the Hub (http.py).
-TRIES: Final = 4
-FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 60
+    from typing import Any
 
 
 class CloudFiles:

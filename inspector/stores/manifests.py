@@ -135,9 +135,14 @@ def _title(annotations: Any) -> str:
     if not isinstance(annotations, dict):
         return ""
     name = next((annotations[key] for key in _TITLES if isinstance(annotations.get(key), str)), "")
-    parts = name.split("/")
-    sound = name.isprintable() and len(name) <= 255 and "\\" not in name and ":" not in name
-    return name if sound and not any(part in {"", ".", ".."} for part in parts) else ""
+    sound = (
+        {"", ".", ".."}.isdisjoint(name.split("/"))
+        and name.isprintable()
+        and len(name) <= 255
+        and "\\" not in name
+        and ":" not in name
+    )
+    return name if sound else ""
 
 
 def parse_manifest(raw: bytes, blobs: Blobs, *, nested: bool = False) -> Manifest:
