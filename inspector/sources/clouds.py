@@ -1,14 +1,14 @@
 """S3, Google and Azure by obstore's plain calls, under the few names of fsspec that are used here.
 
 Not by its fsspec layer: that runs in a thread with a loop of its own, and 3 of 40 processes were aborted as they ended
-(obstore 0.12, Python 3.11; docs/decisions/0012-clouds-without-a-loop.md).
+(obstore 0.12, Python 3.11; docs/decisions/0011-clouds-without-a-loop.md).
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 
-from inspector.sources.http import FIRST_WAIT, LONGEST_WAIT, TRIES
+from inspector.sources.http import FIRST_WAIT, LONGEST_WAIT, TRIES  # as patient as with the Hub
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

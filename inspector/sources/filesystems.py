@@ -28,6 +28,8 @@ _DENIED_WORDS: Final = """
     ClientAuthenticationError DefaultCredentialsError RefreshError AuthenticationException
     """
 _DENIED: Final = frozenset(_DENIED_WORDS.split())
+_METADATA: Final = "169.254.169.254"
+_CREDENTIALS: Final = "credentials are read where the store's own tools read them: docs/stores.md"
 _ABSENT: Final = frozenset(("FileNotFoundError", "NotADirectoryError", "NotFoundError", "NoSuchBucket"))
 
 
@@ -99,7 +101,8 @@ def _obstore(scheme: str, url: str) -> tuple[Any, str]:
 
 
 def _words(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    said = str(error)[:4000].partition("Debug source:")[0]  # obstore's own, which says everything twice
+    return (" ".join(said.split()) or type(error).__name__)[:200]
 
 
 def guarded(work: Callable[[], R], what: str) -> R:
@@ -113,8 +116,9 @@ def guarded(work: Callable[[], R], what: str) -> R:
         if names & _ABSENT or "NoSuchBucket" in str(error)[:2000]:
             raise NotFound(f"{what}: no such file or folder") from None
         if names & _DENIED or "AccessDenied" in str(error)[:2000]:
-            hint = "credentials are read where the store's own tools read them"
-            raise AccessDenied(f"{what}: access denied: {_words(error)}", hint=hint) from None
+            raise AccessDenied(f"{what}: access denied: {_words(error)}", hint=_CREDENTIALS) from None
+        if _METADATA in str(error)[:2000]:  # where a package looks for credentials last
+            raise AccessDenied(f"{what}: no credentials were found", hint=_CREDENTIALS) from None
         raise Unreachable(f"{what}: {_words(error)}") from None
 
 
