@@ -116,15 +116,16 @@ def s3_server():
     door = Door(server.get_host_and_port()[1])
     yield door
     door.shutdown()
+    door.server_close()
     server.stop()
 
 
 @pytest.fixture
 def s3(s3_server, monkeypatch):
     """The server as this process and those that it starts find it; waits are short."""
-    from inspector.sources import filesystems
+    from inspector.sources import clouds
 
-    monkeypatch.setattr(filesystems, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(clouds, "FIRST_WAIT", 0.01)
     s3_server.reset()
     for name, value in {**KEYS, "AWS_ENDPOINT_URL": s3_server.url, "AWS_ENDPOINT": s3_server.url}.items():
         monkeypatch.setenv(name, value)

@@ -31,7 +31,6 @@ def open_path(path: str, *, target: str, quant: str | None, strict: bool) -> Che
 def _open_folder(path: str, *, target: str, quant: str | None, strict: bool) -> Checkpoint:
     """A folder that is a model; else the one model of a store, or that lies anywhere below."""
     from inspector.checkpoint.folder import open_folder
-    from inspector.stores.targets import store_kind
 
     def open_one(model: FoundModel) -> Checkpoint:
         if (stored := stored_target(model.target)) is not None:
@@ -39,7 +38,7 @@ def _open_folder(path: str, *, target: str, quant: str | None, strict: bool) -> 
         return open_path(model.target, target=model.target, quant=None, strict=strict)
 
     lacking: NotFound | None = None
-    if store_kind(path) is None:
+    if not _is_store(path):
         try:
             return open_folder(path, target=target, quant=quant, strict=strict)
         except NotFound as error:
@@ -50,6 +49,15 @@ def _open_folder(path: str, *, target: str, quant: str | None, strict: bool) -> 
     from inspector.stores.targets import stored_target
 
     return open_found(path, target=target, quant=quant, open_one=open_one, lacking=lacking)
+
+
+def _is_store(path: str) -> bool:
+    """Whether a folder is a store of blobs; its rules are loaded only where there are blobs."""
+    if not os.path.isdir(os.path.join(path, "blobs")):
+        return False
+    from inspector.stores.targets import store_kind
+
+    return store_kind(path) is not None
 
 
 def _of_manifest(path: str, *, target: str, strict: bool) -> Checkpoint | None:

@@ -6,8 +6,10 @@ from inspector.checkpoint.folder import open_listing
 from inspector.checkpoint.gather import check_document_size
 from inspector.checkpoint.listing import MAX_ENTRIES, Entry, Listing
 from inspector.checkpoint.ranged import RangedGathering, open_named
+from inspector.checkpoint.stored import open_found
 from inspector.errors import NotFound, SourceError
 from inspector.sources.filesystems import FilesystemSource, Remote, connect, list_remote, read_whole, stat
+from inspector.sources.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from inspector.checkpoint.gather import Gathering
     from inspector.checkpoint.records import Checkpoint
     from inspector.sources import Source
-    from inspector.sources.target import Target
+    from inspector.stores.records import FoundModel
 
 MOST_FOLDERS = 100  # of one folder that are listed, a request each
 
@@ -78,8 +80,36 @@ def open_in_store(target: Target, *, strict: bool, progress: Callable[[str], Non
         if not listing.complete:
             gathering.notes.append("the folder has more entries than are listed: files may have been overlooked")
         gathering.load(listing, target.quant)
-        return open_listing(listing, gathering, target.quant)
+        try:
+            return open_listing(listing, gathering, target.quant)
+        except NotFound as error:
+            return _open_below(target, error, strict=strict, progress=progress)
     return _open_file(target, at, found.nbytes or 0, strict=strict, progress=progress)
+
+
+def _open_below(
+    target: Target, lacking: NotFound, *, strict: bool, progress: Callable[[str], None] | None
+) -> Checkpoint:
+    """The one model that lies further down; of several, all of them."""
+
+    def open_one(model: FoundModel) -> Checkpoint:
+        here = Target(model.target, "remote", url=model.target)
+        return open_in_store(here, strict=strict, progress=progress)
+
+    return open_found(
+        target.url.rstrip("/"), target=target.text, quant=target.quant, open_one=open_one, lacking=lacking
+    )
+
+
+def reopen(target: Target, name: str) -> Source:
+    """A file of a checkpoint that was opened from an address, by its name there. Raises SourceError."""
+    at = connect(target.url)
+    found = stat(at)
+    if found.is_folder:
+        at = Remote(at.fs, f"{at.path}/{name}", f"{at.url}/{name}")
+    elif found.name != name:
+        at = Remote(at.fs, f"{at.path.rpartition('/')[0]}/{name}", f"{at.url.rpartition('/')[0]}/{name}")
+    return FilesystemSource(at.fs, at.path, name=name, size=stat(at).nbytes or 0)
 
 
 def _open_file(

@@ -33,8 +33,8 @@ INSPECTOR_GPU: what this machine is taken to have, in place of what is found
 
 \b
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
-faq.md (why something else shows another number), cli.md, library.md,
-fleet.md, memory.md, accuracy.md, rules.md, attacks.md, architectures.md,
+faq.md (why something else shows another number), cli.md, stores.md, fleet.md,
+library.md, memory.md, accuracy.md, rules.md, attacks.md, architectures.md,
 glossary.md, architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
 
 
@@ -127,7 +127,8 @@ def cli() -> None:
     """What is this model file exactly, and what will it cost to run?
 
     TARGET is a GGUF or safetensors file, a model folder, a Hugging Face cache snapshot, a config.json,
-    or a Hub repo: org/name[@revision][:QUANT][/file]. Headers only; weights are never read or downloaded.
+    a Hub repo: org/name[@revision][:QUANT][/file], a model of a store: ollama:NAME[:TAG], or an address:
+    s3://bucket/folder. Headers only; weights are never read or downloaded.
 
     \b
     Examples:

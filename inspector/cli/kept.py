@@ -42,25 +42,41 @@ def places(roots: Sequence[str], environ: Mapping[str, str]) -> list[Place]:
 
 
 def gather(place: Place, opened: Callable[[str], Checkpoint], say: Callable[[str], None] | None) -> Iterator[KeptRow]:
-    """A row for everything in a place, in its order. Raises SourceError where it cannot be looked into."""
+    """A row for everything in a place, in its order; several at a time where that is not this machine.
+
+    Raises SourceError where it cannot be looked into.
+    """
     from inspector.stores.walk import find_models
 
-    for n, found in enumerate(find_models(place.path), 1):
+    found = find_models(place.path)
+
+    def read(model: FoundModel) -> KeptRow:
         if say is not None:
-            say(f"{place.path}: {n:,} found: {found.name}")
-        row = KeptRow(
-            target=found.target, name=found.name, store=place.store if found.store == "folder" else found.store,
-            root=place.path, role=found.role, nbytes=found.nbytes, paths=found.paths, sha256=found.sha256,
-            error=found.error or None,
-        )  # fmt: skip
-        yield _read(row, found, opened) if found.role == "model" else row
+            say(f"{place.path}: {model.name}")
+        return _row(model, place, opened)
+
+    if "://" not in place.path:
+        yield from map(read, found)
+        return
+    from inspector.sources.parallel import in_order
+
+    yield from in_order(read, list(found))
+
+
+def _row(found: FoundModel, place: Place, opened: Callable[[str], Checkpoint]) -> KeptRow:
+    row = KeptRow(
+        target=found.target, name=found.name, store=place.store if found.store == "folder" else found.store,
+        root=place.path, role=found.role, nbytes=found.nbytes, paths=found.paths, sha256=found.sha256,
+        error=found.error or None,
+    )  # fmt: skip
+    return _read(row, found, opened) if found.role == "model" else row
 
 
 def _read(row: KeptRow, found: FoundModel, opened: Callable[[str], Checkpoint]) -> KeptRow:
     """The row with what the model's header says; what cannot be read is its error."""
     from inspector.facts import read_facts
 
-    if found.error and not found.paths:
+    if found.error and not found.nbytes:
         return row
     try:
         checkpoint = opened(found.target)
@@ -135,6 +151,8 @@ def distinct_nbytes(rows: Iterable[KeptRow]) -> int:
     """Bytes of the rows' files, each file on the disk counted once."""
     sizes: dict[tuple[int, ...] | str, int] = {}
     for row in rows:
+        if not row.paths:  # not on this machine
+            sizes[row.target] = row.nbytes
         for path in row.paths:
             if (key := inode(path)) not in sizes:
                 sizes[key] = _size(path)

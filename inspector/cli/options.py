@@ -277,6 +277,10 @@ def open_source(checkpoint: Checkpoint, name: str) -> Source:
 
         return LocalSource(here, name=name)
     target = read_target(checkpoint.target)
+    if target.kind == "remote":
+        from inspector.checkpoint.remote import reopen as reopen_remote
+
+        return reopen_remote(target, name)
     if target.kind != "local":
         from inspector.checkpoint.hub import reopen
         from inspector.sources.cache import hub_cache_folder

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
 
     R = TypeVar("R")
 
-# As patient as with the Hub (http.py), where the package lets itself be told.
-TRIES: Final = 4
-FIRST_WAIT: Final = 0.5
 _CLOUDS: Final[Mapping[str, str]] = {
     "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az", "abfs": "abfs", "abfss": "abfss",
 }  # fmt: skip
@@ -91,16 +88,14 @@ def _driver(words: str) -> str | None:
 
 def _obstore(scheme: str, url: str) -> tuple[Any, str]:
     try:
-        from obstore.fsspec import FsspecStore
+        import obstore  # noqa: F401 - whether it is there
+
+        from inspector.sources.clouds import CloudFiles
     except ImportError:
         own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
         hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
         raise InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint) from None
-    from datetime import timedelta
-
-    backoff = {"init_backoff": timedelta(seconds=FIRST_WAIT), "max_backoff": timedelta(seconds=8), "base": 2}
-    patience = {"max_retries": TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=60)}
-    return FsspecStore(_CLOUDS[scheme], retry_config=patience), url.partition("://")[2]
+    return CloudFiles(_CLOUDS[scheme]), url.partition("://")[2]
 
 
 def _words(error: BaseException) -> str:

@@ -78,6 +78,18 @@ def test_several_models_of_a_bucket_are_named(s3, bucket):  # noqa: F811
     assert [m.format for m in several.value.open_each()] == ["gguf", "gguf"]
 
 
+def test_a_bucket_is_all_its_models_however_deep(s3, bucket):  # noqa: F811
+    assert open_checkpoint(f"{bucket}/a").files[0].name == "deep.gguf"
+
+
+def test_values_that_headers_pass_over_are_fetched(s3, bucket, run_inspector):  # noqa: F811
+    env = {**KEYS, "AWS_ENDPOINT_URL": s3.url, "AWS_ENDPOINT": s3.url}
+    words = ["meta", f"{bucket}/split", "tokenizer.ggml.tokens", "--full"]
+    code, out, err = run_inspector(words, env=env)
+    assert (code, err) == (0, "")
+    assert "</s>" in out
+
+
 def test_every_model_of_a_bucket_is_found_with_its_etag(s3, bucket):  # noqa: F811
     found = {m.name: m for m in find_models(bucket)}
     assert set(found) == {
@@ -107,7 +119,8 @@ def test_every_command_takes_an_address(s3, bucket, run_inspector, command):  # 
 
 def test_list_takes_a_bucket_and_names_the_page_in_it(s3, bucket, run_inspector):  # noqa: F811
     env = {**KEYS, "AWS_ENDPOINT_URL": s3.url, "AWS_ENDPOINT": s3.url}
-    code, out, _ = run_inspector(["list", bucket, "--json"], env=env)
+    code, out, err = run_inspector(["list", bucket, "--json"], env=env)
+    assert err == ""
     answer = json.loads(out)
     assert (code, answer["totals"]["n_models"], answer["totals"]["n_broken"]) == (1, 7, 1)
     row = next(m for m in answer["models"] if m["name"] == "split/tiny-llama-split-00001-of-00003.gguf")

@@ -65,6 +65,8 @@ def _place(target: str, checkpoint: Checkpoint) -> tuple[str, str]:
         return (os.path.join(target, checkpoint.files[0].name) if gguf else target), ""
     if checkpoint.keeping is not None and checkpoint.files:  # a store's blob, which an engine loads by its path
         return checkpoint.files[0].path, ""
+    if "://" in target and not target.startswith(("hf://", "http")):  # no engine loads from there by a command line
+        return target, ""
     return target, "" if os.path.exists(target) else _revised(target, checkpoint)
 
 
