@@ -6,7 +6,13 @@ What the engine's `estimate` gives (tests compare), without notes and in a tenth
 from __future__ import annotations
 
 from inspector.memory.devices.placement import assign, device_totals
-from inspector.memory.engines.llamacpp.lines import cache_lines, output_lines, overhead_lines, unknown_parts, weight_lines
+from inspector.memory.engines.llamacpp.lines import (
+    cache_lines,
+    output_lines,
+    overhead_lines,
+    unknown_parts,
+    weight_lines,
+)
 from inspector.memory.estimate import Estimate, Line, weakest
 from inspector.memory.fit.llamacpp_sums import DeviceSums
 
