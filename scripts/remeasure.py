@@ -100,7 +100,7 @@ def cuda_programs(release: engines.Release, options: argparse.Namespace) -> Path
         return given
     if shutil.which(options.clang) is None:
         return None
-    work = options.cache / f"cuda-{release.build}"
+    work: Path = options.cache / f"cuda-{release.build}"
     work.mkdir(parents=True, exist_ok=True)
     jobs = os.cpu_count() or 1
     objects: Path = options.objects or measure_cuda.host_objects(release.source, work, options.clang, jobs)
