@@ -93,6 +93,8 @@ ORACLES = (
     Oracle("cuda-refused.json.gz", "cuda", "cuda", _C.refused, 0.1, ("args",)),
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),
+    Oracle("vllm_kv.jsonl", "vllm", "vllm", _P.planned, 0.1, ("name", "kv_cache_dtype", "max_model_len")),
+    Oracle("vllm_planner.jsonl", "vllm", "vllm", _P.planned, 0.1, ("config", "kv_cache_dtype", "max_model_len")),
     Oracle("measured_transformers.json.gz", "transformers", "transformers", _P.prefills, 8, ("name", "attn")),
     Oracle("hf_measured.jsonl", "transformers", "transformers", _P.types, 5, ("name",)),
     Oracle("params_towers.jsonl", "transformers", "transformers", _P.towers, 1, ("class",), spaced=True),

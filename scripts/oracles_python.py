@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,3 +68,12 @@ def towers(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
             paths.append(Path(place) / f"{i}.json")
             paths[-1].write_text(json.dumps(row["config"]))
         yield from map(json.loads, run(tools, "measure_params", *paths).splitlines())
+
+
+def planned(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """vllm_kv.jsonl, vllm_planner.jsonl: what vLLM's own planner says of a config's caches."""
+    assert tools.vllm is not None
+    command = [sys.executable, str(HERE / "measure_vllm.py"), str(tools.vllm)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
+    yield from map(json.loads, done.stdout.splitlines())

@@ -2,7 +2,7 @@
 
     python scripts/track.py llamacpp                      the newest build in the index, against the one we replay
     python scripts/track.py llamacpp 9509 10502           these builds
-    python scripts/track.py llamacpp 9509 --markdown OUT.md    and a page of tables, like docs/versions.md
+    python scripts/track.py llamacpp 9509 10502 --markdown docs/versions.md    and the tables of that page
     python scripts/track.py vllm|transformers|safetensors|gguf [VERSION]    source and names; no rows
 
 Every row of the CPU, RPC and quantizer fixtures is asked again (scripts/remeasure.py), and what the release gives is
@@ -37,6 +37,7 @@ FIXTURES = (
     "llamacpp-synthetic.jsonl.xz", "llamacpp.jsonl.gz", "placement.jsonl.gz", "quantize.jsonl.gz",
     "quantize_options.jsonl.gz",
 )  # fmt: skip
+MARK = "<!-- written by scripts/track.py -->"
 SUFFIXES = {"llamacpp": r"cpp|h|hpp|cu|cuh", "vllm": "py", "transformers": "py", "safetensors": "py", "gguf": "py"}
 
 
@@ -195,7 +196,8 @@ _LINES = {  # path of a figure in a row → the line that it is one of
     r"rows\[\d+\]\.compute|compute_bytes|compute_mib\.\w+": "compute",
     r"output_bytes|output_mib\.\w+": "output",
     r"mib|runs\[\d+\]\.mib": "size",
-    r"offloaded.*|sched_copies": "layers on devices",
+    r"offloaded.*": "layers on devices",
+    r"sched_copies": "copies of a pipeline",
 }
 
 
@@ -290,17 +292,22 @@ def _off(m: Moved) -> float:
 
 
 def by_model(found: list[Moved]) -> list[str]:
-    """Which models differ, line by line, with the range of how far; and which the release does not load."""
+    """Which models differ, line by line, with the range of how far; and which the release does not load.
+
+    Compute buffers differ in nearly every small model when a graph changes, so only those of the 25 are named.
+    """
     rows = []
     kept = [m for m in found if not m.fixture.startswith("quant")]
     lost = sorted({m.model for m in kept} - {m.model for m in kept if m.now is not None})
     for line in dict.fromkeys(m.line for m in kept):
         off: dict[str, list[float]] = {}
         for m in kept:
-            if m.line == line and m.now is not None and m.now != m.before:
+            named = line != "compute" or m.fixture == "llamacpp.jsonl.gz"
+            if named and m.line == line and m.now is not None and m.now != m.before:
                 off.setdefault(m.model, []).append(_off(m))
         said = [f"{name} {_range(values)}" for name, values in sorted(off.items())]
-        rows.append(f"- {line}: {'; '.join(said) if said else 'none'}")
+        if said:
+            rows.append(f"- {line}: {'; '.join(said)}")
     return [*rows, f"- not loaded by this build: {', '.join(lost) or 'none'}"]
 
 
@@ -309,55 +316,71 @@ def _range(values: list[float]) -> str:
     return f"{low}%" if low == high else f"{low} … {high}%"
 
 
-def report(engine: str, version: str, options: argparse.Namespace) -> tuple[list[str], int]:
-    """One release: lines of Markdown, and the exit code."""
-    pinned = engines.PINNED.get(engine)
-    before = options.source or engines.sources(engine, pinned or version, options.cache)
-    lines = [f"## {engines.PACKAGES[engine]} {version}", ""]
-    tools = None
+class Report(NamedTuple):
+    """One release: the tables of its rows, names that differ by kind, citations that are gone and that changed."""
+
+    version: str
+    rows: list[Moved]
+    names: dict[str, tuple[list[str], list[str]]]
+    gone: list[str]
+    changed: list[str]
+
+    @property
+    def code(self) -> int:
+        """2 where a cited text is gone, 1 where something moved."""
+        return 2 if self.gone else 1 if self.changed or any(m.now != m.before for m in self.rows) else 0
+
+    def lines(self, engine: str, *, whole: bool) -> list[str]:
+        """Markdown; `whole`: with all names and citations."""
+        lines = [f"## {engines.PACKAGES[engine]} {self.version}", ""]
+        if self.rows:
+            lines += [*table(self.rows), "", "Which figures differ (ours less theirs):", "", *by_model(self.rows), ""]
+        for kind, (new, old) in self.names.items():
+            full = whole or kind in {"architectures", "element types"}
+            more = f": {', '.join(new)}" if new and full else "", f": {', '.join(old)}" if old and full else ""
+            lines.append(f"- {kind}: {len(new)} that we have not{more[0]}; {len(old)} that it has not{more[1]}")
+        cited = f"Cited files and functions: {len(self.gone)} are not there, {len(self.changed)} have another text."
+        lines += ["", cited, ""]
+        if whole:
+            lines += [f"- GONE: {x}" for x in self.gone] + [f"- changed: {x}" for x in self.changed] + [""]
+        return lines
+
+
+def report(engine: str, version: str, options: argparse.Namespace) -> Report:
+    """What one release moved."""
+    pinned = engines.PINNED.get(engine) or version
+    before = options.source or engines.sources(engine, pinned, options.cache)
+    found: list[Moved] = []
     if engine == "llamacpp":
-        same = version == pinned
-        release = engines.llamacpp(version, options.cache, source=options.source if same else None,
-                                   build=options.build if same else None)  # fmt: skip
-        tools, now = Tools(release, options.cache), release.source
+        given = (options.source, options.build) if version == pinned else (None, None)
+        release = engines.llamacpp(version, options.cache, source=given[0], build=given[1])
+        found, now = all_figures(Tools(release, options.cache), FIXTURES), release.source
     else:
         now = engines.sources(engine, version, options.cache)
-    gone, changed = verdicts(before, now, citations(before, engine))
-    found = all_figures(tools, FIXTURES) if tools else []
-    if found:
-        lines += [*table(found), "", "Models whose figures differ (ours less theirs):", "", *by_model(found), ""]
     had, has = names(before, engine), names(now, engine)
-    for kind in had:
-        new, old = sorted(has[kind] - had[kind]), sorted(had[kind] - has[kind])
-        lines += [f"- {kind}: {len(has[kind])}"
-                  + (f"; not in ours: {', '.join(new)}" if new else "")
-                  + (f"; only in ours: {', '.join(old)}" if old else "")]  # fmt: skip
-    lines += ["", f"Cited and gone: {len(gone)}; cited and changed: {len(changed)}.", ""]
-    lines += [f"- GONE: {x}" for x in gone] + ([f"- changed: {x}" for x in changed] if options.changed else [])
-    moved = any(m.now != m.before for m in found)
-    return lines, 2 if gone else 1 if moved or changed else 0
+    parted = {k: (sorted(has[k] - had[k]), sorted(had[k] - has[k])) for k in had}
+    return Report(version, found, parted, *verdicts(before, now, citations(before, engine)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("engine", choices=engines.PACKAGES)
     parser.add_argument("version", nargs="*", help="releases; default: the newest in the index")
-    parser.add_argument("--changed", action="store_true", help="name every cited function whose text changed")
-    parser.add_argument("--markdown", type=Path, help="write the report here")
+    parser.add_argument("--markdown", type=Path, help="write the tables into this page, behind its mark")
     parser.add_argument("--cache", type=Path, default=engines.CACHE)
     parser.add_argument("--source", type=Path, help="sources of the release that we replay")
     parser.add_argument("--build", type=Path, help="its finished build")
     options = parser.parse_args()
     asked = [f"{v}.0.0" if v.isdecimal() else v for v in options.version] or engines.versions(options.engine)[-1:]
-    lines, codes = [], []
+    reports = []
     for version in asked:
-        own, code = report(options.engine, version, options)
-        lines += own
-        codes.append(code)
-        print("\n".join(own), flush=True)
+        reports.append(report(options.engine, version, options))
+        print("\n".join(reports[-1].lines(options.engine, whole=True)), flush=True)
     if options.markdown:
-        options.markdown.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return max(codes)
+        head, mark, _ = options.markdown.read_text(encoding="utf-8").partition(MARK)
+        page = [line for one in reports for line in one.lines(options.engine, whole=False)]
+        options.markdown.write_text(head + mark + "\n\n" + "\n".join(page).rstrip() + "\n", encoding="utf-8")
+    return max(one.code for one in reports)
 
 
 if __name__ == "__main__":
