@@ -77,3 +77,11 @@ def planned(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
     yield from map(json.loads, done.stdout.splitlines())
+
+
+def caches(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """transformers.jsonl.gz, params.jsonl: caches, prefill peaks, parameters of the configs in fixtures/configs."""
+    command = [str(tools.python), str(HERE / "measure_caches.py")]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
+    yield from map(json.loads, done.stdout.splitlines())

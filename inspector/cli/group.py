@@ -35,7 +35,7 @@ INSPECTOR_GPU: what this machine is taken to have, in place of what is found
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
 faq.md (why something else shows another number), cli.md, library.md,
 memory.md, accuracy.md, rules.md, attacks.md, architectures.md, glossary.md,
-architecture.md, testing.md, decisions/, schemas/. And: man inspector."""
+architecture.md, testing.md, versions.md, decisions/, schemas/. And: man inspector."""
 
 
 def _module_exists(name: str) -> bool:
