@@ -148,7 +148,19 @@ def params_row(row):
         "routed_expert_params": sum(p.numel() for n, p in named.items() if ".experts." in n),
         "buffers_numel": sum(b.numel() for b in model.buffers()), "n_tensors": len(named), "by_top": tops,
     }  # fmt: skip
-    return {"name": row["name"], **found}
+    return {"name": row["name"], **found, **active(model.config, found)}
+
+
+def active(config, found):
+    """Parameters that one token meets, where experts are routed."""
+    kinds = ("num_experts", "n_routed_experts", "num_local_experts")
+    n = next((v for k in kinds if (v := getattr(config, k, None))), None)
+    if not found["routed_expert_params"] or not n:
+        return {}
+    top = config.num_experts_per_tok
+    met = found["total_params"] - found["routed_expert_params"] + found["routed_expert_params"] * top // n
+    more = {"active_params": met, "num_experts": n, "top_k": top}
+    return more | {"active_params_excl_input_emb": met - found["input_embedding"]}
 
 
 KINDS = {"cache_real": cache_row, "cache_static": static_row, "act_real_meta": peak_row, "act_cpu": peak_row}
@@ -159,7 +171,12 @@ def main() -> None:
     ALL_MASK_ATTENTION_FUNCTIONS["stub_fused"] = flash_attention_mask
     for line in sys.stdin:
         row = json.loads(line)
-        print(json.dumps(KINDS.get(row.get("kind"), params_row)(row)), flush=True)
+        try:
+            found = KINDS.get(row.get("kind"), params_row)(row)
+        except Exception as error:  # one model's fault is its own row's
+            kept = {k: row[k] for k in ("kind", "name", "model_type") if k in row}
+            found = kept | {"error": repr(error), "transformers": transformers.__version__}
+        print(json.dumps(found), flush=True)
 
 
 if __name__ == "__main__":

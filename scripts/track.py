@@ -233,7 +233,8 @@ def figures(oracle: oracles.Oracle, before: dict[str, Any], now: dict[str, Any])
             yield Moved(oracle.fixture, line, model, value, found.get(path))
     if oracle.group == "quantize":
         differ = sum(".types." in f".{path}" or path.endswith("default") for path, _, _ in differences(before, now))
-        yield Moved(oracle.fixture, "tensor types", model, 0, None if _refused(now) else differ)
+        lost = _refused(now) and not _refused(before)
+        yield Moved(oracle.fixture, "tensor types", model, 0, None if lost else differ)
 
 
 def _refused(row: dict[str, Any]) -> bool:
