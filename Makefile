@@ -19,7 +19,11 @@ help:
 	@echo 'make track [ENGINE=llamacpp] [VERSION=…]  what a release changed: rows, cited functions, names'
 	@echo 'make clean     remove everything that make made'
 
-$(TARGETS):
-	@$(PYTHON) scripts/dev.py $@ $(if $(filter test,$@),$(ARGS)) $(if $(filter bench,$@),$(if $(PEERS),--with-peers)) \
-		$(if $(filter remeasure,$@),$(or $(ENGINE),--list) $(if $(ROW),--row '$(ROW)')) \
-		$(if $(filter track,$@),$(or $(ENGINE),llamacpp) $(VERSION))
+$(filter-out remeasure track,$(TARGETS)):
+	@$(PYTHON) scripts/dev.py $@ $(if $(filter test,$@),$(ARGS)) $(if $(filter bench,$@),$(if $(PEERS),--with-peers))
+
+remeasure:
+	@$(PYTHON) scripts/dev.py remeasure $(or $(ENGINE),--list) $(if $(ROW),--row '$(ROW)')
+
+track:
+	@$(PYTHON) scripts/dev.py track $(or $(ENGINE),llamacpp) $(VERSION)

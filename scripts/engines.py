@@ -118,6 +118,9 @@ def unpacked(archive: Path, cache: Path) -> Path:
 def sources(engine: str, version: str, cache: Path) -> Path:
     """The sources of a release, unpacked: llama.cpp's tree, or the folder that holds the Python package."""
     wheel = engine in {"transformers", "safetensors", "gguf"}
+    there = cache / f"{PACKAGES[engine].replace(chr(45), chr(95))}-{version}"  # an sdist, unpacked
+    if not wheel and there.exists():
+        return there / "llama.cpp" if engine == "llamacpp" else there
     archive = fetched(engine, version, cache, kind="bdist_wheel" if wheel else "sdist")
     folder = unpacked(archive, cache)
     return folder / "llama.cpp" if engine == "llamacpp" else folder

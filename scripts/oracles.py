@@ -93,9 +93,16 @@ ORACLES = (
     Oracle("cuda-refused.json.gz", "cuda", "cuda", _C.refused, 0.1, ("args",)),
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),
+    Oracle("vllm_kv.jsonl", "vllm", "vllm", _P.planned, 0.1, ("name", "kv_cache_dtype", "max_model_len")),
+    Oracle("vllm_planner.jsonl", "vllm", "vllm", _P.planned, 0.1, ("config", "kv_cache_dtype", "max_model_len")),
+    Oracle("transformers.jsonl.gz", "transformers", "transformers", _P.caches, 6, ("kind", "name", "attn", "prefill")),
+    Oracle("params.jsonl", "transformers", "transformers", _P.caches, 2, ("name",)),
     Oracle("measured_transformers.json.gz", "transformers", "transformers", _P.prefills, 8, ("name", "attn")),
     Oracle("hf_measured.jsonl", "transformers", "transformers", _P.types, 5, ("name",)),
     Oracle("params_towers.jsonl", "transformers", "transformers", _P.towers, 1, ("class",), spaced=True),
 )
-NOT_ASKED: dict[str, str] = {}
+NOT_ASKED = {
+    "quantized.jsonl": "one layer by each packing library, half of them built for a GPU; some by their layout",
+    "gpu_logs.jsonl, vllm_logs.jsonl, vllm_activation.jsonl": "published logs of real cards",
+}
 GROUPS = tuple(dict.fromkeys(o.group for o in ORACLES))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -67,3 +68,20 @@ def towers(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
             paths.append(Path(place) / f"{i}.json")
             paths[-1].write_text(json.dumps(row["config"]))
         yield from map(json.loads, run(tools, "measure_params", *paths).splitlines())
+
+
+def planned(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """vllm_kv.jsonl, vllm_planner.jsonl: what vLLM's own planner says of a config's caches."""
+    assert tools.vllm is not None
+    command = [sys.executable, str(HERE / "measure_vllm.py"), str(tools.vllm)]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
+    yield from map(json.loads, done.stdout.splitlines())
+
+
+def caches(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """transformers.jsonl.gz, params.jsonl: caches, prefill peaks, parameters of the configs in fixtures/configs."""
+    command = [str(tools.python), str(HERE / "measure_caches.py")]
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
+    yield from map(json.loads, done.stdout.splitlines())

@@ -36,7 +36,8 @@ NO_COLOR, COLUMNS; CLICOLOR_FORCE=1: bars and colour in a pipe (| less -R).
 Pages (docs/ of the sources): first-steps.md, cookbook.md,
 faq.md (why something else shows another number), cli.md, stores.md,
 fleet.md, library.md, memory.md, accuracy.md, rules.md, attacks.md,
-architectures.md, glossary.md, architecture.md, testing.md, decisions/,
+architectures.md, glossary.md, architecture.md, testing.md, versions.md,
+decisions/,
 schemas/. And: man inspector."""
 
 

@@ -1,0 +1,95 @@
+"""What scripts/track.py and scripts/remeasure.py say of releases: pure parts, over small trees and rows."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import pytest
+
+CODE = "size_t pad_row(int n) {\n    if (n) { return 1; }\n    return 2;\n}\nint other(int n) {\n    return n;\n}\n"
+
+
+@pytest.fixture(scope="module")
+def track():
+    return importlib.import_module("track")
+
+
+@pytest.fixture(scope="module")
+def remeasure():
+    return importlib.import_module("remeasure")
+
+
+def test_a_functions_text_ends_with_its_braces(track):
+    assert track.body(CODE, "pad_row") == CODE.partition("\nint other")[0]
+    assert track.body(CODE, "nobody") == ""
+    assert track.body("def f_one(x):\n    return x\n\n\ny = 1\n", "f_one").strip() == "def f_one(x):\n    return x"
+
+
+def trees(tmp_path, after):
+    for name, text in (("old", CODE), ("new", after)):
+        folder = tmp_path / name / "src"
+        folder.mkdir(parents=True)
+        if text:
+            (folder / "llama-one.cpp").write_text(text)
+    return tmp_path / "old", tmp_path / "new"
+
+
+@pytest.mark.parametrize(
+    ("after", "gone", "changed"),
+    [
+        (CODE, 0, 0),
+        (CODE.replace("return 2", "return 3"), 0, 2),
+        (CODE.replace("return n", "return -n"), 0, 1),
+        (CODE.replace("pad_row", "pad_rows"), 1, 1),
+        ("", 1, 0),
+    ],
+    ids=["as it was", "the function", "another function", "renamed", "no file"],
+)
+def test_what_is_cited_stands_changed_or_is_gone(track, tmp_path, after, gone, changed):
+    old, new = trees(tmp_path, after)
+    cited = [track.Citation("src/llama-one.cpp", word, "here.py:1") for word in ("", "pad_row")]
+    found = track.verdicts(old, new, cited)
+    assert (len(found[0]), len(found[1])) == (gone, changed)
+
+
+def test_our_docstrings_cite_files_and_the_words_beside_them(track, tmp_path):
+    source = tmp_path / "src"
+    source.mkdir()
+    (source / "llama-kv-cache.cpp").write_text("// nothing that we name\n")
+    found = track.citations(tmp_path, "llamacpp")
+    assert {c.path for c in found} == {"src/llama-kv-cache.cpp"}
+    assert all(c.where.startswith("inspector/") for c in found)
+
+
+def test_a_figure_that_moved_is_its_lines_and_a_release_that_gives_none_is_told_apart(track):
+    oracle = next(o for o in track.oracles.ORACLES if o.fixture == "llamacpp.jsonl.gz")
+    before = {"model": "m", "kv_bytes": 110, "compute_bytes": 50}
+    found = list(track.figures(oracle, before, {"model": "m", "kv_bytes": 100, "error": "no"}))
+    assert [(m.line, m.before, m.now) for m in found] == [("caches", 110, 100), ("compute", 50, None)]
+    lines = track.table(found)
+    assert "| caches | 1 |  | 0 | 10% | +10% | m |" in lines[2]
+    assert "| compute | 1 | 1 | 0 |  |  |  |" in lines[3]
+
+
+def test_two_rows_part_where_a_value_or_a_length_does(remeasure):
+    before, now = {"a": [1, {"b": 2}], "c": 3}, {"a": [1, {"b": 4}], "d": 5}
+    assert list(remeasure.differences(before, now)) == [("a[1].b", 2, 4), ("c", 3, None), ("d", None, 5)]
+    assert list(remeasure.differences([1], [1, 2])) == [("", [1], [1, 2])]
+    assert list(remeasure.differences(before, json.loads(json.dumps(before)))) == []
+
+
+def test_every_oracle_has_rows_with_names_of_their_own(remeasure):
+    for oracle in remeasure.oracles.ORACLES:
+        rows = oracle.rows()
+        assert rows
+        assert all(oracle.name(row) for row in rows[:50])
+
+
+def test_a_row_is_found_by_its_number_or_by_words_of_its_name(remeasure):
+    oracle = next(o for o in remeasure.oracles.ORACLES if o.fixture == "cuda.jsonl.gz")
+    rows = [{"model": "a", "case": "full"}, {"model": "b", "case": "half"}]
+    assert remeasure.chosen(oracle, rows, None) == [0, 1]
+    assert remeasure.chosen(oracle, rows, "1") == [1]
+    assert remeasure.chosen(oracle, rows, "half b") == [1]
+    assert remeasure.chosen(oracle, rows, "2") == []
