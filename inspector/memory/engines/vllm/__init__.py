@@ -22,7 +22,7 @@ from inspector.memory.engines.shared.kv_options import config_value, keep_of, op
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.budget import CACHES, budget_notes, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
-from inspector.memory.engines.vllm.parallel import Rank, Split, of_stage, ranks_of
+from inspector.memory.engines.vllm.parallel import TOWER, Rank, Split, of_stage, ranks_of
 from inspector.memory.engines.vllm.prediction import (
     NONE,
     Speculation,
@@ -31,7 +31,14 @@ from inspector.memory.engines.vllm.prediction import (
     unknown_weights,
     with_prediction,
 )
-from inspector.memory.engines.vllm.profile import Batch, activation_line, activation_nbytes, batch_of, sampler_line
+from inspector.memory.engines.vllm.profile import (
+    Batch,
+    activation_line,
+    activation_nbytes,
+    activation_range,
+    batch_of,
+    sampler_line,
+)
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
 from inspector.units import GIB, MIB
@@ -235,7 +242,7 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     n_seqs = -(-(run.workload.n_seqs or 1) // split.data)
     lines += _cache_line(facts, run, n_seqs, device if run.kv_offload else "host", block)
     if run.peak:
-        lines.append(activation_line(run.peak, run.batch, device, towers=facts.n_params_text is not None))
+        lines.append(activation_line(run.peak, run.batch, device, towers=_towers(facts)))
     last = rank.stage.index == rank.stage.n - 1
     if last:
         lines += ahead_lines(facts, run.spec, run.draft, split=split, dtype=s.model_dtype, device=device)
@@ -244,6 +251,11 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
         + (sampler_line(facts, run.batch, device) if last else [])
         + _overheads(run.workload, rank.gpu, split, device)
     )
+
+
+def _towers(facts: ModelFacts) -> bool:
+    """Whether the model sees or hears, so that its towers are profiled too."""
+    return facts.n_params_text is not None or any(TOWER.search(t.name) for t in facts.tensors)
 
 
 class _Run(Record):
@@ -305,6 +317,7 @@ def estimate(
             "max_num_seqs": batch.seqs,
             "max_num_batched_tokens": batch.tokens,
             "gpu_memory_utilization": utilization,
+            **({"compute_range": list(activation_range(peak[0], towers=_towers(facts)))} if peak else {}),
             **_effective(run, gpus, utilization),
         },
         lines=tuple(lines),

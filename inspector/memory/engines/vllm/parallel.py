@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LAYER: Final = re.compile(r"(?:^|\.)(?:layers|h|blocks)\.(\d+)\.")
 _FIRST: Final = re.compile(r"(?:embed_tokens|word_embeddings|wte|embed_in|tok_embeddings|embeddings)")
 _LAST: Final = re.compile(r"(?:^|\.)(?:lm_head|embed_out|output|norm|ln_f|final_layernorm|norm_f)\.(?:weight|bias)$")
-_TOWER: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
+TOWER: Final = re.compile(r"(?:^|\.)(?:vision|visual|audio|image|multi_modal_projector|mm_projector)")
 
 
 class Split(Record):
@@ -111,7 +111,7 @@ def of_stage(facts: ModelFacts, stage: Stage) -> ModelFacts:
 
 
 def _holds(name: str, stage: Stage, *, tied: bool) -> bool:
-    if _TOWER.search(name):
+    if TOWER.search(name):
         return True
     found = _LAYER.search(name)
     first, last = stage.index == 0, stage.index == stage.n - 1
