@@ -257,7 +257,6 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
     lower = where.lower()
     base = lower.rsplit("/", 1)[-1].rsplit(": ", 1)[-1]
     wanted = promises(lower)
-    inner = ": " in where
     prose = lower.endswith(_PROSE)
     if kind not in _NOT_WEIGHTS and not prose and head[:1] in _OLD_STARTS and head[:1]:
         # of a text, which may be long, the start says whether it is one
@@ -266,7 +265,8 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
         if found is not None:
             yield found
             return
-    if lower.endswith(".pth") and not inner and kind == "unknown" and head.isascii() and b"\0" not in head:
+    if lower.endswith(".pth") and kind in {"unknown", "short"} and head.isascii() and b"\0" not in head:
+        yield from examine_text(source, where)
         return  # lines for Python's start: a rule of its own
     closed = next((words for magic, words in _CLOSED if head.startswith(magic)), "")
     yield from examine_text(source, where)

@@ -100,7 +100,8 @@ def pickle_code(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: unpickling calls whatever the file names: `os.system`, `builtins.eval`, a function hidden in a
     library. Anything outside the containers, tensors and arrays that PyTorch's own restricted loader takes is an error,
-    known attack or not. Members of zip and tar archives and packed streams are looked into as well.
+    known attack or not. Functions that a model may name are code where they are called. Members of zip and tar
+    archives, packed streams, files under any name, other formats and the bytes behind a model are looked into as well.
 
     Example: a pytorch_model.bin whose data.pkl imports `posix.system`.
     """
@@ -154,7 +155,8 @@ def pickle_broken(subject: Subject) -> Iterator[Hit]:
 @rule("CD005", "program-file", severity="warning", hint="a model needs no program: remove it")
 def program_file(subject: Subject) -> Iterator[Hit]:
     """
-    A program or a shared library lies among the weights; within an installed Python package it is an info.
+    A program or a shared library lies among the weights; within an installed Python package it is an info, under a name
+    of weights or within a checkpoint an error.
 
     Why it matters: weights are data. A library here is one path away from being loaded.
     """
@@ -170,9 +172,10 @@ def program_file(subject: Subject) -> Iterator[Hit]:
 @rule("CD006", "archive-file", severity="error", hint="unpack it elsewhere, if at all, and audit what is in it")
 def archive_file(subject: Subject) -> Iterator[Hit]:
     """
-    An archive with paths or links that lead out of it; one of a kind that is not looked into is a warning.
+    An archive with paths or links that lead out of it, with devices or pipes; one of a kind that is not looked into.
 
-    Why it matters: unpacked carelessly, `../` writes outside its folder. What is not looked into was not examined.
+    Why it matters: unpacked carelessly, `../` writes outside its folder, and so does a file behind a link. What is not
+    looked into (7-Zip, RAR, Zstandard, LZ4 and others) was not examined.
     """
     for found in examine(subject):
         if found.kind == "escape":
@@ -237,6 +240,7 @@ def graph_code(subject: Subject) -> Iterator[Hit]:
     A graph that reaches beyond its folder: ONNX tensors at other paths, operations that run code or open files.
 
     Why it matters: the runtime opens whatever path the model names, and PyFunc, ReadFile and WriteFile do as they say.
+    TorchScript can save and map files by itself; an XML entity may stand for a file.
     """
     yield from _of_kind(subject, "graph")
 
@@ -247,8 +251,10 @@ def loader_target(subject: Subject) -> Iterator[Hit]:
     A configuration names a Python object to import that is no part of a model library.
 
     Why it matters: hydra's `_target_`, the `type` of sentence-transformers' modules.json, diffusers' component lists
-    and YAML's Python tags are imported and called. Python's own modules, and functions that load or look up things, are
-    an error; a file of the repository is a warning; a package of the author's is an info.
+    and YAML's Python tags are imported and called; so are keys and tags of other loaders (`target`, `class_path`,
+    `activation_function`, `!new:`), of which only what acts is spoken of. Configurations in archives are read too.
+    Python's own modules, and functions that load or look up things, are an error; a file of the repository is a
+    warning; a package of the author's is an info.
     """
     for target in targets(subject):
         yield Hit(target.where, target.words, severity=target.severity)
@@ -261,7 +267,8 @@ def companion_code(subject: Subject) -> Iterator[Hit]:
     A file beside the weights that Python, an installer or a server runs or obeys by its name.
 
     Why it matters: sitecustomize.py and lines of a .pth file run at Python's every start (an error); handler.py and its
-    like are run by the server (a warning where they start programs); requirements.txt may name an index of its own (a
+    like are run by the server (a warning where they start programs), setup.py and conftest.py by an installer or a test
+    (said only where they start programs); requirements.txt may name an index of its own (a
     warning); scripts and compiled code run when someone starts them.
     """
     for companion in companions(subject):

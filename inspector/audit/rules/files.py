@@ -246,6 +246,7 @@ def never_written(subject: Subject) -> Iterator[Hit]:
     Why it matters: an unfinished download of a tool that sets the space aside first looks finished; what was never
     written reads as zeros. Holes of less than a quarter of a tensor are not spoken of: some file systems store honest
     runs of zeros like that. A header and nothing else was written on purpose (an info). With --deep both are an error.
+    Checkpoints, arrays and graphs, whose parts are not known here, count where a quarter of the file is holes.
     """
     for f in subject.files:
         if f.sniffed is None or not f.sniffed.is_model or (found := unwritten(f)) is None:
