@@ -2,7 +2,7 @@
 
 Template, style and script lie in `page/`; the result holds all three, and its policy allows just these two, by hash.
 Its data is one JSON object; its script looks figures up in it and adds them. Text from the file reaches the page as
-text nodes, and the JSON cannot close its element (`<` is written \\u003c), so nothing in a model file can become markup.
+text nodes, and the JSON cannot close its element (`<` is written \\u003c), so nothing in a file can become markup.
 """
 
 from __future__ import annotations
@@ -56,7 +56,9 @@ def _render(*, title: str, data: dict[str, Any], version: str) -> str:
     env = Environment(loader=loader, autoescape=True, keep_trailing_newline=True)
     text = json.dumps(jsonable(data), ensure_ascii=True, separators=(",", ":")).replace("<", "\\u003c")
     style, script = (loader.get_source(env, name)[0] for name in ("style.css", "script.js"))
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    policy = (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
     return env.get_template("page.html.j2").render(
         title=title, version=version, style=style, script=script, data=text, policy=policy
     )

@@ -43,7 +43,8 @@ def browser():
         if os.environ.get("INSPECTOR_BROWSER") == "required":
             pytest.fail(why)
         pytest.skip(why)
-    webdriver = pytest.importorskip("selenium.webdriver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is in the test group: it drives the browser")
+    os.environ["SE_OFFLINE"] = "true"  # selenium looks for no driver of its own
     options = webdriver.ChromeOptions()
     options.binary_location = program
     for word in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
@@ -216,7 +217,8 @@ def test_the_longest_context_that_fits_is_said_and_drawn(browser, pages):
     assert "is the longest that fits" in note
     assert len(browser.find_elements("css selector", "#plot .cross")) == 1
     fits = browser.execute_script(
-        "return [...document.querySelectorAll('#plot-table tbody tr')].map(r => [r.cells[0].textContent, r.cells[4].textContent])"
+        "return [...document.querySelectorAll('#plot-table tbody tr')]"
+        ".map(r => [r.cells[0].textContent, r.cells[4].textContent])"
     )
     longest = [context for context, yes in fits if yes == "yes"][-1]
     assert f"{longest} tokens is the longest" in note
@@ -243,7 +245,9 @@ def test_tensors_are_sorted_and_searched_by_keyboard(browser, pages):
     view(browser, pages["llama"])
     head = browser.find_elements("css selector", "#list th button")
     head[4].send_keys(Keys.ENTER)
-    column = "return [...document.querySelectorAll('#list tbody tr')].map(r => +r.cells[4].textContent.replaceAll(',', ''))"
+    column = (
+        "return [...document.querySelectorAll('#list tbody tr')].map(r => +r.cells[4].textContent.replaceAll(',', ''))"
+    )
     sizes = browser.execute_script(column)
     assert sizes == sorted(sizes)
     assert browser.find_elements("css selector", "#list th")[4].get_attribute("aria-sort") == "ascending"

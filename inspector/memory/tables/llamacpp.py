@@ -1,4 +1,4 @@
-"""llama.cpp's lines for hundreds of settings: the engine's own parts, of which the graph is replayed once for all quants.
+"""llama.cpp's lines for hundreds of settings: the engine's own parts, the graph replayed once for all quants.
 
 What the engine's `estimate` gives (tests compare), without notes and in a tenth of the time.
 """
@@ -6,7 +6,13 @@ What the engine's `estimate` gives (tests compare), without notes and in a tenth
 from __future__ import annotations
 
 from inspector.memory.devices.placement import assign, device_totals
-from inspector.memory.engines.llamacpp.lines import cache_lines, output_lines, overhead_lines, unknown_parts, weight_lines
+from inspector.memory.engines.llamacpp.lines import (
+    cache_lines,
+    output_lines,
+    overhead_lines,
+    unknown_parts,
+    weight_lines,
+)
 from inspector.memory.estimate import Estimate, Line, weakest
 from inspector.memory.fit.llamacpp_sums import DeviceSums
 
