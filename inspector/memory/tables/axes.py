@@ -44,8 +44,12 @@ class Axes(Record):
 
 def workload_of(k: str, v: str, n_seqs: int, n_ctx: int) -> Workload:
     """What to run: cache types (auto: the engine's own), sequences (0: the engine's default), tokens of context."""
-    types = {"kv_dtype_k": None if k == "auto" else k, "kv_dtype_v": None if v == "auto" else v}
-    return Workload(n_ctx=n_ctx, n_seqs=n_seqs or None, **types)
+    return Workload(
+        n_ctx=n_ctx,
+        n_seqs=n_seqs or None,
+        kv_dtype_k=None if k == "auto" else k,
+        kv_dtype_v=None if v == "auto" else v,
+    )
 
 
 def contexts(facts: ModelFacts, asked: int | None = None, *, few: bool = False) -> tuple[int, ...]:
