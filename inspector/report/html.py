@@ -2,7 +2,7 @@
 
 Template, style and script lie in `page/`; the result holds all three, and its policy allows just these two, by hash.
 Its data is one JSON object; its script looks figures up in it and adds them. Text from the file reaches the page as
-text nodes, and the JSON cannot close its element (`<` is written \\u003c), so nothing in a model file can become markup.
+text nodes, and the JSON cannot close its element (`<` is written \\u003c), so nothing in a file can become markup.
 """
 
 from __future__ import annotations

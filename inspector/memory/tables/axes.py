@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.estimate import Placement
+from inspector.memory.estimate import Placement, Workload
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -40,6 +40,16 @@ class Axes(Record):
     kv: tuple[tuple[str, str], ...]
     seqs: tuple[int, ...]
     contexts: tuple[int, ...]
+
+
+def workload_of(k: str, v: str, n_seqs: int, n_ctx: int) -> Workload:
+    """What to run: cache types (auto: the engine's own), sequences (0: the engine's default), tokens of context."""
+    return Workload(
+        n_ctx=n_ctx,
+        n_seqs=n_seqs or None,
+        kv_dtype_k=None if k == "auto" else k,
+        kv_dtype_v=None if v == "auto" else v,
+    )
 
 
 def contexts(facts: ModelFacts, asked: int | None = None, *, few: bool = False) -> tuple[int, ...]:

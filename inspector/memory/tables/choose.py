@@ -73,10 +73,10 @@ def _made(candidate: Candidate, engine: Engine) -> Iterator[Model]:
             yield Model(name, candidate.path or candidate.hub, facts, ("--quant", name))
 
 
-def axes(models: Sequence[Model], engine: Engine, n_ctx: int | None) -> Axes:
-    """Fewer settings where an estimate takes long, or where there are many forms."""
+def axes(models: Sequence[Model], engine: Engine, n_ctx: int | None, *, first: bool = True) -> Axes:
+    """Fewer settings where an estimate takes long, where there are many forms, and for engines that are not `first`."""
     facts = models[0].facts
-    few = engine.costly(facts) or sum(not m.words for m in models) > _FEW_FORMS
+    few = engine.costly(facts) or sum(not m.words for m in models) > _FEW_FORMS or (engine.by_layer and not first)
     types = engine.page_kv_types
     mixed = [pair for pair in engine.page_kv_pairs if not few]
     return Axes(
@@ -92,8 +92,8 @@ def axes(models: Sequence[Model], engine: Engine, n_ctx: int | None) -> Axes:
 
 
 def tables(candidates: Sequence[Candidate], asked: str | None, *, gpu: str | None, n_ctx: int | None) -> list[Table]:
-    """A table an engine. An engine that takes none of the forms is left out, unless it was asked for (InspectorError)."""
-    found = []
+    """A table an engine; one that takes none of the forms is left out. Raises InspectorError where it was asked for."""
+    found: list[Table] = []
     for name in engines_for(candidates[0].facts.format, asked):
         engine = engine_of(name)
         try:
@@ -104,5 +104,5 @@ def tables(candidates: Sequence[Candidate], asked: str | None, *, gpu: str | Non
             continue
         runs_on = [card for card in cards(gpu) if not engine.refuses(card.gpu)]
         if runs_on:
-            found.append(Table(engine, models, axes(models, engine, n_ctx), runs_on))
+            found.append(Table(engine, models, axes(models, engine, n_ctx, first=not found), runs_on))
     return found

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from inspector.errors import InspectorError
-from inspector.memory.estimate import WHATS, Workload
-from inspector.memory.tables.axes import Place
+from inspector.memory.estimate import WHATS
+from inspector.memory.tables.axes import Place, workload_of
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.engines.protocol import Engine
-    from inspector.memory.estimate import Estimate, Gpu, Placement
+    from inspector.memory.estimate import Estimate, Gpu, Placement, Workload
     from inspector.memory.tables.axes import Axes
 
     Run = Callable[[Workload, Placement], Estimate]
@@ -47,16 +47,17 @@ class Kind(Record):
 class Table:
     """The figures of one engine. Rows are kept once; a combination's row is found by its number.
 
-    `index`: by model and kind of card, the row of each combination of `axes` in their order (-1: not computed); `base`: bytes of weights
-    by model, kind and place, of which rows hold what differs. A row: what is said of it (`said`), then by device (the
-    host first) bytes of each part, and what its peak takes more.
+    `index`: by model and kind of card, the row of each combination of `axes` in their order (-1: not computed);
+    `base`: bytes of weights by model, kind and place, of which rows hold what differs. A row: what is said of it
+    (`said`), then by device (the host first) bytes of each part, and what its peak takes more. `room`: bytes of each
+    card, and of them what the engine leaves to a model.
     """
 
     def __init__(self, engine: Engine, models: Sequence[Model], axes: Axes, cards: Sequence[Card]) -> None:
         self.engine, self.models, self.axes = engine, tuple(models), axes
         self.kinds: dict[Hashable, Kind] = {}
         self.cards = [(card, self._kind_of(card.gpu)) for card in cards]
-        self.said: dict[Hashable, int] = {}
+        self.said: dict[tuple[str, ...], int] = {}
         self.rows: dict[Any, int] = {}
         memo: dict[Any, Any] = {}
         self.base: list[list[list[list[int]]]] = []
@@ -73,12 +74,10 @@ class Table:
     def _room(self, run: Run, gpu: Gpu, kind: int) -> tuple[int, int]:
         """Bytes of a card, and of them what the engine leaves to a model; none where it refuses to say."""
         first = list(self.kinds.values())[kind].first
-        k, v = (None if t == "auto" else t for t in self.axes.kv[0])
+        alike = gpu.replace(name=first.name)
         for n_ctx in self.axes.contexts:
             try:
-                result = run(
-                    Workload(n_ctx=n_ctx, kv_dtype_k=k, kv_dtype_v=v), Place(1).on(gpu.replace(name=first.name))
-                )
+                result = run(workload_of(*self.axes.kv[0], 0, n_ctx), Place(1).on(alike))
             except InspectorError:
                 continue
             device = next(d for d in result.devices if d.capacity is not None)
@@ -113,16 +112,15 @@ class Table:
         """Rows of one place."""
         return len(self.axes.kv) * len(self.axes.seqs) * len(self.axes.contexts)
 
-    def _of_place(self, run: Run, place: Place, gpu: Gpu) -> Iterator[tuple[list[int], list[list[int]], Hashable]]:
+    def _of_place(
+        self, run: Run, place: Place, gpu: Gpu
+    ) -> Iterator[tuple[list[int], list[list[int]], tuple[str, ...]]]:
         """By combination: weights by device, the other parts by device, and what is said of them."""
         axes, placement = self.axes, place.on(gpu)
         for k, v in axes.kv:
             for n_seqs in axes.seqs:
                 for n_ctx in axes.contexts:
-                    workload = Workload(
-                        n_ctx=n_ctx, n_seqs=n_seqs or None, kv_dtype_k=None if k == "auto" else k,
-                        kv_dtype_v=None if v == "auto" else v,
-                    )  # fmt: skip
+                    workload = workload_of(k, v, n_seqs, n_ctx)
                     try:
                         result = run(workload, placement)
                     except InspectorError as error:
@@ -131,7 +129,7 @@ class Table:
                     parts = _parts(result, tuple(g.name for g in placement.gpus))
                     yield [p[0] for p in parts], [p[1:] for p in parts], (result.grade, *result.unknown)
 
-    def _row(self, weights: list[int], base: list[int], rest: list[list[int]], said: Hashable) -> int:
+    def _row(self, weights: list[int], base: list[int], rest: list[list[int]], said: tuple[str, ...]) -> int:
         """The number of a row that holds this, a new one where none does."""
         number = self.said.setdefault(said, len(self.said))
         places = tuple(_trimmed((w - b, *more)) for w, b, more in zip(weights, base, rest, strict=bool(weights)))

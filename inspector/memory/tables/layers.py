@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.architectures.roles import layer_of
 from inspector.errors import InspectorError
-from inspector.memory.estimate import Workload
+from inspector.memory.tables.axes import workload_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,9 +60,8 @@ def _rows(table: Table, place: Place) -> Iterator[list[LayerRow]]:
     for k, v in axes.kv:
         for n_seqs in axes.seqs:
             for n_ctx in axes.contexts:
-                types = (None if t == "auto" else t for t in (k, v))
                 try:
-                    workload = Workload(n_ctx, n_seqs or None, None, None, *types)
+                    workload = workload_of(k, v, n_seqs, n_ctx)
                     yield engine.layer_rows(facts, workload, {}, placement)
                 except InspectorError:
                     yield []

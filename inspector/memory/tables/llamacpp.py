@@ -1,4 +1,4 @@
-"""llama.cpp's lines for hundreds of settings: the engine's own parts, of which the graph is replayed once for all quants.
+"""llama.cpp's lines for hundreds of settings: the engine's own parts, the graph replayed once for all quants.
 
 What the engine's `estimate` gives (tests compare), without notes and in a tenth of the time.
 """
