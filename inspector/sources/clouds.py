@@ -30,7 +30,7 @@ class CloudFiles:
         bucket, _, key = path.strip("/").partition("/")
         if bucket not in self._stores:
             backoff = {"init_backoff": timedelta(seconds=FIRST_WAIT), "max_backoff": timedelta(seconds=8), "base": 2}
-            patience = {
+            patience: Any = {
                 "max_retries": TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=LONGEST_WAIT),
             }  # fmt: skip
             self._stores[bucket] = from_url(f"{self._scheme}://{bucket}", retry_config=patience)

@@ -1,8 +1,8 @@
 """Files of any store that fsspec knows (`s3://`, `gs://`, `az://`, `sftp://`, …), read by ranges.
 
-fsspec comes with huggingface_hub. What speaks to a store is a package of its own: fsspec's (s3fs, gcsfs, adlfs, …)
-where it is installed, else obstore (the extra `clouds`), which is one wheel for the three clouds. Credentials, retries
-and time limits are the package's own; how much is read is ours. Nothing here is imported for any other target.
+fsspec comes with huggingface_hub. What speaks to a store is a package of its own: obstore for the three clouds where it
+is installed (the extra `clouds`), else fsspec's (s3fs, gcsfs, adlfs, paramiko, …). Credentials, retries and time limits
+are the package's own; how much is read is ours. Nothing here is imported for any other target.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Final, TypeVar
+
+    from inspector.sources.clouds import CloudFiles
 
     R = TypeVar("R")
 
@@ -61,6 +63,8 @@ def connect(url: str) -> Remote:
 
 
 def _filesystem(scheme: str, url: str) -> tuple[Any, str]:
+    if scheme in _CLOUDS and (found := _clouds(scheme)) is not None:
+        return found, url.partition("://")[2]
     import fsspec
     from fsspec.core import url_to_fs
 
@@ -69,9 +73,7 @@ def _filesystem(scheme: str, url: str) -> tuple[Any, str]:
     except ValueError:
         raise InspectorError(f"{url}: {scheme}:// addresses are not read", hint=_SCHEMES) from None
     except ImportError as error:
-        if scheme not in _CLOUDS:
-            raise InspectorError(f"{url}: {_words(error)}", hint=_driver(str(error))) from None
-        return _obstore(scheme, url)
+        raise _missing(scheme, url, error) from None
     fs, path = url_to_fs(url)
     return fs, path
 
@@ -88,16 +90,24 @@ def _driver(words: str) -> str | None:
     return f"pip install {found[1]}" if found else None
 
 
-def _obstore(scheme: str, url: str) -> tuple[Any, str]:
+def _clouds(scheme: str) -> CloudFiles | None:
+    """The clouds by obstore, where the extra is installed."""
     try:
         import obstore  # noqa: F401 - whether it is there
-
-        from inspector.sources.clouds import CloudFiles
     except ImportError:
-        own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
-        hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
-        raise InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint) from None
-    return CloudFiles(_CLOUDS[scheme]), url.partition("://")[2]
+        return None
+    from inspector.sources.clouds import CloudFiles
+
+    return CloudFiles(_CLOUDS[scheme])
+
+
+def _missing(scheme: str, url: str, error: ImportError) -> InspectorError:
+    """What to install for a scheme that fsspec knows and nothing here reads."""
+    if scheme not in _CLOUDS:
+        return InspectorError(f"{url}: {_words(error)}", hint=_driver(str(error)))
+    own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
+    hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
+    return InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint)
 
 
 def _words(error: BaseException) -> str:

@@ -180,8 +180,12 @@ MISSING = {
 
 @pytest.mark.parametrize("address", MISSING)
 def test_a_package_that_is_missing_is_named(monkeypatch, address):
-    for name in ("s3fs", "gcsfs", "adlfs", "paramiko", "obstore", "obstore.fsspec"):
+    from fsspec.registry import _registry
+
+    for name in ("s3fs", "gcsfs", "adlfs", "paramiko", "obstore"):
         monkeypatch.setitem(sys.modules, name, None)
+    for scheme in ("s3", "gs", "az", "sftp"):  # where they are kept once they were used
+        monkeypatch.delitem(_registry, scheme, raising=False)
     with pytest.raises(InspectorError) as error:
         open_checkpoint(address)
     assert error.value.hint == MISSING[address]

@@ -287,6 +287,15 @@ def test_memory_counts_what_ollama_would_load(ollama, run_inspector):
     assert answer["workload"]["n_ctx"] == 512
 
 
+def test_fit_says_that_a_projector_of_an_unknown_kind_is_left_out(ollama, run_inspector):
+    words = ["fit", "ollama:llama3.2:3b", "--gpu", "24GiB", "--json"]
+    code, out, _ = run_inspector(words, env={"OLLAMA_MODELS": str(ollama)})
+    assert code == 0
+    answer = json.loads(out)
+    assert any("projector that Ollama keeps with it is not counted" in note for note in answer["notes"])
+    assert answer["choices"][0]["n_ctx"] == 64
+
+
 def test_show_says_which_template_ollama_would_use(ollama, run_inspector):
     code, out, _ = run_inspector(["ollama:llama3.2:3b"], env={"OLLAMA_MODELS": str(ollama)})
     assert code == 0
