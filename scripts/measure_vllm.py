@@ -35,7 +35,7 @@ class Dtype(SimpleNamespace):
     itemsize: int
     is_floating_point = True
 
-    def __hash__(self) -> int:
+    def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.itemsize)
 
 
@@ -52,7 +52,7 @@ class _Multiple:
         self.base = base
 
 
-_Backends = enum.Enum("_Backends", "MAMBA1 MAMBA2 SHORT_CONV LINEAR GDN_ATTN")  # type: ignore[misc]
+_Backends = enum.Enum("_Backends", "MAMBA1 MAMBA2 SHORT_CONV LINEAR GDN_ATTN")
 
 
 def _module(name: str, **members: Any) -> types.ModuleType:

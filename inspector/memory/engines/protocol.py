@@ -58,7 +58,7 @@ class Engine:
         none. `on_cpu`: `fit` answers for a CPU alone. `quants_by_bits`: a quant by name is so many bits a parameter, not a
         file. `margin`: bytes that it keeps free on a device by itself, and that `fit` leaves there unless told otherwise.
     `context_step`: tokens that its contexts grow by.
-        """
+    """
 
     name: str = ""
     aliases: tuple[str, ...] = ()
