@@ -236,6 +236,32 @@ def test_zip_archives_that_hide_nothing(tmp_path, raw):
     assert found(tmp_path) == set()
 
 
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_packed_files_of_a_package_are_silent(tmp_path, method):
+    files = {
+        "x.dist-info/METADATA": b"Metadata-Version: 2.1\n" * 90,
+        "LICENSE": b"MIT License\n" * 90,
+        "x/__init__.py": b"import os\n",
+        "x/a.yaml": b"a: 1\n",
+        "x/v.txt": b"cos\nios\n" * 9_000,
+        "x/d.bin": bytes(range(256)) * 9_000,
+        "x/n.json": b"{}",
+        "x/Makefile": b"(all)\n" * 40,
+        "x/labels": b"cat\ndog\n",
+        "x/empty.py": b"",
+        "x/m.tflite": b"\x1c\0\0\0TFL3" + bytes(90),
+    }
+    write(tmp_path, {"x.whl": zipped(files, method)})
+    assert found(tmp_path) == set()
+    for name, raw in {
+        "x/w": PLAIN,
+        "x/c.yaml": b"_target_: os.system",
+        "x/d.bin": bytes(range(256)) * 99 + EVIL,
+    }.items():
+        write(tmp_path, {"x.whl": zipped(files | {name: raw}, method)})
+        assert verdict(tmp_path) == "fail"
+
+
 # --- tar -------------------------------------------------------------------------------------------------------------
 
 

@@ -53,6 +53,16 @@ def test_what_llama_cpp_refuses_is_one_error_with_its_own_words(tmp_path, case):
     assert words in finding.hint
 
 
+@pytest.mark.parametrize("n", [64, 65, 20_000])
+def test_a_token_given_twice_is_found_in_a_vocabulary_of_any_length(tmp_path, n):
+    words, each = [f"t{i}" for i in range(n)], {"tokenizer.ggml.scores": None, "tokenizer.ggml.token_type": None}
+    for texts, expected in ((words, []), ([*words[:-1], "t7"], ["GL005"]), ([*words[:-2], "", ""], [])):
+        tensors = [Tensor(t.name, (32, n), 0) if t.name == "token_embd.weight" else t for t in gguf_tensors(kind=0)]
+        raw = gguf_bytes({"tokenizer.ggml.tokens": (9, Arr(STR, texts)), **each}, tensors)
+        write(tmp_path, {"m.gguf": raw})
+        assert [f.code for f in audit(tmp_path / "m.gguf").findings if f.code.startswith("GL")] == expected
+
+
 GOOD = {
     "plain": ({}, None),
     "heads by layer": ({"llama.attention.head_count": (9, Arr(U32, [4, 4]))}, None),

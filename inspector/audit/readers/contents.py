@@ -38,6 +38,8 @@ HEAD: Final = 1024
 MAX_EMBEDDED: Final = 4 << 20
 LAST_EMBEDDED: Final = 64 << 10
 TEXT_START: Final = 64 << 10
+MAX_HELD_TEXT: Final = 8 << 20
+HELD_START: Final = 1 << 20
 _PROSE: Final = (".md", ".rst", ".py", ".pyi", ".c", ".h", ".cpp")  # nobody unpickles these
 # Names that promise a pickle, or something that holds one; what is none is a finding.
 PICKLE_NAMES: Final = (".pkl", ".pickle", ".pt", ".pth", ".dill", ".joblib", ".ckpt", ".jit", ".ptl")
@@ -255,21 +257,27 @@ def _go_in(
 def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowance) -> Iterator[Found]:
     """What no magic tells: pickles of the oldest protocols, and things that are not what their name says."""
     lower = where.lower()
+    begun = source
+    if isinstance(source, Inflated):  # what is read more than once is held; of a long one, its start
+        most = MAX_HELD_TEXT if lower.endswith(TEXT_NAMES) else HELD_START
+        first = source.read_at(0, most + 1)
+        begun = MemorySource(first, name=where)
+        source = source if len(first) > most else begun
     base = lower.rsplit("/", 1)[-1].rsplit(": ", 1)[-1]
     wanted = promises(lower)
     prose = lower.endswith(_PROSE)
     if kind not in _NOT_WEIGHTS and not prose and head[:1] in _OLD_STARTS and head[:1]:
         # of a text, which may be long, the start says whether it is one
-        start = MemorySource(source.read_at(0, TEXT_START), name=where) if lower.endswith(TEXT_NAMES) else source
+        start = MemorySource(begun.read_at(0, TEXT_START), name=where) if lower.endswith(TEXT_NAMES) else source
         found = _old_pickle(start, where, allowed)
         if found is not None:
             yield found
             return
     if lower.endswith(".pth") and kind in {"unknown", "short"} and head.isascii() and b"\0" not in head:
-        yield from examine_text(source, where)
+        yield from examine_text(begun, where)
         return  # lines for Python's start: a rule of its own
     closed = next((words for magic, words in _CLOSED if head.startswith(magic)), "")
-    yield from examine_text(source, where)
+    yield from examine_text(begun, where)
     if closed and not wanted:
         yield Found(where, "archive", (), f"{closed}: not looked into", severity="error")
     elif wanted and kind not in {"gguf", "safetensors"}:
@@ -278,7 +286,7 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
             what = f"nothing known (it starts with {head[:8].hex(' ')})"
         yield Found(where, "broken", (), f"{what}, where {wanted} should be")
     elif not lower.endswith(TEXT_NAMES) and kind not in _NOT_WEIGHTS - {"zeros"}:
-        yield from embedded(source, where, allowed)
-        if len(head) > 8 and looks_like_onnx(head) and not isinstance(source, Inflated):
-            for fault in onnx_faults(source):
+        yield from embedded(begun, where, allowed)
+        if len(head) > 8 and looks_like_onnx(head):
+            for fault in onnx_faults(begun):
                 yield Found(where, "graph", (), fault)

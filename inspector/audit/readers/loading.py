@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from inspector.architectures.loading import refusal
+from inspector.architectures.loading import Refused, refusal
+from inspector.audit.readers.template_tokens import tokens_of
 from inspector.audit.subject.models import whole_models
+from inspector.formats.modelfile import LongArray
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from inspector.architectures.loading import Refused
     from inspector.audit.subject.models import GgufModel
     from inspector.audit.subject.records import Subject
+
+_TOKENS = "tokenizer.ggml.tokens"
 
 
 def refused_models(subject: Subject) -> Mapping[str, Refused]:
@@ -23,7 +26,7 @@ def refused_models(subject: Subject) -> Mapping[str, Refused]:
 def _refused(subject: Subject) -> dict[str, Refused]:
     found = {}
     for m in whole_models(subject):
-        if _is_asked(m) and (refused := _answer(m)) is not None:
+        if _is_asked(m) and (refused := _answer(m) or _given_twice(subject, m)) is not None:
             found[m.name] = refused
     return found
 
@@ -37,3 +40,18 @@ def _is_asked(m: GgufModel) -> bool:
 def _answer(m: GgufModel) -> Refused | None:
     assert m.first.model is not None
     return refusal(m.metadata, m.first.model.metadata_types, {t.name: t for t in m.tensors()}, arch=m.arch)
+
+
+def _given_twice(subject: Subject, m: GgufModel) -> Refused | None:
+    """A token that a long vocabulary has twice; a short one is held with the metadata and was asked about before."""
+    model, tokens = m.first.model, m.metadata.get(_TOKENS)
+    kind = m.metadata.get("tokenizer.ggml.model")
+    if model is None or not isinstance(tokens, LongArray) or tokens.elem != "str" or kind in {"no_vocab", "none"}:
+        return None
+    seen: set[str] = set()
+    for i, text in enumerate(tokens_of(subject, m.first.name, tokens, model.byte_order)):
+        word = text or f"[EMPTY_{i}]"
+        if word in seen:
+            return Refused("vocabulary", "GGML_ASSERT(id_to_token.size() == token_to_id.size()) failed", _TOKENS)
+        seen.add(word)
+    return None

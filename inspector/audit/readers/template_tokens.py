@@ -54,7 +54,7 @@ def _gguf_vocabulary(subject: Subject, name: str, wanted: frozenset[str]) -> Voc
     ids = [meta.get(f"tokenizer.ggml.{which}_token_id") for which in ("eos", "bos")]
     names = ["", ""]
     has = set()
-    for at, token in enumerate(_tokens(subject, name, tokens, file.model.byte_order)):
+    for at, token in enumerate(tokens_of(subject, name, tokens, file.model.byte_order)):
         if token in wanted:
             has.add(token)
         for i, token_id in enumerate(ids):
@@ -75,7 +75,8 @@ def _too_long(tokens: Any) -> bool:
     return isinstance(tokens, LongArray) and (tokens.length > MAX_VOCAB or tokens.nbytes > MAX_VOCAB_NBYTES)
 
 
-def _tokens(subject: Subject, name: str, tokens: Any, byte_order: str) -> Iterator[str]:
+def tokens_of(subject: Subject, name: str, tokens: Any, byte_order: str) -> Iterator[str]:
+    """The words of a GGUF's vocabulary, read from the file where there are many; none where they are too many."""
     from inspector.errors import InspectorError
     from inspector.formats.gguf import read_strings
 
