@@ -501,6 +501,8 @@ $("more").addEventListener("click", () => { shown += 1000; tensors(); });
 if (D.engines.length) {
   S.ctx = nearest(E().contexts, D.first.ctx || 8192);
   S.place = Math.max(E().places.findIndex(p => p[0] === D.first.n && p[1] == null), 0);
+  const fitting = E().models.findIndex((m, i) => !m.words.length && (figure(E(), { ...S, model: i }) || {}).fits);
+  S.model = Math.max(fitting, 0); // the finest form that is there and fits
   if (location.hash.length > 1) restore(location.hash);
   for (const id of [...CONTROLS, "ctx"]) $(id).addEventListener("input", changed);
   $("calculator").addEventListener("submit", event => event.preventDefault());
