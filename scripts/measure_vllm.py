@@ -20,7 +20,7 @@ import sys
 import types
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1, "float8_e5m2": 1, "uint8": 1, "int8": 1,
@@ -29,14 +29,12 @@ _PACKAGES = ("utils", "v1", "v1/attention", "v1/attention/backends", "v1/core", 
 Layer = tuple[Any, ...]
 
 
-class Dtype(SimpleNamespace):
+class Dtype(NamedTuple):
     """A type that knows its bytes."""
 
+    n: str
     itemsize: int
-    is_floating_point = True
-
-    def __hash__(self) -> int:
-        return hash(self.itemsize)
+    is_floating_point: bool = True
 
 
 class _Logger(logging.Logger):
@@ -52,7 +50,7 @@ class _Multiple:
         self.base = base
 
 
-_Backends = enum.Enum("_Backends", "MAMBA1 MAMBA2 SHORT_CONV LINEAR GDN_ATTN")  # type: ignore[misc]
+_Backends = enum.Enum("_Backends", "MAMBA1 MAMBA2 SHORT_CONV LINEAR GDN_ATTN")
 
 
 def _module(name: str, **members: Any) -> types.ModuleType:
