@@ -26,6 +26,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, flash_atten
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 CONFIGS = Path(__file__).resolve().parent.parent / "fixtures" / "configs"
+SHOWN = 8  # runs of layers that a row lists
 
 
 @lru_cache(maxsize=2)
@@ -79,7 +80,7 @@ def runs(layers):
             out[-1][0] += 1
         else:
             out.append([1, layer])
-    return out
+    return [*out[:SHOWN], [-1, {"more_runs": len(out) - SHOWN}]] if len(out) > SHOWN else out
 
 
 def cache_row(row):

@@ -20,7 +20,7 @@ import sys
 import types
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 SIZES = {"bfloat16": 2, "float16": 2, "float32": 4, "float8_e4m3fn": 1, "float8_e5m2": 1, "uint8": 1, "int8": 1,
@@ -29,14 +29,19 @@ _PACKAGES = ("utils", "v1", "v1/attention", "v1/attention/backends", "v1/core", 
 Layer = tuple[Any, ...]
 
 
-class Dtype(SimpleNamespace):
+class Dtype(NamedTuple):
     """A type that knows its bytes."""
 
+    n: str
     itemsize: int
+<<<<<<< HEAD
     is_floating_point = True
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(self.itemsize)
+=======
+    is_floating_point: bool = True
+>>>>>>> wt-k
 
 
 class _Logger(logging.Logger):

@@ -85,3 +85,10 @@ def caches(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     text = "".join(json.dumps(row) + "\n" for row in rows)
     done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
     yield from map(json.loads, done.stdout.splitlines())
+
+
+def fused_sdpa(row: dict[str, Any]) -> str:
+    """Why a row is not asked again: its `sdpa` ran as a fused kernel, not chosen on the meta device."""
+    asked = row["kind"] == "act_real_meta" and row["attn"] == "sdpa"
+    plain = any(x["op"] == "aten.bmm.default" for x in row.get("top", ()))
+    return "prefills whose sdpa ran as a fused kernel" if asked and not plain else ""

@@ -52,12 +52,12 @@ class Engine:
     """A run-time. `rules`: the module whose `estimate` holds what release `release` does; `aliases`: other names.
 
         `kv_types`: the cache types that `fit` tries, finest first; `page_kv_types`: those that pages offer, and
-            `page_kv_pairs` where keys and values differ; `page_seqs`: sequences at once that they offer (0: the default);
-        `by_layer`: cards hold whole layers. `quantizer`: the program that makes smaller files for it, `converter`: the one
-        that makes its files of checkpoints, `verifier`: the one that prints its figures without a run; "" where there is
-        none. `on_cpu`: `fit` answers for a CPU alone. `quants_by_bits`: a quant by name is so many bits a parameter, not a
-        file. `margin`: bytes that it keeps free on a device by itself, and that `fit` leaves there unless told otherwise.
-    `context_step`: tokens that its contexts grow by.
+    `page_kv_pairs` where keys and values differ; `page_seqs`: sequences at once that they offer (0: the default);
+    `by_layer`: cards hold whole layers. `quantizer`: the program that makes smaller files for it, `converter`: the
+    one that makes its files of checkpoints, `verifier`: the one that prints its figures without a run; "" where
+    there is none. `on_cpu`: `fit` answers for a CPU alone. `quants_by_bits`: a quant by name is so many bits a
+    parameter, not a file. `margin`: bytes that it keeps free on a device by itself, and that `fit` leaves there
+    unless told otherwise. `context_step`: tokens that its contexts grow by.
     """
 
     name: str = ""
