@@ -119,10 +119,20 @@ def _bare(name: str) -> str:
     return name.lower().replace("_", "").replace("-", "")
 
 
+def draft_type(class_name: str) -> str:
+    """The type of drafting head that a class is; "" for a model of its own."""
+    name = class_name.lower().replace("_", "")
+    if name.startswith(("eagle3", "peagle")) or name.endswith("eagle3"):
+        return "eagle3"
+    if name.startswith("eagle") and not name.startswith("eagle25"):
+        return "eagle"
+    if not name.endswith(("draftmodel", "dsparkmodel")):
+        return ""
+    return next((kind for kind in ("dflash", "dspark") if name.startswith((kind + "draft", "qwen3" + kind))), "draft")
+
+
 def known_type(model_type: str, classes: Iterable[str]) -> str:
     """The type itself where it has a record; else one that the name of the first class means, where that has one."""
-
-    from inspector.architectures.hf.drafts import draft_type
 
     # DSparkDraftModel is DeepSeek-V4's own too, and then all of that model
     drafts = () if model_type.startswith("deepseek") else tuple(filter(None, map(draft_type, classes)))

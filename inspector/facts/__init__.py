@@ -27,7 +27,7 @@ def as_drafting(checkpoint: Checkpoint, method: str) -> Checkpoint:
 
     vLLM 0.33.0 transformers_utils/configs/eagle.py: eagle, eagle3 and dflash go before the name.
     """
-    from inspector.architectures.hf.drafts import draft_type
+    from inspector.architectures.hf_config import draft_type
 
     config = checkpoint.config
     if config is None or not hasattr(config, "get"):

@@ -115,15 +115,3 @@ MODEL_TYPES: Final[Mapping[str, ModelType]] = MappingProxyType(
         "draft": ModelType(attention=latent_or_kv, layer_types=plainly, note=_NOTE),
     }
 )
-
-
-def draft_type(class_name: str) -> str:
-    """The type of drafting head that a class is; "" for a model of its own."""
-    name = class_name.lower().replace("_", "")
-    if name.startswith(("eagle3", "peagle")) or name.endswith("eagle3"):
-        return "eagle3"
-    if name.startswith("eagle") and not name.startswith("eagle25"):
-        return "eagle"
-    if not name.endswith(("draftmodel", "dsparkmodel")):
-        return ""
-    return next((kind for kind in ("dflash", "dspark") if name.startswith((kind + "draft", "qwen3" + kind))), "draft")

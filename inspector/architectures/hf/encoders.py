@@ -38,11 +38,6 @@ def _labels(k: HfConfig) -> int:
     return k.count("num_labels") or (len(named) if isinstance(named, dict) and named else 2)
 
 
-def _layer_norms(k: HfConfig, at: str, *names: str) -> Tensors:
-    for name in names:
-        yield from norm(at + name, k.need("hidden_size"), ln=True)
-
-
 def _words(k: HfConfig, *, types: int = 2, positions: bool = True, width: int = 0) -> Tensors:
     """Rows for words, places and kinds of token, and their norm."""
     width = width or k.need("hidden_size")
