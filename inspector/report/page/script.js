@@ -419,7 +419,7 @@ function layers() {
     word.prepend(el("span", null, "key " + cls));
     note.append(word);
   };
-  for (const d of unique(rows.map(r => e.runs.length ? r.device : n ? 1 : 0))) key("d" + Math.min(d, 4), "weights on the " + names(d));
+  if (rows.some(r => r.weights)) for (const d of unique(rows.map(r => e.runs.length ? r.device : n ? 1 : 0))) key("d" + Math.min(d, 4), e.runs.length || n < 2 ? "weights on the " + names(d) : "weights, a share on each card");
   key("cache", "cache");
   if (outside) note.append(`Outside the layers (embeddings, output): ${bytes(outside)}.`);
   desc.textContent = rows.length ? `${rows.length} layers; the heaviest holds ${bytes(most)} of weights and cache.` : "No layers are known.";
