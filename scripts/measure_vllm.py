@@ -34,14 +34,7 @@ class Dtype(NamedTuple):
 
     n: str
     itemsize: int
-<<<<<<< HEAD
-    is_floating_point = True
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(self.itemsize)
-=======
     is_floating_point: bool = True
->>>>>>> wt-k
 
 
 class _Logger(logging.Logger):
