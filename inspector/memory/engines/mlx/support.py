@@ -67,7 +67,8 @@ def module_of(facts: ModelFacts) -> str:
     """The module of models/ that would read it: the outer config's model_type, or the one it is mapped to."""
     said = facts.outer_type or (facts.keys or {}).get("model_type")
     name = said if isinstance(said, str) else facts.arch
-    if name == "bailing_hybrid" and "BailingMoeV3ForCausalLM" in (config_value(facts, "architectures") or ()):
+    classes = config_value(facts, "architectures")
+    if name == "bailing_hybrid" and isinstance(classes, list | tuple) and "BailingMoeV3ForCausalLM" in classes:
         return "bailing_moe_v3"  # MODEL_ARCHITECTURE_REMAPPING
     return _REMAPPED.get(name, name)
 
@@ -81,16 +82,21 @@ def _packing(facts: ModelFacts) -> Mapping[str, Any] | None:
     return found if hasattr(found, "get") else None
 
 
+def _method(packing: Mapping[str, Any] | None) -> str:
+    """The name of a packing's method; "" where there is none."""
+    method = (packing or {}).get("quant_method")
+    return "" if method is None else method if isinstance(method, str) else repr(method)
+
+
 def unpacks_fp8(facts: ModelFacts) -> bool:
     """Whether weights are fp8 in the file and bfloat16 in memory."""
-    packing = _packing(facts)
-    return packing is not None and packing.get("quant_method") == "fp8" and module_of(facts) in UNPACKS_FP8
+    return _method(_packing(facts)) == "fp8" and module_of(facts) in UNPACKS_FP8
 
 
 def repacked(facts: ModelFacts) -> str:
     """The method of weights that are laid out anew on loading, in a size near the file's; "" for all others."""
-    method = (_packing(facts) or {}).get("quant_method")
-    return str(method) if method not in {None, "mlx", "fp8"} else ""
+    method = _method(_packing(facts))
+    return "" if method in {"mlx", "fp8"} else method
 
 
 def _mode_refused(packing: Mapping[str, Any]) -> str:
@@ -106,7 +112,7 @@ def _packing_refused(facts: ModelFacts) -> str:
     packing = _packing(facts)
     if packing is None or unpacks_fp8(facts):
         return ""
-    method = packing.get("quant_method")
+    method = _method(packing)
     if method == "mlx":
         return _mode_refused(packing)
     if method == "compressed-tensors":
@@ -117,7 +123,7 @@ def _packing_refused(facts: ModelFacts) -> str:
         return "" if settings.get("quant_algo") == "NVFP4" else f"modelopt {settings.get('quant_algo')}"
     if method in {"awq", "gptq"}:
         return "" if packing.get("bits", 4) == 4 else f"{method} of {packing.get('bits')} bits"
-    return "" if method in _PACKED else f"{method}"
+    return "" if method in _PACKED else method or "nothing that it names"
 
 
 def why_not(facts: ModelFacts) -> str:
