@@ -73,20 +73,19 @@ def test_a_recipe_gives_the_answer_it_promises(page, place, monkeypatch, capsys,
 LINES = re.compile(r"^inspector .*$", re.MULTILINE)
 
 
-def test_q4_of_a_repository_without_a_gguf_is_one_command(page, root, monkeypatch, capsys, tmp_path):
+def test_q4_of_a_repository_without_a_gguf_is_one_command(page, root, run_inspector):
     """Its figures are those of the same config with `--quant`."""
     config = root / "fixtures" / "configs" / "qwen3-8b.json"
-    monkeypatch.setenv("HF_HOME", str(tmp_path))
     typed = [line for line in LINES.findall(page) if "org/model:Q4_K_M" in line]
     assert len(typed) == 2
     for line in typed:
         command, _, *rest = shlex.split(line)[1:]
         with HubServer({"config.json": config.read_bytes()}) as hub:
-            monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-            assert run_command_line([command, "org/model:Q4_K_M", *rest, "--json"]) == 0
-        remote = _figures(json.loads(capsys.readouterr().out))
-        run_command_line([command, str(config), "--quant", "Q4_K_M", *rest, "--json"])
-        assert remote == _figures(json.loads(capsys.readouterr().out))
+            env = {"HF_ENDPOINT": hub.endpoint}
+            code, remote, err = run_inspector([command, "org/model:Q4_K_M", *rest, "--json"], env=env)
+        assert code == 0, err
+        _, local, _ = run_inspector([command, str(config), "--quant", "Q4_K_M", *rest, "--json"])
+        assert _figures(json.loads(remote)) == _figures(json.loads(local))
 
 
 def _figures(answer):

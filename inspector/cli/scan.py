@@ -120,9 +120,9 @@ def scan(
     Examples:
       inspector scan ~/models -o models.parquet
       inspector scan ~/models ~/.cache/huggingface/hub -o models.duckdb --tensors
-      inspector scan /srv/models -o models.parquet --resume --report models.html
-      inspector scan 'hf://my-org/*' -o hub.csv --engine vllm --gpu h100 -c 8192
-      inspector scan --targets list.txt -o models.parquet --on tcp://scheduler:8786
+      inspector scan ./quants -o quants.parquet --resume --report quants.html
+      inspector scan 'hf://org/*' -o hub.csv --engine vllm --gpu h100 -c 8192
+      inspector scan --targets list.txt -o models.jsonl --on dask
     """
     from inspector.fleet.scan import Outputs, scan
     from inspector.report import scan as report

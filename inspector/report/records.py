@@ -52,10 +52,10 @@ class ScanGroup(Record):
 
 
 class ScanTotals(Record):
-    """Sums over all rows. `unread`: models with an error; `unreached`: those whose place did not answer, of them.
+    """Sums over all rows. `n_unread`: models with an error; `n_unreached`: those whose place did not answer, of them.
 
-    `kept`: taken over from an earlier scan, unread; `complete`: whether the scan came to its end. Groups by bytes, most
-    first; at most twenty, the last being all others.
+    `n_kept`: taken over from an earlier scan, unread; `complete`: whether the scan came to its end. Groups by bytes,
+    most first; at most twenty, the last being all others.
     """
 
     n_models: int

@@ -14,7 +14,8 @@ from inspector.architectures.hf_lookup import every_record
 MODEL_TYPES = {name for name, _ in every_record()}
 # Architectures of files that are no models (llama.cpp's projectors), and words that a table of names holds besides.
 OTHERS = {"clip", "controlvector"}
-NO_NAMES = {"_EXPERT_NAMES", "FAMILIES"}  # tables by layouts and modules, some called like their first model
+# Tables by layouts and modules, some called like their first model; the modules of mlx-lm.
+NO_NAMES = {"_EXPERT_NAMES", "FAMILIES", "REGISTERED", "COMPARED", "EXPANDS", "_ROTATES"}
 MOST = 0.6  # a table is one of architectures if so many of its words are names of some
 
 

@@ -51,6 +51,10 @@ def place(root, files, tmp_path_factory):
     shutil.copy(root / "fixtures" / "configs" / "qwen3-8b.json", folder / "Qwen3-8B" / "config.json")
     (folder / "quants").mkdir()
     shutil.copy(files / "gguf" / "tiny-llama-q8_0.gguf", folder / "quants" / "tiny-Q8_0.gguf")
+    for name in ("models", ".cache/huggingface/hub"):
+        (folder / name).mkdir(parents=True)
+    shutil.copy(files / "gguf" / "tiny-llama-q8_0.gguf", folder / "models" / "tiny-Q8_0.gguf")
+    (folder / "list.txt").write_text("my-model\n")
     (folder / "start.log").write_text(LOG)
     (folder / "bin").mkdir()
     for name, text in (("llama-server", LOG), ("docker", VLLM_LOG)):
@@ -86,11 +90,11 @@ def by_shell(line, place, endpoint):
 
 @pytest.mark.parametrize("line", EXAMPLES)
 def test_an_example_is_answered(line, place, repositories, monkeypatch, capsys):
-    repo = next((name for name in REPOS if name in line), None)
+    repo = next((name for name in REPOS if name in line), "org/model" if "hf://org" in line else None)
     if repo is not None:
         with HubServer(repositories[repo], repo=repo) as hub:
             code, out, err = by_shell(line, place, hub.endpoint)
-    elif re.search(r"[|>]", line):
+    elif re.search(r"[|>~]|--on", line):
         code, out, err = by_shell(line, place, "http://127.0.0.1:9")
     else:
         monkeypatch.chdir(place)

@@ -72,8 +72,7 @@ def test_a_cache_is_at_its_largest_while_the_prompt_is_read(row):
 
 # Types whose tensors no rule lays out from a config alone.
 UNKNOWN = {
-    "gemma3n", "minicpm3", "longcat_flash", "rwkv7", "recurrent_gemma", "afmoe", "internlm2", "bailing_moe",
-    "olmo_hybrid", "youtu_llm",
+    "gemma3n", "longcat_flash", "rwkv7", "recurrent_gemma", "internlm2", "bailing_moe", "olmo_hybrid", "youtu_llm",
 }  # fmt: skip
 # Types whose routers are no Linear and stay as they are, and what corrects them a buffer elsewhere, a weight here.
 ROUTERS = {

@@ -11,7 +11,7 @@ from inspector.memory.cache import kv_dtype
 from inspector.memory.engines.mlx import growth
 from inspector.memory.engines.mlx.kept import Kept, Refusal, Setup, kept, unread
 from inspector.memory.engines.mlx.peak import transient
-from inspector.memory.engines.mlx.support import COMPARED, module_of, repacked, unpacks_fp8, why_not
+from inspector.memory.engines.mlx.support import COMPARED, OTHER_WEIGHTS, module_of, repacked, unpacks_fp8, why_not
 from inspector.memory.engines.rows.mlx import BITS, ENGINE, GROUP_SIZE, PREFILL_STEP, QUANTIZED_START
 from inspector.memory.engines.shared.hf_weights import (
     file_nbytes,
@@ -141,6 +141,8 @@ def _weights(facts: ModelFacts, dtype: str) -> Line | None:
         return Line(
             "weights", loaded.nbytes, grade, "; ".join((f"{len(facts.tensors):,} tensors", *loaded.how, *words))
         )
+    if module_of(facts) in OTHER_WEIGHTS:
+        return None
     found = without_file(facts, loaded, dtype)
     return Line("weights", found[0], "modelled", "; ".join((found[1], *words))) if found else None
 

@@ -44,6 +44,8 @@ qwen3 qwen3_5 qwen3_5_moe qwen3_moe qwen3_next qwen3_vl qwen3_vl_moe recurrent_g
 stablelm starcoder2 step3p5 youtu_llm
 """
 COMPARED: Final = frozenset(_COMPARED.split())
+# Modules that hold other tensors than the checkpoint that their config promises: known from files alone.
+OTHER_WEIGHTS: Final = frozenset({"gemma3n", "longcat_flash"})
 # utils.py MODEL_REMAPPING: the module that reads a type of another name
 _REMAPPED: Final[Mapping[str, str]] = {
     "mistral": "llama", "llava": "mistral3", "phi-msft": "phixtral", "falcon_mamba": "mamba",

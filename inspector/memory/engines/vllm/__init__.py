@@ -20,7 +20,7 @@ from inspector.memory.engines.shared.hf_weights import (
 )
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
 from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
-from inspector.memory.engines.vllm.budget import CACHES, budget_notes, room
+from inspector.memory.engines.vllm.budget import CACHES, budgeted, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import TOWER, Rank, Split, of_stage, ranks_of
 from inspector.memory.engines.vllm.prediction import (
@@ -296,18 +296,8 @@ def estimate(
     s = _setup(facts, workload, batch.tokens, split, spec)
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
     peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
-    run = _Run(
-        workload,
-        s,
-        plan(facts, s, workload),
-        batch,
-        split,
-        peak,
-        _fp8(facts, workload),
-        placement.kv_offload,
-        spec,
-        draft,
-    )
+    kept = placement.kv_offload
+    run = _Run(workload, s, plan(facts, s, workload), batch, split, peak, _fp8(facts, workload), kept, spec, draft)
     lines = [line for rank in ranks for line in _rank_lines(run, facts, rank)]
     result = Estimate(
         engine="vllm",
@@ -325,12 +315,7 @@ def estimate(
         notes=(*_unknown_layers(facts)[1], *run.plan.notes, *_notes(facts, workload, placement, s)),
         unknown=_not_known(facts, run, lines),
     )
-    if pool is not None and gpus:
-        fixed = {g.name: sum(x.nbytes for x in lines if x.device == g.name and x.what not in CACHES) for g in gpus}
-        takes = {name: n + pool for name, n in fixed.items()}
-        result = result.replace(effective={**result.effective, "takes": takes, "kv_cache_memory_bytes": pool})
-    budget = budget_notes(result)
-    return result.replace(notes=(*result.notes, *budget), brief=tuple(budget[1:]))
+    return budgeted(result, gpus, pool)
 
 
 def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup) -> list[str]:

@@ -6,10 +6,10 @@ from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Final
 
-    from inspector.memory.estimate import Estimate
+    from inspector.memory.estimate import Estimate, Gpu
 
 CACHES: Final = frozenset({"kv_cache", "recurrent_state"})
 
@@ -50,3 +50,13 @@ def budget_notes(result: Estimate) -> list[str]:
     if not fitting:
         return [words, f"no room for one request of {length}: vLLM refuses to start"]
     return [words, f"room for {fitting:,} requests of {length} at once; more wait"]
+
+
+def budgeted(result: Estimate, gpus: Sequence[Gpu], pool: int | None) -> Estimate:
+    """The same with what vLLM takes of every GPU where its cache has its own size (`pool`, bytes), and its notes."""
+    if pool is not None and gpus:
+        mine = {g.name: [x for x in result.lines if x.device == g.name and x.what not in CACHES] for g in gpus}
+        takes = {name: sum(x.nbytes for x in lines) + pool for name, lines in mine.items()}
+        result = result.replace(effective={**result.effective, "takes": takes, "kv_cache_memory_bytes": pool})
+    budget = budget_notes(result)
+    return result.replace(notes=(*result.notes, *budget), brief=tuple(budget[1:]))
