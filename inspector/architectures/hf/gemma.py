@@ -116,7 +116,7 @@ def _gemma3n_ffn(k: HfConfig, at: str, _routed: bool, i: int) -> Iterator[Expect
     """An MLP of the layer's own width, alternating updates of several streams, a low-rank branch beside attention."""
     hidden, widths = k.need("hidden_size"), k.ints("intermediate_size")
     streams, rank, own = k.need("altup_num_inputs"), k.need("laurel_rank"), k.need("hidden_size_per_layer_input")
-    yield from gated(f"{at}mlp.", hidden, widths[i] if widths else k.need("intermediate_size"))
+    yield from gated(f"{at}mlp.", hidden, widths[i] if widths and i < len(widths) else k.need("intermediate_size"))
     yield ExpectedTensor(f"{at}altup.correct_output_scale", (hidden,), "other")
     yield from linear(f"{at}altup.correction_coefs", streams, streams, "other")
     yield from linear(f"{at}altup.prediction_coefs", streams * streams, streams, "other")

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def _experts(k: HfConfig, n: int) -> Sequence[bool]:
     listed = k.get("moe_layers_enum")
     first = k.count("first_k_dense_replace", 3) or 0
-    words = listed.split(",") if isinstance(listed, str) else [str(v) for v in listed or range(first, n)]
+    named = listed if isinstance(listed, list) and listed else range(first, n)
+    words = listed.split(",") if isinstance(listed, str) else [str(v) for v in named]
     moe = frozenset(int(w) for w in words if w.strip().isdecimal() and len(w) < 10)
     return tuple(i in moe for i in range(n))
 
