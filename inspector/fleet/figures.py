@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.errors import InspectorError
+from inspector.errors import InspectorError, WorkloadError
 from inspector.fleet.text import text
 from inspector.memory.cache import kv_dtype, sum_caches, token_nbytes
 from inspector.memory.engines import default_engine, engine_of, estimate
@@ -107,8 +107,11 @@ def _add_smallest(row: Row, facts: ModelFacts, options: ScanOptions) -> None:
         return
     engine = engine_of(default_engine(facts.format))
     n_ctx = min(options.contexts[0], facts.n_ctx_train or options.contexts[0])
-    found = smallest_gpu(facts, engine, engine.served(Workload(n_ctx=n_ctx, n_seqs=1)))
     row["smallest_gpu_n_ctx"] = n_ctx
+    try:
+        found = smallest_gpu(facts, engine, engine.served(Workload(n_ctx=n_ctx, n_seqs=1)))
+    except WorkloadError:  # the engine runs no such model, on any device
+        return
     if found is not None:
         row |= {"smallest_gpu": found.name, "smallest_gpu_nbytes": found.capacity}
 
