@@ -34,16 +34,26 @@ def take_beside(params: dict[str, Any]) -> dict[str, Any]:
 
 
 def take_from_store(
-    checkpoint: Checkpoint | None, params: dict[str, Any], beside: dict[str, Any], *, takes_beside: bool = True
+    checkpoint: Checkpoint | None,
+    params: dict[str, Any],
+    beside: dict[str, Any],
+    *,
+    takes_beside: bool = True,
+    search: bool = False,
 ) -> tuple[str, ...]:
-    """Puts what the program that keeps a model would run it with where nothing else was asked; words that say so."""
+    """Puts what the program that keeps a model would run it with where nothing else was asked; words that say so.
+
+    `search`: a projector whose compute is not known is left out, for then nothing could be said to fit.
+    """
     kept = checkpoint.keeping if checkpoint is not None else None
     if kept is None:
         return ()
     notes = []
     if takes_beside and kept.projectors and not beside["mmproj"]:
-        beside["mmproj"] = kept.projectors[0]
-        notes.append(f"the projector that {kept.program} keeps with it is counted")
+        counted = not search or _is_known(kept.projectors[0])
+        beside["mmproj"] = kept.projectors[0] if counted else None
+        why = "" if counted else "not counted, its compute being unknown: it needs room besides"
+        notes.append(f"the projector that {kept.program} keeps with it is {why or 'counted'}")
     if takes_beside and kept.adapters and not beside["lora"]:
         beside["lora"] = kept.adapters
         notes.append(f"the adapter that {kept.program} keeps with it is counted")
@@ -51,6 +61,15 @@ def take_from_store(
         params["n_ctx"] = kept.n_ctx
         notes.append(f"a context of {kept.n_ctx:,} tokens, as {kept.program} would run it (-c for another)")
     return tuple(notes)
+
+
+def _is_known(projector: str) -> bool:
+    """Whether a projector's tower is of a kind whose compute is known."""
+    from inspector.memory.engines.llamacpp.backends import policies
+    from inspector.memory.engines.llamacpp.graph.tower import tower_buffers
+
+    found = open_target(projector)
+    return tower_buffers(found.tensors, found.metadata, policies(("cpu",)), flash=True) is not None
 
 
 def read_beside(asked: dict[str, Any]) -> Beside | None:

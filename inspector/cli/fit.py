@@ -197,7 +197,7 @@ def fit(
     of_here = _take_this_machine(params)
     gpus, backend = params["gpus"], params["backend"]
     takes_beside = engine.option("beside") is not None
-    of_store = take_from_store(there.checkpoint, params, params, takes_beside=takes_beside)
+    of_store = take_from_store(there.checkpoint, params, params, takes_beside=takes_beside, search=True)
     ask = _read_ask(params, engine.name)
     candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
     found = search(

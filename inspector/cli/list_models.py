@@ -60,6 +60,7 @@ def list_models(roots: tuple[str, ...], *, hashes: bool, as_json: bool) -> int:
     from inspector.sources.cache import hub_cache_folder
 
     asked = places(roots, os.environ)
+    looked_at = list(asked)
     found: list[KeptRow] = []
     failed: list[InspectorError] = []
     opened = partial(_open, folder=hub_cache_folder(os.environ))
@@ -69,15 +70,16 @@ def list_models(roots: tuple[str, ...], *, hashes: bool, as_json: bool) -> int:
                 found += gather(place, opened, say)
             except InspectorError as error:
                 failed.append(error)
+                looked_at.remove(place)
         found = hashed(found, say) if hashes else found
     left = [row for row in found if row.role in {"unused", "unfinished"}]
     rows = [row for row in found if row.role not in {"unused", "unfinished"}]
     same = same_contents(rows)
     totals = _totals(rows, left, same)
     if as_json:
-        outcome.write_json(report.kept_json(asked, rows, left, same, totals))
-    else:
-        outcome.write(report.kept_lines(asked, rows, left, same, totals, width=outcome.width()))
+        outcome.write_json(report.kept_json(looked_at, rows, left, same, totals))
+    elif looked_at or not failed:
+        outcome.write(report.kept_lines(looked_at, rows, left, same, totals, width=outcome.width()))
     for problem in failed:
         outcome.complain(str(problem), hint=problem.hint)
     return outcome.FAILED if failed else outcome.NO if totals["n_broken"] else outcome.OK

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from inspector.sources.http import FIRST_WAIT, LONGEST_WAIT, TRIES  # as patient as with the Hub
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, Final
-
-# As patient as with the Hub (http.py).
-TRIES: Final = 4
-FIRST_WAIT: Final = 0.5
-LONGEST_WAIT: Final = 60
+    from typing import Any
 
 
 class CloudFiles:
@@ -33,7 +30,7 @@ class CloudFiles:
         bucket, _, key = path.strip("/").partition("/")
         if bucket not in self._stores:
             backoff = {"init_backoff": timedelta(seconds=FIRST_WAIT), "max_backoff": timedelta(seconds=8), "base": 2}
-            patience = {
+            patience: Any = {
                 "max_retries": TRIES, "backoff": backoff, "retry_timeout": timedelta(seconds=LONGEST_WAIT),
             }  # fmt: skip
             self._stores[bucket] = from_url(f"{self._scheme}://{bucket}", retry_config=patience)

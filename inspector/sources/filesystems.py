@@ -1,8 +1,8 @@
 """Files of any store that fsspec knows (`s3://`, `gs://`, `az://`, `sftp://`, …), read by ranges.
 
-fsspec comes with huggingface_hub. What speaks to a store is a package of its own: fsspec's (s3fs, gcsfs, adlfs, …)
-where it is installed, else obstore (the extra `clouds`), which is one wheel for the three clouds. Credentials, retries
-and time limits are the package's own; how much is read is ours. Nothing here is imported for any other target.
+fsspec comes with huggingface_hub. What speaks to a store is a package of its own: obstore for the three clouds where it
+is installed (the extra `clouds`), else fsspec's (s3fs, gcsfs, adlfs, paramiko, …). Credentials, retries and time limits
+are the package's own; how much is read is ours. Nothing here is imported for any other target.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, Final, TypeVar
 
+    from inspector.sources.clouds import CloudFiles
+
     R = TypeVar("R")
 
 _CLOUDS: Final[Mapping[str, str]] = {
@@ -28,6 +30,8 @@ _DENIED_WORDS: Final = """
     ClientAuthenticationError DefaultCredentialsError RefreshError AuthenticationException
     """
 _DENIED: Final = frozenset(_DENIED_WORDS.split())
+_METADATA: Final = "169.254.169.254"
+_CREDENTIALS: Final = "credentials are read where the store's own tools read them: docs/stores.md"
 _ABSENT: Final = frozenset(("FileNotFoundError", "NotADirectoryError", "NotFoundError", "NoSuchBucket"))
 
 
@@ -59,6 +63,8 @@ def connect(url: str) -> Remote:
 
 
 def _filesystem(scheme: str, url: str) -> tuple[Any, str]:
+    if scheme in _CLOUDS and (found := _clouds(scheme)) is not None:
+        return found, url.partition("://")[2]
     import fsspec
     from fsspec.core import url_to_fs
 
@@ -67,9 +73,7 @@ def _filesystem(scheme: str, url: str) -> tuple[Any, str]:
     except ValueError:
         raise InspectorError(f"{url}: {scheme}:// addresses are not read", hint=_SCHEMES) from None
     except ImportError as error:
-        if scheme not in _CLOUDS:
-            raise InspectorError(f"{url}: {_words(error)}", hint=_driver(str(error))) from None
-        return _obstore(scheme, url)
+        raise _missing(scheme, url, error) from None
     fs, path = url_to_fs(url)
     return fs, path
 
@@ -86,20 +90,29 @@ def _driver(words: str) -> str | None:
     return f"pip install {found[1]}" if found else None
 
 
-def _obstore(scheme: str, url: str) -> tuple[Any, str]:
+def _clouds(scheme: str) -> CloudFiles | None:
+    """The clouds by obstore, where the extra is installed."""
     try:
         import obstore  # noqa: F401 - whether it is there
-
-        from inspector.sources.clouds import CloudFiles
     except ImportError:
-        own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
-        hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
-        raise InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint) from None
-    return CloudFiles(_CLOUDS[scheme]), url.partition("://")[2]
+        return None
+    from inspector.sources.clouds import CloudFiles
+
+    return CloudFiles(_CLOUDS[scheme])
+
+
+def _missing(scheme: str, url: str, error: ImportError) -> InspectorError:
+    """What to install for a scheme that fsspec knows and nothing here reads."""
+    if scheme not in _CLOUDS:
+        return InspectorError(f"{url}: {_words(error)}", hint=_driver(str(error)))
+    own = {"s3": "s3fs", "gs": "gcsfs"}.get(_CLOUDS[scheme], "adlfs")
+    hint = f"pip install {own}, or pip install 'weights-inspector[clouds]'"
+    return InspectorError(f"{url}: nothing is installed that reads {scheme}://", hint=hint)
 
 
 def _words(error: BaseException) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:200]
+    said = str(error)[:4000].partition("Debug source:")[0]  # obstore's own, which says everything twice
+    return (" ".join(said.split()) or type(error).__name__)[:200]
 
 
 def guarded(work: Callable[[], R], what: str) -> R:
@@ -113,8 +126,9 @@ def guarded(work: Callable[[], R], what: str) -> R:
         if names & _ABSENT or "NoSuchBucket" in str(error)[:2000]:
             raise NotFound(f"{what}: no such file or folder") from None
         if names & _DENIED or "AccessDenied" in str(error)[:2000]:
-            hint = "credentials are read where the store's own tools read them"
-            raise AccessDenied(f"{what}: access denied: {_words(error)}", hint=hint) from None
+            raise AccessDenied(f"{what}: access denied: {_words(error)}", hint=_CREDENTIALS) from None
+        if _METADATA in str(error)[:2000]:  # where a package looks for credentials last
+            raise AccessDenied(f"{what}: no credentials were found", hint=_CREDENTIALS) from None
         raise Unreachable(f"{what}: {_words(error)}") from None
 
 

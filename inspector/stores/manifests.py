@@ -58,7 +58,6 @@ class Manifest(Record):
 
     layers: tuple[Layer, ...]
     config: Layer | None = None
-    artifact: str = ""
 
 
 def digest_of(text: Any) -> str:
@@ -136,9 +135,14 @@ def _title(annotations: Any) -> str:
     if not isinstance(annotations, dict):
         return ""
     name = next((annotations[key] for key in _TITLES if isinstance(annotations.get(key), str)), "")
-    parts = name.split("/")
-    sound = name.isprintable() and len(name) <= 255 and "\\" not in name and ":" not in name
-    return name if sound and not any(part in {"", ".", ".."} for part in parts) else ""
+    sound = (
+        {"", ".", ".."}.isdisjoint(name.split("/"))
+        and name.isprintable()
+        and len(name) <= 255
+        and "\\" not in name
+        and ":" not in name
+    )
+    return name if sound else ""
 
 
 def parse_manifest(raw: bytes, blobs: Blobs, *, nested: bool = False) -> Manifest:
@@ -163,11 +167,9 @@ def _of_object(value: dict[str, Any], blobs: Blobs) -> Manifest:
     if len(layers) > MAX_LAYERS:
         raise FormatError(f"a manifest of {len(layers):,} layers")
     config = value.get("config")
-    artifact = value.get("artifactType")
     return Manifest(
         tuple(layer_of(entry, blobs) for entry in layers),
         layer_of(config, blobs) if isinstance(config, dict) and config.get("digest") else None,
-        artifact if isinstance(artifact, str) else "",
     )
 
 

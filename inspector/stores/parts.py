@@ -144,6 +144,8 @@ def _parts(manifest: Manifest, stem: str) -> Iterator[Part]:
     n_weights = sum(kind == "weights" and not layer.title for kind, layer in kinds)
     counts: dict[str, int] = {}
     for kind, layer in kinds:
+        if kind == "jinja":
+            yield Part("document", layer.title or "chat_template.jinja", layer)
         if kind not in _SUFFIX and not (kind == "document" and layer.title):
             continue
         n = counts[kind] = counts.get(kind, 0) + (not layer.title)

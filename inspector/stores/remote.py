@@ -18,6 +18,10 @@ def find_remote(url: str, *, most_folders: int) -> Iterator[FoundModel]:
 
     Raises NotFound, AccessDenied, Unreachable, and InspectorError with what to install.
     """
+    if url.lower().startswith(("http://", "https://")):  # which are files, read without fsspec
+        name = url.partition("?")[0].rpartition("/")[2]
+        yield _remote(found_model(url, name, [File(name, url, 0)], role_of(name)))
+        return
     at = connect(url)
     found = stat(at)
     if not found.is_folder:

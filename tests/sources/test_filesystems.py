@@ -10,9 +10,9 @@ import pytest
 from s3_server import KEYS, s3, s3_server  # noqa: F401 - fixtures
 
 from inspector.checkpoint import SeveralModels, open_checkpoint
-from inspector.errors import InspectorError, LimitExceeded, NotFound, SourceError, Unreachable
+from inspector.errors import AccessDenied, InspectorError, LimitExceeded, NotFound, SourceError, Unreachable
 from inspector.sources import prefix
-from inspector.sources.filesystems import FilesystemSource, connect, list_remote
+from inspector.sources.filesystems import FilesystemSource, connect, guarded, list_remote
 from inspector.stores.walk import find_models
 
 
@@ -180,11 +180,23 @@ MISSING = {
 
 @pytest.mark.parametrize("address", MISSING)
 def test_a_package_that_is_missing_is_named(monkeypatch, address):
-    for name in ("s3fs", "gcsfs", "adlfs", "paramiko", "obstore", "obstore.fsspec"):
+    from fsspec.registry import _registry
+
+    for name in ("s3fs", "gcsfs", "adlfs", "paramiko", "obstore"):
         monkeypatch.setitem(sys.modules, name, None)
+    for scheme in ("s3", "gs", "az", "sftp"):  # where they are kept once they were used
+        monkeypatch.delitem(_registry, scheme, raising=False)
     with pytest.raises(InspectorError) as error:
         open_checkpoint(address)
     assert error.value.hint == MISSING[address]
+
+
+def test_where_credentials_are_missing_that_is_said():
+    def refuse():
+        raise RuntimeError("Generic S3 error: PUT http://169.254.169.254/latest/api/token: 403\nDebug source: x")
+
+    with pytest.raises(AccessDenied, match="no credentials"):
+        guarded(refuse, "s3://bucket/x.gguf")
 
 
 @pytest.mark.parametrize("address", ["nonsense://x/y.gguf", "simplecache::memory://m/x.gguf", "zip://x::memory://m"])

@@ -226,6 +226,17 @@ def test_images_hold_models_of_both_formats(image, files):
     assert [m.name for m in find_models(str(image))] == ["x/sharded:1", "ai/tiny:latest"]
 
 
+def test_a_jinja_template_of_a_store_is_audited(tmp_path, gguf, run_inspector):
+    parts = [("application/vnd.docker.ai.gguf.v3", "", gguf())]
+    for name, text in (("tame", b"{{ messages[0].content }}"), ("wild", b"{{ lipsum.__globals__['os'] }}")):
+        layers = [*parts, ("application/vnd.docker.ai.chat.template.jinja", "", text)]
+        make_stores.oci_image(tmp_path, name, layers, config=f"{PACK}config.v1+json")
+    assert run_inspector(["audit", f"{tmp_path}:tame"])[0] == 0
+    code, out, _ = run_inspector(["audit", f"{tmp_path}:wild", "--fail-on", "warning"])
+    assert code == 1
+    assert "chat_template.jinja" in out
+
+
 def test_titles_that_lead_elsewhere_are_not_taken(tmp_path, gguf):
     part = (f"{PACK}weight.v1.raw", "../../x.gguf", gguf())
     make_stores.oci_image(tmp_path, "x", [part], config=f"{PACK}config.v1+json")
@@ -274,6 +285,15 @@ def test_memory_counts_what_ollama_would_load(ollama, run_inspector):
     assert sum("Ollama" in note for note in answer["notes"]) == 3
     answer = json.loads(run_inspector(["memory", "ollama:llama3.2:3b", "-c", "512", "--json"], env=env)[1])
     assert answer["workload"]["n_ctx"] == 512
+
+
+def test_fit_says_that_a_projector_of_an_unknown_kind_is_left_out(ollama, run_inspector):
+    words = ["fit", "ollama:llama3.2:3b", "--gpu", "24GiB", "--json"]
+    code, out, _ = run_inspector(words, env={"OLLAMA_MODELS": str(ollama)})
+    assert code == 0
+    answer = json.loads(out)
+    assert any("projector that Ollama keeps with it is not counted" in note for note in answer["notes"])
+    assert answer["choices"][0]["n_ctx"] == 64
 
 
 def test_show_says_which_template_ollama_would_use(ollama, run_inspector):
