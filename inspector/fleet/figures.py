@@ -107,11 +107,11 @@ def _add_smallest(row: Row, facts: ModelFacts, options: ScanOptions) -> None:
         return
     engine = engine_of(default_engine(facts.format))
     n_ctx = min(options.contexts[0], facts.n_ctx_train or options.contexts[0])
+    row["smallest_gpu_n_ctx"] = n_ctx
     try:
         found = smallest_gpu(facts, engine, engine.served(Workload(n_ctx=n_ctx, n_seqs=1)))
-    except WorkloadError:  # nobody asked for this engine, and it takes no such model
+    except WorkloadError:  # the engine runs no such model, on any device
         return
-    row["smallest_gpu_n_ctx"] = n_ctx
     if found is not None:
         row |= {"smallest_gpu": found.name, "smallest_gpu_nbytes": found.capacity}
 

@@ -80,6 +80,11 @@ def test_the_smallest_gpu_holds_it_and_no_smaller_one_does(name, sparse_model):
     assert [gpu for gpu in sorted(smaller)[:8] if holds(gpu)] == []
 
 
+def test_a_model_that_its_engine_refuses_is_read_in_full_and_fits_on_nothing(files):
+    row = scan_one(str(files / "safetensors" / "every-dtype.safetensors"))
+    assert (row["error"], row["smallest_gpu"]) == (None, None)
+
+
 def test_bytes_a_token_are_two_vectors_a_layer_in_half_precision(files):
     row = scan_one(str(files / Q8))
     facts = inspector.read_facts(inspector.inspect(str(files / Q8)))
