@@ -13,7 +13,7 @@ import pytest
 from fleet_runs import begun, children, ended, interrupt, jsonl, until
 
 pytestmark = pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="processes are found in /proc")
-N = 600
+N = 400
 
 
 @pytest.fixture(scope="module")
