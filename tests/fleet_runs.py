@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def n_read(journal: Path) -> int:
     if not journal.exists():
         return 0
     try:
-        with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
+        with closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as db:
             found: int = db.execute("SELECT COUNT(*) FROM rows").fetchone()[0]
             return found
     except sqlite3.OperationalError:  # it is being written, or not there yet

@@ -107,8 +107,7 @@ def test_a_cluster_that_ends_is_one_line_and_what_was_read_is_there(fleet, undis
     scheduler.kill()
     code, _, err = ended(process)
     assert code == 2
-    assert err.startswith("error: ")
-    assert err.count("error:") == 1
+    assert sum(line.startswith("error: ") for line in err.splitlines()) == 1  # tornado may have its say before
     assert len(jsonl(fleet / "lost.jsonl")) < N
     run_inspector(["scan", "models", "-o", "lost.jsonl", "--resume"], cwd=fleet)
     assert jsonl(fleet / "lost.jsonl") == undisturbed
