@@ -104,17 +104,22 @@ def _bert_tensors(k: HfConfig) -> Tensors:
         yield from _classifier(k)
 
 
-def _roberta_tensors(k: HfConfig) -> Tensors:
-    """Classifiers have a projection of their own in the pooler's place (modeling_roberta.py)."""
-    task = _task(k)
-    yield from _words(k)
-    yield from _blocks(k)
+def _end(k: HfConfig, task: str) -> Tensors:
+    """The pooler, or the head that a class has in its place."""
     if not task:
         yield from _dense("pooler.dense", k)
     elif task in ("mlm", "pre"):
         yield from _guesser(k)
     else:
         yield from _classifier(k, pooled="classifier.dense" if task == "seq" else "")
+
+
+def _roberta_tensors(k: HfConfig) -> Tensors:
+    """Classifiers have a projection of their own in the pooler's place (modeling_roberta.py)."""
+    task = _task(k)
+    yield from _words(k)
+    yield from _blocks(k)
+    yield from _end(k, task)
 
 
 def _distilbert_tensors(k: HfConfig) -> Tensors:
@@ -168,12 +173,7 @@ def _mpnet_tensors(k: HfConfig) -> Tensors:
     yield from _blocks(k)
     rows = k.count("relative_attention_num_buckets", 32) or 0
     yield ExpectedTensor("encoder.relative_attention_bias.weight", (rows, k.need("num_attention_heads")), "attention")
-    if not task:
-        yield from _dense("pooler.dense", k)
-    elif task in ("mlm", "pre"):
-        yield from _guesser(k)
-    else:
-        yield from _classifier(k, pooled="classifier.dense" if task == "seq" else "")
+    yield from _end(k, task)
 
 
 def _deberta_v2_tensors(k: HfConfig) -> Tensors:
