@@ -258,9 +258,9 @@ TRANSFORMERS = _rows(
     ("tf-conv", "states keep K - 1 columns", "cache.conv_channels * cache.conv_kernel * sizes.get(cache.conv_dtype", "cache.conv_channels * (cache.conv_kernel - 1) * sizes.get(cache.conv_dtype"),
     ("tf-eager-mask", "eager masks are booleans", "return cells * s.n_seqs * s.elem * max(len(s.windows)", "return cells * s.n_seqs * max(len(s.windows)"),
     ("tf-partial", "glm rotates all of a head", "share = part if isinstance(part, (int, float)) else own", "share = part if isinstance(part, (int, float)) else 1.0"),
-    ("tf-fits", "what fills a device to the byte does not fit", "in placement.gpus:\n        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend",
-     "in placement.gpus:\n        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used < gpu.capacity, backend"),
-    ("tf-peak", "devices are judged after the prefill", "in placement.gpus:\n        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device", "in placement.gpus:\n        used = sum(line.nbytes for line in lines if line.device"),
+    ("tf-fits", "what fills a device to the byte does not fit", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend",
+     "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used < gpu.capacity, backend"),
+    ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device", "used = sum(line.nbytes for line in lines if line.device"),
     ("tf-context", "a model without a context gets 4,096 (transformers)", "DEFAULT_CONTEXT: Final = 2048\n\n\n", "DEFAULT_CONTEXT: Final = 4096\n\n\n"),
     ("tf-lfm2", "LFM2's MLP is as wide as it says", "int(2 * width / 3))", "width)"),
 )

@@ -27,7 +27,8 @@ from inspector.memory.engines.shared.kv_options import (
     with_options,
     with_settings,
 )
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.engines.shared.peaks import devices_at_peak
+from inspector.memory.estimate import Estimate, Line, Placement
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -147,16 +148,6 @@ def _weights(facts: ModelFacts, dtype: str) -> Line | None:
     return Line("weights", found[0], "modelled", "; ".join((found[1], *words))) if found else None
 
 
-def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
-    found = []
-    for gpu in placement.gpus[:1]:
-        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)
-        found.append(
-            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified)
-        )
-    return tuple(found)
-
-
 def _notes(facts: ModelFacts, workload: Workload, placement: Placement, lines: list[Line]) -> list[str]:
     notes = []
     if placement.gpus and any(x.what == "weights" and x.nbytes > _NEAR * placement.gpus[0].capacity for x in lines):
@@ -211,6 +202,6 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
         "peak_nbytes": sum(line.peak_nbytes or line.nbytes for line in lines),
     }
     return Estimate(
-        "mlx", workload, effective, tuple(lines), _devices(lines, placement),
+        "mlx", workload, effective, tuple(lines), devices_at_peak(lines, placement.gpus[:1]),
         tuple(_notes(facts, workload, placement, lines)), tuple(unknown),
     )  # fmt: skip

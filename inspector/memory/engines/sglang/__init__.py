@@ -11,9 +11,10 @@ from inspector.layers import KVCache, LatentCache
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.rows.sglang import ENGINE
 from inspector.memory.engines.sglang.reserve import Step, fraction_of, step_of
-from inspector.memory.engines.sglang.support import TWO_POOLS, classes_of, why_not
+from inspector.memory.engines.sglang.support import TWO_POOLS, why_not
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, uncounted, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import keep_of, options_of, whole_option, with_options, with_settings
+from inspector.memory.engines.shared.runs_on import classes_of
 from inspector.memory.engines.shared.runtime import taken
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record

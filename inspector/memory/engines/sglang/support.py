@@ -5,7 +5,7 @@ sglang/srt/models/ (EntryClass), sglang/srt/configs/model_config.py (is_hybrid_s
 
 from __future__ import annotations
 
-from inspector.memory.engines.shared.kv_options import config_value
+from inspector.memory.engines.shared.runs_on import classes_of, is_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,16 +89,6 @@ MuseGlimmerForCausalLM MuseGlimmerForConditionalGeneration InklingForConditional
 TWO_POOLS: Final = frozenset(_TWO_POOLS.split())
 
 
-def classes_of(facts: ModelFacts) -> tuple[str, ...]:
-    """The classes that the config names: the language model's, and the whole model's."""
-    outer = (facts.keys or {}).get("architectures")
-    found = []
-    for named in (config_value(facts, "architectures"), outer):
-        if isinstance(named, list | tuple):
-            found += [name for name in named[:4] if isinstance(name, str)]
-    return tuple(dict.fromkeys(found))
-
-
 def why_not(facts: ModelFacts, gpus: Iterable[Gpu]) -> str:
     """Why SGLang would not run this model on these GPUs; "" where nothing is known against it."""
     if facts.format == "gguf":
@@ -115,8 +105,6 @@ def card_refused(gpu: Gpu) -> str:
     """Why SGLang would not run on a card; "" for one of no known capability."""
     if gpu.backend not in _BACKENDS and not gpu.sized:
         return f"{RELEASE} is not answered for {gpu.name}"
-    major, dot, minor = gpu.compute_capability.partition(".")
-    known = dot and major.isdigit() and minor.isdigit()
-    if known and (int(major), int(minor)) < LEAST_CAPABILITY:
+    if is_older(gpu, LEAST_CAPABILITY):
         return f"{RELEASE} is not built for {gpu.name} (compute capability {gpu.compute_capability})"
     return ""

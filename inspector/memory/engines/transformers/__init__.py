@@ -26,10 +26,11 @@ from inspector.memory.engines.shared.kv_options import (
     with_options,
     with_settings,
 )
+from inspector.memory.engines.shared.peaks import devices_at_peak
 from inspector.memory.engines.shared.runtime import taken
 from inspector.memory.engines.transformers import peak as peak
 from inspector.memory.engines.transformers import shape as transformers_shape
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import Estimate, Line, Placement
 from inspector.record import Record
 from inspector.units import format_nbytes
 
@@ -306,16 +307,6 @@ def _context(gpu: Gpu) -> Line:
     return Line("overhead", taken(gpu), "modelled", "CUDA context", gpu.name)
 
 
-def _devices(lines: list[Line], placement: Placement) -> tuple[Device, ...]:
-    found = []
-    for gpu in placement.gpus:
-        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)
-        found.append(
-            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified)
-        )
-    return tuple(found)
-
-
 def estimate(
     facts: ModelFacts,
     workload: Workload,
@@ -364,8 +355,9 @@ def estimate(
         "peak_nbytes": sum(line.peak_nbytes or line.nbytes for line in lines),
     }
     return Estimate(
-        "transformers", workload, effective, tuple(lines), _devices(lines, placement), tuple(notes), tuple(unknown)
-    )
+        "transformers", workload, effective, tuple(lines), devices_at_peak(lines, placement.gpus), tuple(notes),
+        tuple(unknown),
+    )  # fmt: skip
 
 
 def _upper_bound(facts: ModelFacts, r: Run) -> list[str]:

@@ -6,7 +6,7 @@ quantization/ (formats: GGUF's loader is no longer there).
 
 from __future__ import annotations
 
-from inspector.memory.engines.shared.kv_options import config_value
+from inspector.memory.engines.shared.runs_on import classes_of, is_older
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -130,12 +130,9 @@ def why_not(facts: ModelFacts, gpus: Iterable[Gpu]) -> str:
         return f"{facts.arch} is a head that drafts for another model: vLLM does not serve it by itself"
     if (facts.quantization or "").startswith("mlx"):
         return "vLLM 0.33.0 loads no weights packed by MLX"
-    named = config_value(facts, "architectures")
-    first = named[0] if isinstance(named, list | tuple) and named else None
-    outer = (facts.keys or {}).get("architectures")
-    every = [n for n in (first, outer[0] if isinstance(outer, list | tuple) and outer else None) if isinstance(n, str)]
-    if every and not any(n in REGISTERED for n in every):
-        return f"vLLM 0.33.0 has no class {every[0][:60]}"
+    classes = classes_of(facts)
+    if classes and not any(name in REGISTERED for name in classes):
+        return f"vLLM 0.33.0 has no class {classes[0][:60]}"
     return next((why for gpu in gpus if (why := card_refused(gpu))), "")
 
 
@@ -143,9 +140,7 @@ def card_refused(gpu: Gpu) -> str:
     """Why vLLM would not run on a card; "" for one of no known capability."""
     if gpu.backend not in _BACKENDS and not gpu.sized:
         return f"vLLM 0.33.0 does not run on {gpu.name}"
-    major, dot, minor = gpu.compute_capability.partition(".")
-    known = dot and major.isdigit() and minor.isdigit()
-    if known and (int(major), int(minor)) < LEAST_CAPABILITY:
+    if is_older(gpu, LEAST_CAPABILITY):
         return (
             f"vLLM 0.33.0 is not built for {gpu.name} (compute capability {gpu.compute_capability}, 7.5 is the least)"
         )
