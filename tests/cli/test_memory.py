@@ -353,3 +353,9 @@ def test_verify_needs_a_whole_file(fit_params, files, tmp_path, run_inspector):
     code, out, err = run_inspector(["memory", part, "--verify"], env=env)
     assert (code, out) == (2, "")
     assert "needs the whole model" in err
+
+
+def test_what_vllm_does_not_load_is_said_beside_its_figures(run_inspector, files):
+    code, out, _ = run_inspector(["memory", files / "gguf" / "tiny-llama-q8_0.gguf", "-e", "vllm", "--json"])
+    assert code == 0
+    assert json.loads(out)["notes"][0].startswith("vLLM 0.33.0 loads no GGUF files")

@@ -39,6 +39,7 @@ from inspector.memory.engines.vllm.profile import (
     batch_of,
     sampler_line,
 )
+from inspector.memory.engines.vllm.support import why_not
 from inspector.memory.estimate import Device, Estimate, Line, Placement
 from inspector.record import Record
 from inspector.units import GIB, MIB
@@ -319,7 +320,8 @@ def estimate(
 
 
 def _notes(facts: ModelFacts, workload: Workload, placement: Placement, s: Setup) -> list[str]:
-    notes = []
+    why = why_not(facts, placement.gpus)
+    notes = [f"{why}: these are the figures of its rules all the same"] if why else []
     keep = keep_of(workload)
     if keep:
         notes.append(
