@@ -448,3 +448,14 @@ def test_later_quants_are_read_without_their_vocabulary(odd, tmp_path):
     header = remote[0].files[0].header_bytes
     assert header > 1_000_000
     assert n_bytes <= (1.2 if odd < 0 else 2.3) * header + 7 * 60_000
+
+
+def test_later_quants_of_a_server_that_sends_whole_files_are_read_all_the_same(tmp_path):
+    files = quants_of_one_model(3)
+    with HubServer(files, faults=dict.fromkeys(files, ["whole"] * 20)) as hub:
+        with pytest.raises(SeveralModels) as caught:
+            opened(hub)
+        remote = caught.value.open_each()
+    with pytest.raises(SeveralModels) as caught:
+        open_checkpoint(str(write(tmp_path, files)))
+    assert [c.files for c in remote] == [c.files for c in caught.value.open_each()]

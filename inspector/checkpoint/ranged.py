@@ -81,7 +81,7 @@ class RangedGathering(Gathering):
         rest = list(items)
         if len(rest) > 1 and isinstance(rest[0], Model):
             first = work(rest.pop(0))
-            if isinstance(first, Checkpoint) and self.strict and (like := stretch_of(first.files[0])):
+            if isinstance(first, Checkpoint) and first.files and self.strict and (like := stretch_of(first.files[0])):
                 self.like.append(like)
             yield first
         shards = [x for x in rest if isinstance(x, Entry) and x.name.lower().endswith(".safetensors")]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.errors import LimitExceeded
+from inspector.errors import LimitExceeded, NoRangeSupport
 from inspector.sources import Source
 
 TYPE_CHECKING = False
@@ -36,8 +36,12 @@ class PrefixSource(Source):
 
     def leap(self, start: int, end: int) -> None:
         self._far = start if start - len(self._prefix) > 2 * APART else 0
-        if self._far:
+        if not self._far:
+            return
+        try:
             self._apart = start, self._fetch_apart(start, min(end, self.size))
+        except NoRangeSupport:  # then all that lies before it comes along
+            self._far = 0
 
     def read_at(self, offset: int, length: int) -> bytes:
         return self.read_some(offset, length, length)
