@@ -94,7 +94,15 @@ ORACLES = (
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),
     Oracle("vllm_kv.jsonl", "vllm", "vllm", _P.planned, 0.1, ("name", "kv_cache_dtype", "max_model_len")),
-    Oracle("vllm_planner.jsonl", "vllm", "vllm", _P.planned, 0.1, ("config", "kv_cache_dtype", "max_model_len")),
+    Oracle(
+        "vllm_planner.jsonl",
+        "vllm",
+        "vllm",
+        _P.planned_ahead,
+        0.1,
+        ("config", "kv_cache_dtype", "max_model_len", "num_speculative_tokens"),
+        spaced=True,
+    ),
     Oracle(
         "transformers.jsonl.gz",
         "transformers",
