@@ -186,6 +186,9 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "nanbeige": Row("looped", "Nanbeige", FACTORS),
     "hrm_text": Row("looped", "HrmText", Options(embed_scale=0.0)),
     "graniteswitch": Row("switched", "GraniteSwitch", Options(rope_factors="all", logit_scale="always")),
+    "bailingmoe3": Row("kda", "BailingMoe3", Options(
+        positions="sections", experts=KEYED, clamps_apart=True, draft_reads="norm")),
+    "kimi-k3": Row("kda", "KimiK3", Options(positions="none", rope="none", experts=KEYED)),
     "gemma3n": Row("nano", "Gemma3n", Options(embed="token_scale", softcap="always")),
     "gemma4": Row("nano", "Gemma4", Options(
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
@@ -194,7 +197,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "bailingmoe3", "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
-    "hy_v4", "kimi-k3", "minimax-m3", "pockettts", "qwen4exp",
+    "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
+    "hy_v4", "minimax-m3", "pockettts", "qwen4exp",
     "wavtokenizer-dec",
 ))  # fmt: skip
