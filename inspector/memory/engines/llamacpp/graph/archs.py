@@ -189,6 +189,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "bailingmoe3": Row("kda", "BailingMoe3", Options(
         positions="sections", experts=KEYED, clamps_apart=True, draft_reads="norm")),
     "kimi-k3": Row("kda", "KimiK3", Options(positions="none", rope="none", experts=KEYED)),
+    "qwen4exp": Row("qwen4", "Qwen4Exp", Options(positions="four")),
     "gemma3n": Row("nano", "Gemma3n", Options(embed="token_scale", softcap="always")),
     "gemma4": Row("nano", "Gemma4", Options(
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
@@ -198,6 +199,6 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
     "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
-    "hy_v4", "minimax-m3", "pockettts", "qwen4exp",
+    "hy_v4", "minimax-m3", "pockettts", 
     "wavtokenizer-dec",
 ))  # fmt: skip
