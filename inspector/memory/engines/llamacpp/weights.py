@@ -123,6 +123,9 @@ def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
     if facts.arch == "step35":  # prediction blocks too (step35.cpp)
         return list(range(n_blocks))
     main = facts.layers if facts.n_layers is None else facts.layers[: facts.n_layers]
+    if facts.arch == "nanbeige":  # further runs share what the blocks have (nanbeige.cpp)
+        held = {layer_of(t.name) for t in facts.tensors}
+        main = tuple(layer for layer in main if layer.index in held)
     apart = facts.arch in _FULL_LAYERS_ONLY
     return [layer.index for layer in main if layer.index < n_blocks and not (apart and layer.window is not None)]
 

@@ -42,6 +42,7 @@ class Model:
         self.globals: dict[str, TensorInfo] = {}
         self.blocks: dict[str, dict[str, TensorInfo]] = {}
         self._made: dict[tuple[str, str], Tensor | None] = {}
+        self.same_as: dict[int | str, int] = {}  # the block whose weights a layer runs with, where it has none itself
         for t in facts.tensors:
             name = t.name
             if name.startswith("blk."):
@@ -191,14 +192,18 @@ class Model:
         """Experts that a token goes through (`llama_hparams::n_expert_used`)."""
         return int(self.per_layer("expert_used_count", il, 0))
 
+    def block_of(self, il: int | str) -> str:
+        """The block of the file that a layer's weights are in; "" for those outside the layers."""
+        return str(self.same_as.get(il, il))
+
     def shape(self, il: int | str, name: str) -> tuple[int, ...] | None:
         """Innermost-first shape of a weight, or None where the file has none. `il` "" means outside the layers."""
-        info = self.globals.get(name) if il == "" else self.blocks.get(str(il), {}).get(name)
+        info = self.globals.get(name) if il == "" else self.blocks.get(self.block_of(il), {}).get(name)
         return None if info is None else info.shape[::-1]
 
     def weight(self, il: int | str, name: str) -> Tensor | None:
         """A weight by its full name within the layer ("attn_q.weight"), or None."""
-        block = str(il)
+        block = self.block_of(il)
         made = self._made.get((block, name), False)
         if made is not False:
             return made  # type: ignore[return-value]
