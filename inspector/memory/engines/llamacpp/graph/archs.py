@@ -54,6 +54,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "cohere2moe": Row("experts", "Cohere2Moe", Options(
         norms=LAYER, rope_factors="all", parallel="ffn_residual", experts=KEYED, draft_reads="norm",
         logit_scale="key")),
+    "cogvlm": Row("variants", "CogVlm"),
     "command-r": Row("decoder", "Decoder", Options(
         norms=LAYER, qk_kind="layer", parallel="ffn_residual", logit_scale="key")),
     "dbrx": Row("decoder", "Decoder", Options(norms=Norms("layer", ffn="attn_output_norm"), clamp_kqv=True)),
@@ -131,6 +132,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "phimoe": Row("decoder", "Decoder", Options(q_scale="constant", residual_first=True, rope_factors="all")),
     "plamo": Row("decoder", "Decoder", Options(parallel="ffn_attention")),
     "plamo3": Row("decoder", "Decoder", Options(norms=POSTS, act="glu")),
+    "pockettts": Row("decoder", "Decoder", GELU_MLP),
     "qwen": Row("decoder", "Decoder"),
     "qwen2": Row("decoder", "Decoder"),
     "qwen2vl": Row("decoder", "Decoder", MROPE),
@@ -193,12 +195,14 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "gemma3n": Row("nano", "Gemma3n", Options(embed="token_scale", softcap="always")),
     "gemma4": Row("nano", "Gemma4", Options(
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
+    "wavtokenizer-dec": Row("wavtokenizer", "WavTokenizer", Options(norms=LAYER)),
+    "clef": Row("clef", "Clef", Options(positions="four")),
+    "dflash": Row("dflash", "DFlash"),
+    "eagle3": Row("drafts", "Eagle3", FACTORS),
     "xverse": Row("decoder", "Decoder"),
 })  # fmt: skip
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
-    "hy_v4", "minimax-m3", "pockettts", 
-    "wavtokenizer-dec",
+    "deepseek4", "dots3note", "gemma4-assistant", "glm5-next", "hy_v4", "minimax-m3",
 ))  # fmt: skip

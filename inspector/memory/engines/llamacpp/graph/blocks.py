@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 
 MAX_EXPERTS: Final = 1024  # LLAMA_MAX_EXPERTS (src/llama-hparams.h): llama.cpp loads no model with more
+# Architectures whose batches are either tokens or embeddings (llm_arch_supports_mixed_batch, src/llama-arch.cpp).
+UNMIXED: Final = frozenset(("cogvlm", "deepseek4", "graniteswitch", "eagle3", "dflash", "gemma4-assistant"))
 
 
 class Blocks(Ops):
@@ -278,10 +280,10 @@ class Blocks(Ops):
         wide = width or n_embd * (1 + self.deepstack())
         cur = self.expand(self.rows(self.input(I32, n, name="inp_tokens"), wide))
         self.expand(self.input(F32, wide, n, name="inp_embd"))
-        # all but some of archs.UNKNOWN mix tokens and embeddings (llm_arch_supports_mixed_batch, llama-arch.cpp)
-        copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
-        ids = self.input(I32, n, name="inp_mixed_tokens")
-        self.expand(self.set_rows(copy, self.rows(ids, wide), self.input(I64, n, name="inp_mixed_slots")))
+        if m.arch not in UNMIXED:
+            copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
+            ids = self.input(I32, n, name="inp_mixed_tokens")
+            self.expand(self.set_rows(copy, self.rows(ids, wide), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur

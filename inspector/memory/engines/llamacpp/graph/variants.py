@@ -292,3 +292,10 @@ class Talkie(Decoder):
         ffn_in = self.add(cur, x)
         cur = self.add(self.ffn(self.rms_norm(ffn_in), il), ffn_in)
         return self.add(cur, self.mul(skip, self.w(il, "layer_output_scale")))
+
+
+class CogVlm(Decoder):
+    """Text alone is reserved for; images go through weights of their own, of the same shapes."""
+
+    def output_ids(self) -> None:  # type: ignore[override]
+        """Every token gets logits, wanted or not (src/models/cogvlm.cpp has no build_inp_out_ids)."""
