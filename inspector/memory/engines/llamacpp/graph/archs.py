@@ -61,6 +61,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "deci": Row("variants", "Deci", FACTORS),
     "deepseek": Row("decoder", "Decoder", Options(experts=UNNORMED, rope_factors="all")),
     "deepseek2-ocr": Row("decoder", "Decoder", Options(experts=KEYED)),
+    "dots3note": Row("sparse", "Dots3Note", Options(experts=KEYED)),
     "dots1": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dream": Row("encoder", "BatchDecoder"),
     "ernie4_5": Row("decoder", "Decoder"),
@@ -95,6 +96,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "hunyuan-dense": Row("decoder", "Decoder", Options(qk_norm="after", rope_factors="all")),
     "hunyuan-moe": Row("experts", "HunyuanMoe", Options(qk_norm="after", rope_factors="all")),
     "hunyuan_vl": Row("decoder", "Decoder", Options(qk_norm="after", positions="sections", rope_factors="all")),
+    "hy_v4": Row("hyper", "HyV4", Options(experts=KEYED)),
     "hy_v3": Row("decoder", "Decoder", Options(experts=KEYED, rope_factors="all", draft_reads="layers")),
     "internlm2": Row("decoder", "Decoder"),
     "jais": Row("decoder", "Decoder", Options(norms=LAYER, positions="none", rope="none")),
@@ -111,6 +113,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "mimo2": Row("variants", "Mimo2", Options(experts=Experts("sigmoid"))),
     "minicpm": Row("experts", "Granite", Options(
         embed_scale=12.0, residual_scale=1.4, rope_factors="all", logit_scale="key")),
+    "minimax-m3": Row("msa", "MiniMaxM3", Options(act="oai", experts=KEYED)),
     "minimax-m2": Row("decoder", "Decoder", Options(qk_norm="flat", experts=SIGMOID_OR_KEY)),
     "mistral3": Row("variants", "Mistral3", FACTORS),
     "modern-bert": Row("encoder", "BatchDecoder", Options(norms=LAYER, act="glu", embed="norm", encoder=True)),
@@ -204,5 +207,5 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "deepseek4", "dots3note", "gemma4-assistant", "glm5-next", "hy_v4", "minimax-m3",
+    "deepseek4", "gemma4-assistant", "glm5-next",
 ))  # fmt: skip

@@ -249,7 +249,7 @@ class Attention(Blocks):
 
     def attend_latent(
         self, il: int, q: Tensor, k: Tensor, v: Tensor, *, v_mla: Tensor | None, mask: Tensor | None = None,
-        wo: str | None = "attn_output",
+        wo: str | None = "attn_output", sinks: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Attention whose cached keys are also its values (MLA)."""
         c = self.cache_of(il)
@@ -258,7 +258,7 @@ class Attention(Blocks):
         self.store_k(c, il, k)
         cached = self.stored_k(c, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(il, q, cached, values, c.mask if mask is None else mask, v_mla=v_mla)
+        cur = self.mha(il, q, cached, values, c.mask if mask is None else mask, sinks=sinks, v_mla=v_mla)
         return cur if wo is None else self.lin(cur, il, wo)
 
     def attend_batch(

@@ -132,12 +132,11 @@ class Sparse(Latent):
         Source: src/models/deepseek32.cpp; keys, [index_dim, 1, n_tokens], are rotated, stored, and scored in one op.
         """
         r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
-        assert lid.k_rot is not None
         q = self.reshape(self.lin(latent_q, il, "indexer.attn_q_b"), d, heads, n)
         q = self.rope(q, self.pos)
         k = self.normed(self.lin(x, il, "indexer.attn_k"), il, "indexer.k_norm", "layer")
         k = self.rope(self.reshape(k, d, 1, n), self.pos)
-        q, k = self.mm(lid.k_rot, q), self.mm(lid.k_rot, k)
+        q, k = self.turned(q, k)
         t = lid.k.get(il)
         if t is None:
             t = lid.k[il] = external(lid.elem_k, (d, lid.cells, r.n_stream))
@@ -152,6 +151,11 @@ class Sparse(Latent):
         w = self.scale(w)
         score = self.custom("lightning_indexer", F32, (lid.cells, n // s, 1, s), q, k, w, lid.mask)
         return self.cont(self.top_k(score, min(self.idx_top, lid.cells)))
+
+    def turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """The indexer's queries and keys, rotated as what is cached is: the shapes stay."""
+        assert self.lid.k_rot is not None
+        return self.mm(self.lid.k_rot, q), self.mm(self.lid.k_rot, k)
 
     def masked(self, best: Tensor) -> Tensor:
         """The attention mask, opened for the best keys only."""
@@ -170,6 +174,10 @@ class Sparse(Latent):
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Latent attention over the best cells: [n_embd, n_tokens] in and out (src/models/deepseek32.cpp)."""
+        return self.lin(self.attended(x, il), il, "attn_output")
+
+    def attended(self, x: Tensor, il: int, sinks: Tensor | None = None) -> Tensor:
+        """What heads see, before it is projected: [head_dim_v × heads, n_tokens] of [n_embd, n_tokens]."""
         latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
         if self.m.indexed(il):
             self.best = self.ranked(x, latent_q, il)
@@ -185,8 +193,7 @@ class Sparse(Latent):
         mask = self.masked(best)
         cached = self.stored_k(self.base, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(il, q, cached, values, mask, v_mla=self.w(il, "attn_v_b"))
-        return self.lin(cur, il, "attn_output")
+        return self.mha(il, q, cached, values, mask, sinks=sinks, v_mla=self.w(il, "attn_v_b"))
 
 
 class KimiLinear(Recurrent, Latent):
