@@ -10,6 +10,7 @@ from __future__ import annotations
 from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
+from inspector.memory.engines.llamacpp.builds import beside_at
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
@@ -102,6 +103,7 @@ def extra(
 
     `memo`: keeps what a draft takes, for `fit`, which asks for one draft in many places.
     """
+    beside = beside_at(beside, facts)
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)
