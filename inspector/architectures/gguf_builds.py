@@ -10,6 +10,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.gguf import gguf_arch
+from inspector.architectures.gguf_record import Index
 from inspector.architectures.gguf_windows import Every
 from inspector.record import Record
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Final
 
-    from inspector.architectures.gguf_record import Arch
+    from inspector.architectures.gguf_keys import Keys
+    from inspector.architectures.gguf_record import Arch, Numbers
 
 REPLAYED: Final = 11434
 MEASURED: Final = (9509, 10001, 10502, 11003, REPLAYED)
@@ -62,8 +64,8 @@ _NEXTN_FOR_ALL: Final = 10752
 _NEXTN_SINCE: Final = MappingProxyType({
     "bailingmoe2": 0, "deepseek32": 0, "exaone-moe": 0, "exaone4": 0, "glm-dsa": 0, "glm4moe": 0, "glm4": 0,
     "mimo2": 0, "qwen35": 0, "qwen35moe": 0, "step35": 0, "cohere2moe": 0, "hy_v3": 0, "gemma4-assistant": 0,
-    "bailingmoe3": 0, "deepseek4": 0, "qwen3next": 10240, "deepseek2": 10261, "mistral4": 10261, "nemotron_h": 10240,
-    "nemotron_h_moe": 10240,
+    "bailingmoe3": 0, "deepseek4": 0, "qwen3next": 10240, "deepseek2": 10261, "mistral4": 10261, "nemotron_h": 10355,
+    "nemotron_h_moe": 10355,
 })  # fmt: skip
 
 
@@ -79,8 +81,26 @@ def _keeping_nextn(arch: Arch) -> Arch:
     return arch.replace(nextn_kept=True)
 
 
+def _without_nextn(arch: Arch) -> Arch:
+    return arch.replace(nextn=False)
+
+
 def _unindexed(arch: Arch) -> Arch:
     return arch.replace(index=None)
+
+
+def _all_indexed(arch: Arch) -> Arch:
+    """Keys of the indexer for prediction layers too."""
+    return arch.replace(index=Index(_every_layer))
+
+
+def _every_layer(keys: Keys, numbers: Numbers) -> tuple[bool, ...]:  # noqa: ARG001 - one signature for all rules
+    return (True,) * numbers.n_all
+
+
+def _unpooled(arch: Arch) -> Arch:
+    """The indexer's keys without pooled ones beside them."""
+    return arch if arch.index is None else arch.replace(index=arch.index.replace(parts=None))
 
 
 # Rows that older builds read otherwise; the first change comes first.
@@ -99,6 +119,9 @@ _READINGS: Final = (
     Reading(Span(9528, 10909), "bailingmoe2 cohere2moe deepseek2 exaone-moe exaone4 glm4 glm4moe mistral4", _keeping_nextn),
     # glm-dsa without an indexer of its own (create_memory)
     Reading(Span(until=10240), "glm-dsa", _unindexed),
+    Reading(Span(9528, 10240), "deepseek32", _all_indexed),
+    Reading(Span(until=11334), "qwen4exp", _unpooled),
+    Reading(Span(until=11334), "qwen4exp", _without_nextn),
 )  # fmt: skip
 
 
@@ -108,7 +131,7 @@ def arch_at(name: str, build: int) -> Arch | None:
     if arch is None or not build:
         return arch
     if build < _NEXTN_FOR_ALL and not _NEXTN_SINCE.get(name, REPLAYED) <= build:
-        arch = arch.replace(nextn=False)
+        arch = _without_nextn(arch)
     for reading in _READINGS:
         if reading.holds(name, build):
             arch = reading.made(arch)

@@ -55,7 +55,7 @@ def engine_of(name: str) -> Engine:
 
 
 def engine_name(name: str) -> str:
-    """The registry's name of an engine by any of its names, with the release that was asked for. Raises InspectorError."""
+    """The registry's name of an engine by any of its names, and of the release asked for. Raises InspectorError."""
     return engine_of(name).name
 
 

@@ -7,10 +7,10 @@ Sources (b11434): tools/mtmd/clip.cpp, src/llama-adapter.cpp, common/speculative
 
 from __future__ import annotations
 
+from inspector.facts.gguf import read_by
 from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
-from inspector.memory.engines.llamacpp.builds import beside_at
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
@@ -103,7 +103,8 @@ def extra(
 
     `memo`: keeps what a draft takes, for `fit`, which asks for one draft in many places.
     """
-    beside = beside_at(beside, facts)
+    if beside.draft is not None and beside.draft.build != facts.build:
+        beside = beside.replace(draft=read_by(beside.draft, facts.build))
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)

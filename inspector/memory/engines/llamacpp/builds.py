@@ -6,16 +6,15 @@ weights.py). What was measured, and how far off: docs/versions.md, fixtures/llam
 
 from __future__ import annotations
 
-from inspector.architectures.gguf_builds import ARCHS_SINCE, MEASURED, REPLAYED, TYPES_SINCE
+from inspector.architectures.gguf_builds import ARCHS_SINCE, MEASURED, REPLAYED, TYPES_SINCE, arch_at
 from inspector.errors import WorkloadError
-from inspector.facts.gguf import read_by as facts_read_by
+from inspector.facts import gguf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from inspector.facts import ModelFacts
-    from inspector.memory.engines.llamacpp.beside import Beside
     from inspector.memory.estimate import Estimate, Line
 
 
@@ -26,15 +25,7 @@ def answered_by(build: int) -> int:
 
 def read_by(facts: ModelFacts, build: int) -> ModelFacts:
     """The model as a build reads it."""
-    return facts_read_by(facts, answered_by(build))
-
-
-def beside_at(beside: Beside, facts: ModelFacts) -> Beside:
-    """What is loaded beside a model, as the model's build reads it."""
-    draft = beside.draft
-    if draft is None or draft.build == facts.build:
-        return beside
-    return beside.replace(draft=facts_read_by(draft, facts.build))
+    return gguf.read_by(facts, answered_by(build))
 
 
 def check_known(facts: ModelFacts) -> None:
@@ -46,6 +37,9 @@ def check_known(facts: ModelFacts) -> None:
         raise WorkloadError(
             f"llama.cpp b{facts.build} does not know {facts.arch}", hint=f"b{since} is the first that was seen to"
         )
+    arch = arch_at(facts.arch, facts.build)
+    if arch is not None and not arch.nextn and any(".nextn." in t.name for t in facts.tensors):
+        raise WorkloadError(f"llama.cpp b{facts.build} does not load prediction layers of {facts.arch}")
     for name in sorted({t.dtype.name for t in facts.tensors if t.dtype is not None}):
         if TYPES_SINCE.get(name, 0) > facts.build:
             raise WorkloadError(

@@ -175,7 +175,8 @@ class LlamaCpp(Engine):
 
     def memory_words(self, choice: Choice) -> list[str]:
         """As llama-server runs it."""
-        named = ["-e", self.name] if choice.candidate.source else []  # another engine is a checkpoint's default
+        # another engine is a checkpoint's default, and this one's build is nobody's
+        named = ["-e", self.name] if choice.candidate.source or self.build else []
         settings = [*_settings(choice), *self.words({"repack": choice.arguments.get("repack")}), *self._spoken(choice)]
         beside = [word for option, name in _named(choice) for word in (f"--{option}", name)]
         return [*named, "--server", "--outputs", choice.workload.outputs, *beside, *settings]

@@ -29,10 +29,12 @@ RULES: Final[Mapping[str, Span]] = MappingProxyType({
     "copies every input": Span(11258),
     # norms of the delta net are root mean squares that are scaled (build_gdn_l2_norm, src/models/delta-net-base.cpp)
     "norms by mean square": Span(10830),
+    # Mamba 2 projects a matrix; before, a stack of one a sequence (build_mamba2_layer, src/models/mamba-base.cpp)
+    "projects flat": Span(10605),
     # clamping in place (ggml_op_can_inplace, ggml/src/ggml-alloc.c)
-    "clamps in place": Span(0),
+    "clamps in place": Span(10615),
     # RPC devices run asynchronously, so that several make a pipeline (ggml/src/ggml-rpc/ggml-rpc.cpp)
-    "pipelines over RPC": Span(0),
+    "pipelines over RPC": Span(10644),
 })  # fmt: skip
 
 
@@ -56,7 +58,8 @@ def _dense(row: Row) -> Row:
 
 _OLDER: Final = (
     Older(Span(until=10159), "gpt-oss", _without_draft),
-    Older(Span(until=10240), "qwen3next nemotron_h nemotron_h_moe", _without_draft),
+    Older(Span(until=10240), "qwen3next", _without_draft),
+    Older(Span(until=10355), "nemotron_h nemotron_h_moe", _without_draft),
     Older(Span(until=9553), "gemma4", _without_draft),
     Older(Span(until=10240), "glm-dsa", _dense),
 )  # fmt: skip
@@ -64,7 +67,9 @@ _OLDER: Final = (
 
 def row_at(arch: str, row: Row | None, build: int) -> Row | None:
     """An architecture's row as a build follows it."""
-    for older in _OLDER if row is not None else ():
+    if row is None:
+        return None
+    for older in _OLDER:
         if build in older.span and arch in older.archs.split():
             row = older.made(row)
     return row
