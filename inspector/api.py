@@ -129,11 +129,11 @@ def compare(log: str, model: Model, *, placement: Placement | None = None) -> tu
     from inspector.logs import read_startup_log
     from inspector.memory.api import facts_of
     from inspector.memory.compare import compare as beside
-    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.compare import engine_of_log, placement_of, workload_of
     from inspector.memory.engines import estimate
 
     said = read_startup_log(log)
     where = placement_of(said, placement)
     if placement is not None and placement.gpus:
         where = where.replace(gpus=placement.gpus)
-    return beside(said, estimate(facts_of(model), workload_of(said), engine=said.engine, placement=where))
+    return beside(said, estimate(facts_of(model), workload_of(said), engine=engine_of_log(said), placement=where))

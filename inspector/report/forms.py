@@ -26,6 +26,7 @@ _INNER: Final = frozenset(
         "outer_type",
         "ahead_layers",
         "ahead_promised",
+        "build",
     }
 )
 

@@ -6,7 +6,7 @@ from them. Its rules are loaded when they are asked for. Adding one: its package
 
 from __future__ import annotations
 
-from inspector.errors import WorkloadError
+from inspector.errors import InspectorError, WorkloadError
 from inspector.record import Record
 from inspector.units import format_nbytes
 
@@ -77,6 +77,12 @@ class Engine:
     quants_by_bits: bool = False
     margin: int = 0
     context_step: int = 1
+
+    def at(self, release: str) -> Engine:
+        """The same engine with the rules of another of its releases, as `name@release`. Raises InspectorError."""
+        if release.lower().removeprefix("v") != self.release:
+            raise InspectorError(f"{self.name} is answered for one release: {self.release}", hint=f"-e {self.name}")
+        return self
 
     # --- options
 

@@ -7,6 +7,7 @@ Sources (b11434): tools/mtmd/clip.cpp, src/llama-adapter.cpp, common/speculative
 
 from __future__ import annotations
 
+from inspector.facts.gguf import read_by
 from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
@@ -102,6 +103,8 @@ def extra(
 
     `memo`: keeps what a draft takes, for `fit`, which asks for one draft in many places.
     """
+    if beside.draft is not None and beside.draft.build != facts.build:
+        beside = beside.replace(draft=read_by(beside.draft, facts.build))
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)

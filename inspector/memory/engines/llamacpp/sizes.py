@@ -12,6 +12,7 @@ from inspector.architectures.gguf import gguf_arch
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache, Refused
 from inspector.memory.cache import KV_DTYPES, named_types
+from inspector.memory.engines.llamacpp.builds import check_known
 from inspector.memory.engines.llamacpp.speculation import NO_SPECULATION, Speculation
 from inspector.record import Record
 from inspector.units import pad
@@ -136,6 +137,7 @@ def check_file(facts: ModelFacts) -> None:
     arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return
+    check_known(facts)
     if not arch.loads:
         raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
     if arch.draft is not None and not _stands_alone(arch.draft, facts):

@@ -13,6 +13,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
+from inspector.memory.engines.llamacpp.graph.builds import row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -72,11 +73,15 @@ def _on_devices(
         run.flash = False
     graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
+    pipeline = pipeline and ("rpc" not in assignment.backends or model.does("pipelines over RPC"))
     if pipeline:
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
         if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
             graph, grade = build(model, run, whole=True)
-    found = sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload)
+    found = sizes(
+        graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload,
+        every_input=model.does("copies every input"),
+    )  # fmt: skip
     if not all(b.measured for b in backends):
         grade = "modelled"
     grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
@@ -119,7 +124,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
             raise GraphUnknown(f"prediction layers of {model.arch}")
         row: Row | None = PREDICTING[model.arch]
     else:
-        row = ARCHS.get(model.arch)
+        row = row_at(model.arch, ARCHS.get(model.arch), model.build)
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
     graph: Decoder = builder(model, run, made_by.options)

@@ -37,6 +37,10 @@ class Blocks(Ops):
         self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
+    def clamp(self, a: Tensor) -> Tensor:
+        """Elements held between two numbers: `a`'s shape, in place since a build (ggml_clamp)."""
+        return self.like("clamp", a, inplace=self.m.does("clamps in place"))
+
     # weights
 
     def w(self, il: int, name: str) -> Tensor:
@@ -280,7 +284,7 @@ class Blocks(Ops):
         wide = width or n_embd * (1 + self.deepstack())
         cur = self.expand(self.rows(self.input(I32, n, name="inp_tokens"), wide))
         self.expand(self.input(F32, wide, n, name="inp_embd"))
-        if m.arch not in UNMIXED:
+        if m.arch not in UNMIXED and m.does("mixes inputs"):
             copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
             ids = self.input(I32, n, name="inp_mixed_tokens")
             self.expand(self.set_rows(copy, self.rows(ids, wide), self.input(I64, n, name="inp_mixed_slots")))
@@ -306,6 +310,8 @@ class Blocks(Ops):
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
         if scaled or (by_token and factor != 1.0):
             cur = cur if is_contiguous(cur) else self.cont(cur)
+            if not self.m.does("scales by token"):
+                return self.scale(cur)
             cur = self.mul(cur, self.input(F32, 1, self.r.n_tokens, name="inp_scale_rows"))
         return cur
 

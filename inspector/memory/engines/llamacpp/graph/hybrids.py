@@ -16,6 +16,7 @@ class Qwen3Next(Recurrent):
         """Delta net or gated attention, then experts: [n_embd, n_tokens] in and out (src/models/qwen3next.cpp)."""
         normed = self.expand(self.normed(x, il, "attn_norm"))
         cur = self.linear(normed, il) if self.m.recurrent(il) else self.gated_attention(normed, il)
+        cur, x = self.rows_out(il, cur, x)
         mid = self.add(cur, x)
         out = self.feed(self.normed(mid, il, "post_attention_norm"), il)
         return self.add(out, mid)

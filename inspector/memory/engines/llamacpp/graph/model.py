@@ -7,7 +7,9 @@ Layers, heads, windows, recurrence and prediction layers are read from the facts
 
 from __future__ import annotations
 
+from inspector.architectures.gguf_builds import REPLAYED
 from inspector.layers import IndexCache, LatentCache, StateCache, UnknownCache
+from inspector.memory.engines.llamacpp.graph.builds import RULES
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
@@ -68,7 +70,12 @@ class Model:
         self.n_swa = facts.window
         self.has_swa = self.n_swa is not None
         self.swa = tuple(x.window is not None for x in self.layers)
+        self.build = facts.build or REPLAYED
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
+
+    def does(self, rule: str) -> bool:
+        """Whether the build follows a rule of `RULES` (builds.py)."""
+        return self.build in RULES[rule]
 
     def key(self, name: str, default: Any = None) -> Any:
         """`{arch}.name`; a scalar also where the file has an array of one."""

@@ -233,17 +233,19 @@ def _keep(kept: tuple[Tensor, ...]) -> Tensor:
 
 
 def sizes(
-    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True
-) -> list[int]:
-    """Bytes of each back end's compute buffer."""
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True,
+    every_input: bool = True,
+) -> list[int]:  # fmt: skip
+    """Bytes of each back end's compute buffer. `every_input`: a pipeline copies inputs that no node reads too."""
     place(leafs, nodes, backends, op_offload=op_offload)
+    inputs = leafs if every_input else list(dict.fromkeys(src for node in nodes for src in node.src))
     uses = _uses(nodes)
     n_copies = MAX_COPIES if pipeline else 1
     parts, copies = split(nodes, n_copies)
     order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses))
     first: list[Tensor] = []
     if pipeline:
-        for leaf in leafs:
+        for leaf in inputs:
             if leaf.is_input:
                 first += (leaf, *(_copy_of(leaf, leaf.buf) for _ in range(n_copies - 1)))
                 leaf.is_output = True
