@@ -217,7 +217,7 @@ def not_read(subject: Subject) -> Iterator[Hit]:
     A file that may hold code was not read to its end, because it is larger, deeper or more than this audit looks at.
 
     Why it matters: what was not read is not vouched for. Honest checkpoints stay far below: 20,000 files in archives,
-    256 MiB unpacked, 1.2 million instructions, archives four deep.
+    256 MiB unpacked, 12 million instructions, archives four deep.
     """
     yield from _of_kind(subject, "unread")
 
@@ -274,3 +274,41 @@ def companion_code(subject: Subject) -> Iterator[Hit]:
     for companion in companions(subject):
         yield Hit(companion.where, companion.words, severity=companion.severity)
     yield from _of_kind(subject, "companion")
+
+
+@rule("CD014", "r-code", severity="error", hint="do not load it; ask for the numbers in a format of numbers")
+def r_code(subject: Subject) -> Iterator[Hit]:
+    """
+    An R object (.rds, .rda, .RData) with code in it: promises, functions, compiled code, calls that start programs.
+
+    Why it matters: a promise whose value is missing is evaluated as soon as somebody looks at what readRDS or load
+    returned (CVE-2024-27322, before R 4.4 without a word). A function of the file's own runs when it is called, which
+    predict() does. Objects are walked item by item, in all three ways that R writes them, packed or not; data, models
+    of numbers, formulas and the frames of functions that have run are silent. Models that carry functions (glm's link)
+    are not told from others: numbers need none.
+    """
+    yield from _of_kind(subject, "r-code")
+
+
+@rule("CD015", "data-elsewhere", severity="error", hint="do not load it; ask for a file that holds its own data")
+def data_elsewhere(subject: Subject) -> Iterator[Hit]:
+    """
+    An HDF5 file that reaches for other files: external links, external data, virtual datasets.
+
+    Why it matters: whoever made the file chose which of your files is read as weights (CVE-2026-1669 in Keras), and
+    what is read may be sent on. All groups are walked, those of many links too; a group that cannot be followed is said
+    (CD009). No model needs this.
+    """
+    yield from _of_kind(subject, "outside")
+
+
+@rule("CD016", "not-searched", severity="info", hint="audit it by itself")
+def not_searched(subject: Subject) -> Iterator[Hit]:
+    """
+    A file of a format that is not looked into was not searched to its end for pickles that lie in it.
+
+    Why it matters: databases and messages may hold pickles, which their programs load. 256 MiB of such files are
+    searched for calls that attacks use, all files of one audit together, and the end of each; the finding says how much
+    was left out.
+    """
+    yield from _of_kind(subject, "unsearched")

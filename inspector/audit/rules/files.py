@@ -221,7 +221,7 @@ def nothing_here(subject: Subject) -> Iterator[Hit]:
 
 
 _WEIGHTS: Final = frozenset(
-    {"pickle", "torch", "numpy", "hdf5", "keras", "onnx", "saved-model", "archive", "other", "broken", "unread",
+    {"pickle", "torch", "numpy", "hdf5", "r", "keras", "onnx", "saved-model", "archive", "other", "broken", "unread",
      "unreadable"}
 )  # fmt: skip
 
