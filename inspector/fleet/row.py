@@ -33,6 +33,15 @@ def scan_one(target: str, options: ScanOptions | None = None) -> Row:
 def scan_all(target: str, options: ScanOptions | None = None) -> list[Row]:
     """A row for each model that a target holds: of a repository with several quants, one a quant."""
     options = options or ScanOptions()
+    from inspector.sources.limit import within
+
+    try:
+        return within(options.timeout, lambda: _rows(target, options), target)
+    except Exception as error:
+        return [_failed(target, options, error)]
+
+
+def _rows(target: str, options: ScanOptions) -> list[Row]:
     from inspector.checkpoint import SeveralModels, open_checkpoint
 
     try:

@@ -70,7 +70,9 @@ def scan(
     engine = engine_on(on, n_workers)
     try:
         journal = Journal(outputs.first + SUFFIX, resume=resume)
-        n, n_kept = _list(journal, islice(items(roots), most), outputs, options, resume=resume, tell=tell)
+        n, n_kept = _list(
+            journal, islice(items(roots, timeout=options.timeout), most), outputs, options, resume=resume, tell=tell
+        )
         stopped: BaseException | None = None
         try:
             Run(journal, engine, options, lambda done: tell("read", n_kept + done, n)).run()
