@@ -74,8 +74,13 @@ def _found(root: str, *, here: bool, timeout: float | None) -> Iterator[Item]:
         if model.role != "unused":
             yield Item(
                 model.target, root=root, store=model.store, role=model.role, stamp=_stamp(model),
-                sha256=model.sha256, error=model.error,
+                sha256=model.sha256, error=model.error, reached=not _must_stay_shut(model),
             )  # fmt: skip
+
+
+def _must_stay_shut(model: FoundModel) -> bool:
+    """Whether what was found is no file that may be read: a link out of the root, a pipe, a folder of no access."""
+    return bool(model.error) and not model.nbytes and model.role != "unfinished"
 
 
 def _is_in_a_store(root: str) -> bool:

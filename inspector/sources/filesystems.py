@@ -232,7 +232,8 @@ class FilesystemSource(PrefixSource):
         guarded(lambda: self._fs.invalidate_cache(self._path), self.name)  # or the listing would be asked again
         found = _entry(guarded(lambda: self._fs.info(self._path), self.name), name=self.name, path=self._path)
         if found.nbytes not in {None, self.size}:
-            raise SourceError(f"{self.name}: the file was changed while it was read (its size is another)")
+            words = f"the store has {found.nbytes:,} bytes, its listing says {self.size:,}"
+            raise SourceError(f"{self.name}: the file was changed while it was read ({words})")
         self._compare(found.stamp)
 
     def _compare(self, stamp: str) -> None:

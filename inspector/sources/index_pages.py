@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 MAX_PAGE: Final = 8 << 20
 MAX_MEASURED: Final = 10_000  # a request each
 _MEASURED: Final = (".gguf", ".safetensors", ".json", ".jinja", ".bin", ".pt", ".pth", ".ckpt")
-_HREF: Final = re.compile(r"""href\s{0,9}=\s{0,9}(?:"([^"<>]{1,4096})"|'([^'<>]{1,4096})'|([^\s"'<>]{1,4096}))""", re.IGNORECASE)
+_HREF: Final = re.compile(
+    r"""href\s{0,9}=\s{0,9}(?:"([^"<>]{1,4096})"|'([^'<>]{1,4096})'|([^\s"'<>]{1,4096}))""", re.IGNORECASE
+)
 _SAFE: Final = "/~!$&'()*+,="
 
 

@@ -69,7 +69,11 @@ def models_below(
         if not level.complete:
             yield FoundModel(path, name or os.path.basename(path), "folder", (), 0,
                              error=f"more than {MAX_ENTRIES:,} entries: some may have been overlooked")  # fmt: skip
-        if depth >= MAX_DEPTH or not level.names().isdisjoint(_PIPELINES):
+        if not level.names().isdisjoint(_PIPELINES):
+            continue
+        if depth >= MAX_DEPTH and level.folders:
+            why = f"folders more than {MAX_DEPTH} deep: what is below was not looked at"
+            yield FoundModel(path, name, "folder", (), 0, error=why)
             continue
         below = [(_inside(path, f), _joined(name, f), depth + 1) for f in level.folders if f != ".git"]
         waiting += reversed(below)
