@@ -102,3 +102,13 @@ def test_a_stamp_changes_with_the_file(make):
 def test_a_root_that_is_not_there(tmp_path):
     with pytest.raises(NotFound):
         list(find_models(str(tmp_path / "absent")))
+
+
+def test_folders_too_deep_are_said(tmp_path):
+    from inspector.stores.folders import MAX_DEPTH
+
+    below = tmp_path.joinpath(*["d"] * (MAX_DEPTH + 1))
+    below.mkdir(parents=True)
+    (below / "x.gguf").write_bytes(b"")
+    (found,) = find_models(str(tmp_path))
+    assert f"more than {MAX_DEPTH} deep" in found.error
