@@ -67,7 +67,7 @@ def extend(nodes: list[Tensor], after: Tensor | None, keeper: Keeper) -> None:
 def _group_shared(nodes: list[Tensor], keeper: Keeper) -> None:
     i, n = 0, len(nodes)
     while i + 5 < n:
-        if nodes[i].op == "mul_mat_id":
+        if nodes[i].op == nodes[i + 1].op == "mul_mat_id" and nodes[i + 2].op == "glu":
             for j in range(i + 3, n - 2):
                 if nodes[j].op == nodes[j + 1].op == "mul_mat_id":
                     break

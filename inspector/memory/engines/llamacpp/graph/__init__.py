@@ -17,6 +17,7 @@ from inspector.memory.engines.llamacpp.graph.builds import row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
+from inspector.memory.engines.shared.once import once_a_model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def compute_memory(
 def _on_devices(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
-    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, sizes
+    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, placed_sizes
 
     model, run = Model(facts), run_of(effective)
     _place(facts, model, run, assignment)
@@ -74,14 +75,12 @@ def _on_devices(
     graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
     pipeline = pipeline and ("rpc" not in assignment.backends or model.does("pipelines over RPC"))
-    if pipeline:
+    place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
+    if pipeline and crossings(graph.nodes) > len(backends):  # it holds what each layer copies: none may be left out
+        graph, grade = build(model, run, whole=True)
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
-        if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
-            graph, grade = build(model, run, whole=True)
-    found = sizes(
-        graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload,
-        every_input=model.does("copies every input"),
-    )  # fmt: skip
+    every = model.does("copies every input")
+    found = placed_sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, every_input=every)
     if not all(b.measured for b in backends):
         grade = "modelled"
     grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
@@ -144,21 +143,33 @@ def run_of(effective: Mapping[str, Any]) -> Run:
     return Run(effective, _elem(effective.get("type_k", "f16")), _elem(effective.get("type_v", "f16")))
 
 
-def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
-    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+def _numbers(assignment: Assignment) -> dict[str, int]:
+    return {name: i for i, name in enumerate((*assignment.devices, HOST))}
+
+
+@once_a_model
+def _weights_at(facts: ModelFacts, assignment: Assignment) -> dict[str, int]:
+    """The number of the device that holds each weight, where it is not its layer's."""
     from inspector.memory.engines.llamacpp.loading import weight_devices
     from inspector.memory.engines.llamacpp.weights import weights
 
-    number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
+    number = _numbers(assignment)
+    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    device_of = weight_devices(facts, assignment)
+    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
+        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
+    return where
+
+
+def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
+    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    number = _numbers(assignment)
     host = number[HOST]
     run.host_buf = host
     run.layer_buf = [number[d] for d in assignment.blocks]
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
-    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
-    device_of = weight_devices(facts, assignment)
-    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
-        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
+    where = _weights_at(facts, assignment)
 
     def weight_buf(block: str, name: str) -> int:
         """Index of the back end that holds a weight: where overrides put it, else its layer's."""

@@ -150,7 +150,11 @@ def _copy_of(t: Tensor, buf: int) -> Tensor:
 
 
 def _foreign_weights(node: Tensor) -> bool:
-    return any(src.weight and src.buf != node.buf for src in node.src)
+    buf = node.buf
+    for src in node.src:  # noqa: SIM110 - asked for every node
+        if src.weight and src.buf != buf:
+            return True
+    return False
 
 
 def split(nodes: Sequence[Tensor], n_copies: int) -> tuple[list[Split], dict[tuple[int, int], list[Tensor]]]:
@@ -238,6 +242,13 @@ def sizes(
 ) -> list[int]:  # fmt: skip
     """Bytes of each back end's compute buffer. `every_input`: a pipeline copies inputs that no node reads too."""
     place(leafs, nodes, backends, op_offload=op_offload)
+    return placed_sizes(leafs, nodes, backends, pipeline=pipeline, every_input=every_input)
+
+
+def placed_sizes(
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, every_input: bool = True
+) -> list[int]:
+    """Bytes of each back end's compute buffer, where `place` has decided which nodes it runs."""
     inputs = leafs if every_input else list(dict.fromkeys(src for node in nodes for src in node.src))
     uses = _uses(nodes)
     n_copies = MAX_COPIES if pipeline else 1
