@@ -61,6 +61,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "deepseek": Row("decoder", "Decoder", Options(experts=UNNORMED, rope_factors="all")),
     "deepseek2-ocr": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dots3note": Row("sparse", "Dots3Note", Options(experts=KEYED)),
+    "deepseek4": Row("dsv4", "DeepSeek4", Options(experts=KEYED)),
     "dots1": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dream": Row("encoder", "BatchDecoder"),
     "ernie4_5": Row("decoder", "Decoder"),
@@ -194,7 +195,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "bailingmoe3", "clef", "cogvlm", "deepseek4", "dflash", "eagle3", "gemma4-assistant", "glm5-next",
+    "bailingmoe3", "clef", "cogvlm", "dflash", "eagle3", "gemma4-assistant", "glm5-next",
     "graniteswitch", "hrm_text", "kimi-k3", "nanbeige", "pockettts", "qwen4exp",
     "wavtokenizer-dec",
 ))  # fmt: skip
