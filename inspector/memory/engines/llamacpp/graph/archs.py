@@ -78,6 +78,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", softcap="key")),
     "gemma-embedding": Row("encoder", "BatchDecoder", Options(
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", encoder=True)),
+    "glm5-next": Row("glm5", "Glm5Next", Options(experts=KEYED_SIGMOID, positions="none", rope="none")),
     "glm4": Row("decoder", "Decoder", Options(norms=POSTS, act="glu", positions="sections")),
     "glm4moe": Row("decoder", "Decoder", Options(norms=LATE, experts=KEYED_SIGMOID, positions="sections")),
     "gpt2": Row("decoder", "Decoder", LEARNED),
@@ -195,7 +196,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "bailingmoe3", "clef", "cogvlm", "dflash", "eagle3", "gemma4-assistant", "glm5-next",
+    "bailingmoe3", "clef", "cogvlm", "dflash", "eagle3", "gemma4-assistant",
     "graniteswitch", "hrm_text", "kimi-k3", "nanbeige", "pockettts", "qwen4exp",
     "wavtokenizer-dec",
 ))  # fmt: skip

@@ -119,6 +119,11 @@ class DeepSeek4(Mixed):
             x.buf = self.r.layer_buf[il]
         return x
 
+    def between(self, *ts: Tensor) -> None:
+        """They are in the graph before the feed-forward."""
+        for t in ts:
+            self.expand(t)
+
     # compressors
 
     def state_of(self, p: Pool, il: int, which: str) -> Tensor:

@@ -34,8 +34,12 @@ class Streams(Decoder):
         cur = self.attention(self.normed(cur, il, "attn_norm"), il)
         x = self.returned(cur, x, back, il)
         cur, back = self.reduced(x, il, "ffn")
+        self.between(x, *back)
         cur = self.feed(self.normed(cur, il, "ffn_norm"), il)
         return self.returned(cur, x, back, il)
+
+    def between(self, *ts: Tensor) -> None:
+        """What an architecture does with the streams and what goes back into them before the feed-forward."""
 
     def reduced(self, x: Tensor, il: int, block: str) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One stream, [n_embd, n_tokens], and how much of what comes of it goes back into each (build_hc_pre)."""
@@ -96,17 +100,6 @@ class Mixed(Streams):
     """
 
     fusible = ("hc_pre", "hc_comb", "hc_post")
-
-    def layer(self, x: Tensor, il: int) -> Tensor:
-        """As any layer's, with the streams of the feed-forward in the graph before it."""
-        cur, back = self.reduced(x, il, "attn")
-        cur = self.attention(self.normed(cur, il, "attn_norm"), il)
-        x = self.returned(cur, x, back, il)
-        cur, back = self.reduced(x, il, "ffn")
-        for t in (x, *back):
-            self.expand(t)
-        cur = self.feed(self.normed(cur, il, "ffn_norm"), il)
-        return self.returned(cur, x, back, il)
 
     def fused(self, op: str, il: int, ne: tuple[int, ...], *src: Tensor) -> Tensor:
         """One operation for many, noted with its layer."""
