@@ -73,6 +73,9 @@ def _on_devices(
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
     graph, grade = build(model, run)
+    if graph.fusible:
+        run.unfused = _unfused(facts, effective, assignment, run, graph.fusible)
+        graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
     pipeline = pipeline and ("rpc" not in assignment.backends or model.does("pipelines over RPC"))
     place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
@@ -95,14 +98,38 @@ def _grown(nodes: Iterable[Tensor], device: int) -> tuple[int, bool]:
 
 def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
+    run = run_of(effective)
+    graph = _probed(facts, run, assignment)
+    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
+
+
+def _probed(facts: ModelFacts, run: Run, assignment: Assignment) -> Decoder:
+    """The graph of a small batch, with each node where it would run."""
     from inspector.memory.engines.llamacpp.graph.sched import place
 
-    model, run = Model(facts), run_of(effective)
+    model = Model(facts)
     _place(facts, model, run, assignment)
     run.probe()
     graph, _ = build(model, run)
     place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
-    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
+    return graph
+
+
+def _unfused(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment, run: Run, ops: Iterable[str]
+) -> set[str]:
+    """Which of these operations go off, one kind after another, as one would run on another device than its layer.
+
+    Source: resolve_fused_ops (src/llama-context.cpp).
+    """
+    off: set[str] = set()
+    for op in ops:
+        probe = run_of(effective)
+        probe.flash, probe.unfused = run.flash, off
+        nodes = _probed(facts, probe, assignment).fused_nodes
+        if any(name == op and node.buf != probe.layer_buf[il] for name, il, node in nodes):
+            off.add(op)
+    return off
 
 
 def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:

@@ -62,6 +62,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "deepseek": Row("decoder", "Decoder", Options(experts=UNNORMED, rope_factors="all")),
     "deepseek2-ocr": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dots3note": Row("sparse", "Dots3Note", Options(experts=KEYED)),
+    "deepseek4": Row("dsv4", "DeepSeek4", Options(experts=KEYED)),
     "dots1": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dream": Row("encoder", "BatchDecoder"),
     "ernie4_5": Row("decoder", "Decoder"),
@@ -78,6 +79,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", softcap="key")),
     "gemma-embedding": Row("encoder", "BatchDecoder", Options(
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", encoder=True)),
+    "glm5-next": Row("glm5", "Glm5Next", Options(experts=KEYED_SIGMOID, positions="none", rope="none")),
     "glm4": Row("decoder", "Decoder", Options(norms=POSTS, act="glu", positions="sections")),
     "glm4moe": Row("decoder", "Decoder", Options(norms=LATE, experts=KEYED_SIGMOID, positions="sections")),
     "gpt2": Row("decoder", "Decoder", LEARNED),
@@ -207,5 +209,5 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "deepseek4", "gemma4-assistant", "glm5-next",
+    "gemma4-assistant",
 ))  # fmt: skip

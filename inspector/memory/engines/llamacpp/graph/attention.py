@@ -45,10 +45,12 @@ class Attention(Blocks):
 
     base: Cache
     swa: Cache | None = None
+    fusible: tuple[str, ...] = ()  # operations of `fused_nodes`, in the order in which llama.cpp probes them
 
     def __init__(self, model: Model, run: Run, options: Options) -> None:
         super().__init__(model, run, options)
         self.flash_nodes: list[tuple[int, Tensor]] = []
+        self.fused_nodes: list[tuple[str, int, Tensor]] = []  # further ones that must run where their layer is
         self._factors: dict[tuple[str, int], Tensor] = {}
 
     # inputs

@@ -1,6 +1,6 @@
 """Hyper-connections: residuals in several streams, mixed into what a block reads and out of what it gives.
 
-Source: src/models/hy-v4.cpp (b11434).
+Source: src/models/hy-v4.cpp, and build_hc_pre and build_hc_post in src/models/deepseek4.cpp (b11434).
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ class Streams(Decoder):
         cur = self.attention(self.normed(cur, il, "attn_norm"), il)
         x = self.returned(cur, x, back, il)
         cur, back = self.reduced(x, il, "ffn")
+        self.between(x, *back)
         cur = self.feed(self.normed(cur, il, "ffn_norm"), il)
         return self.returned(cur, x, back, il)
+
+    def between(self, *ts: Tensor) -> None:
+        """What an architecture does with the streams and what goes back into them before the feed-forward."""
 
     def reduced(self, x: Tensor, il: int, block: str) -> tuple[Tensor, tuple[Tensor, ...]]:
         """One stream, [n_embd, n_tokens], and how much of what comes of it goes back into each (build_hc_pre)."""
@@ -87,6 +91,65 @@ class Streams(Decoder):
             total = one if total is None else self.add(total, one)
         assert total is not None
         return total
+
+
+class Mixed(Streams):
+    """Streams that are mixed with one another too, by matrices whose rows and columns sum to one.
+
+    Each step is one operation, or many where that would run on another device than its layer (resolve_fused_ops).
+    """
+
+    fusible = ("hc_pre", "hc_comb", "hc_post")
+
+    def fused(self, op: str, il: int, ne: tuple[int, ...], *src: Tensor) -> Tensor:
+        """One operation for many, noted with its layer."""
+        t = self.custom(op, F32, ne, *src)
+        self.fused_nodes.append((op, il, t))
+        return t
+
+    def reduced(self, x: Tensor, il: int, block: str) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The streams' weighed sum, what of it goes back into each, and how they are mixed."""
+        mixes = self.mixes(x, self.w(il, f"hc_{block}_fn"))
+        weights, back = (self.unary(self.affine_part(mixes, il, block, self.streams)) for _ in range(2))
+        weights, back = self.scale(weights), self.scale(back)
+        comb = self.combined(mixes, il, block)
+        if "hc_pre" in self.r.unfused:
+            return self.summed(x, weights), (back, comb)
+        return self.fused("hc_pre", il, (x.ne[0], x.ne[2]), x, weights), (back, comb)
+
+    def combined(self, mixes: Tensor, il: int, block: str) -> Tensor:
+        """How streams are mixed: [streams, streams, n_tokens] (build_hc_sinkhorn)."""
+        hc, n = self.streams, mixes.ne[1]
+        if "hc_comb" not in self.r.unfused:
+            more = (self.w(il, f"hc_{block}_scale"), self.w(il, f"hc_{block}_base"))
+            return self.fused("hc_comb", il, (hc, hc, n), mixes, *more)
+        comb = self.soft_max(self.reshape(self.affine_part(mixes, il, block, hc * hc), hc, hc, n))
+        eps = self.fill(self.leaf(F32, 1))
+        comb = self.columns(self.add(comb, eps), eps)
+        for _ in range(1, self.m.count("hyper_connection.sinkhorn_iterations")):
+            comb = self.columns(self.div(comb, self.add(self.sum_rows(comb), eps)), eps)
+        return comb
+
+    def columns(self, comb: Tensor, eps: Tensor) -> Tensor:
+        """Columns that sum to one: `comb`'s shape."""
+        sums = self.sum_rows(self.cont(self.permute(comb, 1, 0, 2, 3)))
+        return self.div(comb, self.permute(self.add(sums, eps), 1, 0, 2, 3))
+
+    def returned(self, cur: Tensor, x: Tensor, back: tuple[Tensor, ...], il: int) -> Tensor:
+        """The streams mixed, each with its share of what the block gave."""
+        share, comb = back
+        if "hc_post" not in self.r.unfused:
+            return self.fused("hc_post", il, x.ne[:3], cur, x, share, comb)
+        out: Tensor | None = None
+        for _ in range(self.streams):
+            one = self.mul(cur, self.one_weight(share))
+            for _ in range(self.streams):
+                weight = self.view(comb, (1, comb.ne[2]), (comb.nb[2],))
+                one = self.add(one, self.mul(self.one_stream(x), weight))
+            one = self.reshape(one, x.ne[0], 1, x.ne[2])
+            out = one if out is None else self.concat(out, one, 1)
+        assert out is not None
+        return out
 
 
 class HyV4(Streams, Sparse):

@@ -225,12 +225,17 @@ class KimiLinear(Recurrent, Latent):
         kept = self.view(every, (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
         x = self.reshape(self.lin(x, il, "attn_" + name), inner, n, seqs)
         x = self.concat(kept, self.transpose(x), 0)
-        last = self.view(x, (taps - 1, inner, seqs), x.nb[1:3])
-        into = self.view(self.state(il, "r"), (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
-        self.expand(self.cpy(last, into))
+        self.kept_columns(x, il)
         kernel = self.reshape(self.w(il, f"ssm_conv1d_{name}"), taps, inner)
         x = self.unary(self.reshape(self.ssm_conv(x, kernel), inner, tokens))
         return self.reshape(x, d, heads, n, seqs)
+
+    def kept_columns(self, x: Tensor, il: int) -> None:
+        """The last columns of [taps − 1 + n_seq_tokens, channels, n_seqs], written back for the next batch."""
+        taps, inner, seqs = self.d_conv, x.ne[1], self.r.n_seqs
+        last = self.view(x, (taps - 1, inner, seqs), x.nb[1:3])
+        into = self.view(self.state(il, "r"), (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
+        self.expand(self.cpy(last, into))
 
     def delta(self, x: Tensor, il: int) -> Tensor:
         """Kimi's delta attention: [n_embd, n_tokens] in and out (src/models/kimi-linear.cpp).

@@ -9,7 +9,6 @@ from inspector.memory.engines.llamacpp.graph.attention import Cache
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, external
 from inspector.memory.engines.llamacpp.graph.tensor import F16, F32, I32, I64, Tensor, is_contiguous
-from inspector.units import pad
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,8 +33,10 @@ class MiniMaxM3(Decoder):
         self.block = m.positive("attention.indexer.block_size")
         self.idx_dim = m.positive("attention.indexer.key_length")
         self.idx_heads = m.positive("attention.indexer.head_count")
-        self.n_pos = pad(POSITIONS_PAD, self.block)
+        self.n_pos = POSITIONS_PAD + self.block - 1 & ~(self.block - 1)  # GGML_PAD: rounds up to powers of two only
         self.n_blocks = self.n_pos // self.block
+        if not self.n_blocks:  # llama.cpp aborts: nothing is left of a block
+            raise GraphUnknown(f"{m.arch}.attention.indexer.block_size")
         self.best = min(m.positive("attention.indexer.top_k"), self.n_blocks)
         self.idx = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
         self.idx.k_idxs = self.input(I64, r.n_tokens, name="k_idxs_idx")
