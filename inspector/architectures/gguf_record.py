@@ -127,7 +127,8 @@ class Arch(Record):
 
     Which layers there are: `loops`: all run `num_loops` times, each time with caches of their own. `router`: one layer
     of one head more, which routes tokens to adapters. `nextn_kept`: caches cover the multi-token prediction layers.
-    `nextn_tensor`: prediction layers are there only if the first of them has this tensor.
+    `nextn_tensor`: prediction layers are there only if the first of them has this tensor. `width`: the key for elements
+    of a hidden state.
     """
 
     plan: str
@@ -149,6 +150,7 @@ class Arch(Record):
     router: bool = False
     nextn_kept: bool = False
     nextn_tensor: str = ""
+    width: str = "embedding_length"
     name: str = ""
 
     @property

@@ -1,6 +1,10 @@
 // Loads a model without allocating and prints what a context of given settings would hold, in bytes, as one JSON line.
 //
 //   probe MODEL N_CTX N_SEQ_MAX KV_UNIFIED N_BATCH N_UBATCH TYPE_K TYPE_V FLASH_ATTN SWA_FULL N_OUTPUTS_MAX
+//         [TARGET TYPE_K TYPE_V]
+//
+// TARGET: a model that MODEL drafts for; its context has the same settings but for its cache types, and the draft's is
+// made beside it, with as many tokens (common_speculative_init_result). Only the draft's figures are printed.
 //
 // Only libllama is used, and its own fields, by name: a member that a build lacks is left out of what is set or said
 // (C++20 `requires`), so the same file serves builds of many months. Weights are counted twice, with and without
@@ -237,7 +241,15 @@ static llama_model * load(const char * path, bool extra) {
     return model;
 }
 
-static llama_context * context_for(llama_model * model, char ** word) {
+template <class P> static void stand_beside(P & p, llama_context * other) {
+    if constexpr (requires { p.ctx_other; }) {
+        p.ctx_other = other;
+    } else if (other) {
+        leave("{\"error\":\"no context beside another\"}");
+    }
+}
+
+static llama_context * context_for(llama_model * model, char ** word, char ** types, llama_context * other) {
     llama_context_params p = llama_context_default_params();
     const auto number = [&](int i) { return static_cast<uint32_t>(atoi(word[i])); };
     p.n_ctx = number(0);
@@ -245,13 +257,17 @@ static llama_context * context_for(llama_model * model, char ** word) {
     p.kv_unified = number(2);
     p.n_batch = number(3);
     p.n_ubatch = number(4);
-    p.type_k = type_of(word[5]);
-    p.type_v = type_of(word[6]);
+    p.type_k = type_of(types[0]);
+    p.type_v = type_of(types[1]);
     p.flash_attn_type = strcmp(word[7], "on") == 0    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : strcmp(word[7], "off") == 0 ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                       : LLAMA_FLASH_ATTN_TYPE_AUTO;
     p.swa_full = number(8);
     limit_outputs(p, number(9));
+    stand_beside(p, other);
+    if (other) {
+        p.n_ctx = llama_n_ctx(other);
+    }
     said.clear();
     llama_context * context = llama_init_from_model(model, p);
     if (!context) {
@@ -261,10 +277,11 @@ static llama_context * context_for(llama_model * model, char ** word) {
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 12) {
-        fputs("usage: probe MODEL and ten settings\n", stderr);
+    if (argc != 12 && argc != 15) {
+        fputs("usage: probe MODEL and ten settings, and of a target its file and two cache types\n", stderr);
         return 2;
     }
+    char ** const settings = argv + 2;
     llama_backend_init();
     llama_log_set(
         [](ggml_log_level level, const char * text, void *) {
@@ -273,8 +290,9 @@ int main(int argc, char ** argv) {
             }
         },
         nullptr);
+    llama_context * target = argc > 12 ? context_for(load(argv[12], false), settings, argv + 13, nullptr) : nullptr;
     llama_model * model = load(argv[1], false);
-    llama_context * context = context_for(model, argv + 2);
+    llama_context * context = context_for(model, settings, settings + 5, target);
     size_t held = 0, planned = 0, plain = 0;
     for (const auto & [type, size] : breakdown_of(context)) {
         plain += size.model;
@@ -284,7 +302,7 @@ int main(int argc, char ** argv) {
     string buffers;
     size_t repacked = 0;
     llama_model * copied = load(argv[1], true);
-    for (const auto & [type, size] : breakdown_of(context_for(copied, argv + 2))) {
+    for (const auto & [type, size] : breakdown_of(context_for(copied, settings, settings + 5, target))) {
         repacked += size.model;
         const string one = quoted(ggml_backend_buft_name(type)) + ":" + to_string(size.model);
         buffers = buffers.empty() ? one : one + "," + buffers;

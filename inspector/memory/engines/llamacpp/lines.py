@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.caches import Block
+    from inspector.memory.engines.llamacpp.compute import Target
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Gpu, Placement
@@ -39,6 +40,10 @@ _LABELS: Final = {
 }
 
 
+# Whose embeddings come out as wide as another key says (src/llama-model.cpp).
+_OUT_WIDTH: Final = {"wavtokenizer-dec": "embedding_length"}
+
+
 def model_lines(
     facts: ModelFacts,
     sizes: Sizes,
@@ -47,8 +52,12 @@ def model_lines(
     workload: Workload | None = None,
     repack: str | None = None,
     load_mtp: bool = False,
+    target: Target | None = None,
 ) -> tuple[tuple[Line, ...], tuple[str, ...]]:
-    """The lines of one model and its context, and the parts that are not known. `load_mtp`: prediction layers too."""
+    """The lines of one model and its context, and the parts that are not known.
+
+    `load_mtp`: prediction layers too; `target`: what it drafts for, in a context beside.
+    """
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     grade = "modelled" if facts.generic else "derived"
     lines = [
@@ -57,7 +66,8 @@ def model_lines(
         *output_lines(facts, workload or Workload(), sizes),
     ]
     unknown = unknown_parts(facts)
-    parts = compute_parts(facts, sizes.as_effective(), assignment)
+    beside = {} if target is None else {"target": target}
+    parts = compute_parts(facts, {**sizes.as_effective(), **beside}, assignment)
     if parts is None:
         unknown += ("compute",)
     else:
@@ -179,7 +189,9 @@ def overhead_lines(gpus: Sequence[Gpu], names: Sequence[str], grown: Mapping[str
 def _embedding_width(facts: ModelFacts) -> int:
     """`n_embd_out` of src/llama-hparams.cpp."""
     keys: Mapping[str, Any] = facts.keys or {}
-    width = keys.get(f"{facts.arch}.embedding_length_out")
+    if facts.arch == "clef":  # one score a token
+        return 1
+    width = keys.get(f"{facts.arch}.{_OUT_WIDTH.get(facts.arch, 'embedding_length_out')}")
     if isinstance(width, int) and width > 0:
         return width
     streams = keys.get(f"{facts.arch}.hyper_connection.count") if facts.arch in {"deepseek4", "qwen4exp"} else 1
@@ -190,6 +202,6 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     """The lines that this model's header does not say enough for."""
     unknown: tuple[str, ...] = () if facts.tensors else ("weights",)
     caches = [c for x in (*facts.layers, *facts.nextn_layers) for c in x.caches]
-    if not facts.layers or any(isinstance(c, UnknownCache) for c in caches):
+    if not (facts.layers or facts.nextn_layers) or any(isinstance(c, UnknownCache) for c in caches):
         unknown += ("kv_cache",)
     return unknown if facts.vocab_size is not None else (*unknown, "output")

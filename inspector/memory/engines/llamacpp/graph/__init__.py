@@ -12,7 +12,7 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, WITHOUT_TRUNK
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.compute import Target
     from inspector.memory.engines.llamacpp.graph.decoder import Decoder
     from inspector.memory.engines.llamacpp.graph.tensor import Elem, Tensor
 
@@ -36,7 +37,7 @@ def compute_buffers(
     """Bytes of compute buffers by device, and their grade; None where nothing is known of the graph.
 
     `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
-    swa_full, offload_kqv, type_k and type_v (names of element types). "derived": the architecture's graph was compared
+    swa_full, offload_kqv, type_k and type_v (names of element types), of a draft also its `Target`. "derived": the architecture's graph was compared
     with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
     is on only because its device can run it, and goes off where a layer's would land on another device.
     """
@@ -54,7 +55,7 @@ def compute_memory(
     try:
         if assignment is not None and assignment.devices:
             return _on_devices(facts, effective, assignment)
-        graph, grade = build(Model(facts), run_of(effective))
+        graph, grade = build(*_asked(facts, effective, assignment))
         return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade, {}
     except GraphUnknown:
         return None
@@ -65,8 +66,7 @@ def _on_devices(
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
     from inspector.memory.engines.llamacpp.graph.sched import crossings, place, sizes
 
-    model, run = Model(facts), run_of(effective)
-    _place(facts, model, run, assignment)
+    model, run = _asked(facts, effective, assignment)
     backends = policies(assignment.backends)
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
@@ -93,8 +93,7 @@ def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: 
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
     from inspector.memory.engines.llamacpp.graph.sched import place
 
-    model, run = Model(facts), run_of(effective)
-    _place(facts, model, run, assignment)
+    model, run = _asked(facts, effective, assignment)
     run.probe()
     graph, _ = build(model, run)
     place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
@@ -110,7 +109,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
 
     if model.arch in UNKNOWN:
         raise GraphUnknown(model.arch)
-    if not model.n_layer:
+    if not model.n_layer and model.arch not in WITHOUT_TRUNK:
         raise GraphUnknown(f"{model.arch} without layers")
     if run.predicting:
         from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
@@ -127,6 +126,17 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
         graph.leave_out_repetitions()
     graph.build()
     return graph, "derived" if row and row.compared else "modelled"
+
+
+def _asked(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment | None) -> tuple[Model, Run]:
+    """The model and its run, placed; beside its target's where it is a draft ("target" of `effective`)."""
+    model, run = Model(facts), run_of(effective)
+    if assignment is not None and assignment.devices:
+        _place(facts, model, run, assignment)
+    target: Target | None = effective.get("target")
+    if target is not None:
+        run.target = _asked(target.facts, target.effective, target.assignment)
+    return model, run
 
 
 def _elem(value: Any) -> Elem:

@@ -190,13 +190,16 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
     "wavtokenizer-dec": Row("wavtokenizer", "WavTokenizer", Options(norms=LAYER)),
     "clef": Row("clef", "Clef", Options(positions="four")),
-    "dflash": Row("dflash", "DFlash"),
+    "dflash": Row("dflash", "DFlash", FACTORS),
     "eagle3": Row("drafts", "Eagle3", FACTORS),
+    "gemma4-assistant": Row("drafts", "Gemma4Assistant", Options(rope_factors="full")),
     "xverse": Row("decoder", "Decoder"),
 })  # fmt: skip
 
+# All their layers predict, and there are no others (src/models/gemma4-assistant.cpp).
+WITHOUT_TRUNK: Final = frozenset(("gemma4-assistant",))
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
-    "bailingmoe3", "deepseek4", "dots3note", "gemma4-assistant", "glm5-next", "graniteswitch", "hrm_text", "hy_v4",
-    "kimi-k3", "minimax-m3", "nanbeige", "qwen4exp",
+    "bailingmoe3", "deepseek4", "dots3note", "glm5-next", "graniteswitch", "hrm_text", "hy_v4", "kimi-k3",
+    "minimax-m3", "nanbeige", "qwen4exp",
 ))  # fmt: skip

@@ -363,11 +363,15 @@ class Blocks(Ops):
         x.is_output = True
         self.expand(x)
 
-    def lm_head(self) -> Tensor:
-        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown."""
-        t = self.top("output.weight")
+    def lm_head(self, model: Model | None = None) -> Tensor:
+        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown.
+
+        `model`: whose, where it is another's.
+        """
+        m = model or self.m
+        t = m.weight("", "output.weight")
         if t is None:
-            embd = self.top("token_embd.weight")
+            embd = m.weight("", "token_embd.weight")
             if embd is None:
                 raise GraphUnknown("output.weight")
             # a tied output is its own tensor, on the output layer's device
@@ -375,5 +379,5 @@ class Blocks(Ops):
 
             t = external(embd.elem, embd.ne)
             t.weight = True
-            t.buf = self.m.weight_buf("", "output.weight")
+            t.buf = m.weight_buf("", "output.weight")
         return t

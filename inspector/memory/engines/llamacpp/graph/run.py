@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from inspector.memory.engines.llamacpp.graph.model import Model
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
 
 
@@ -42,6 +43,8 @@ class Run:
         self.elem_k = elem_k
         self.elem_v = elem_v
         self.layer_ids: Sequence[int] = ()
+        # the model that a draft drafts for and that one's run: whose weights and caches it reads
+        self.target: tuple[Model, Run] | None = None
         # placement: index of the back end of each layer and of the host; one back end unless told otherwise
         self.layer_buf: Sequence[int] = ()
         self.host_buf = 0
