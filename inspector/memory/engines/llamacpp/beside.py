@@ -189,7 +189,10 @@ def _draft(facts: ModelFacts, sizes: Sizes, placement: Placement, beside: Beside
 def _draft_model(
     draft: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation, target: Target | None
 ) -> Extra:
-    lines, unknown = model_lines(draft, sizes, placement, target=target)
+    reads = gguf_arch(draft.arch)
+    names = frozenset(t.name for t in draft.tensors)
+    sampled = speculation.sampled(draft.arch, names) if reads is not None and reads.draft is not None else 0
+    lines, unknown = model_lines(draft, sizes, placement, more={"target": target, "sampled": sampled})
     kept = tuple(x.replace(label=f"draft {x.label}".rstrip()) for x in lines if x.label != "context")
     idle = () if speculation.types else ("the draft model is loaded, and unused without --spec-type draft-simple",)
     return Extra(kept, tuple(f"the draft's {part}" for part in unknown), idle)
@@ -208,7 +211,7 @@ def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculati
     own = draft_sizes(facts, sizes, speculation).replace(n_rs_seq=0)
     caches = cache_lines(drafting, own, assign(placement, len(layers)), "derived")
     assignment = assign(placement, len(layers))
-    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True}, assignment)
+    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True, "sampled": speculation.sampled(facts.arch)}, assignment)
     compute = (
         []
         if reserved is None

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
     from inspector.memory.engines.llamacpp.caches import Block
-    from inspector.memory.engines.llamacpp.compute import Target
     from inspector.memory.engines.llamacpp.sizes import Sizes
     from inspector.memory.engines.llamacpp.weights import Weight
     from inspector.memory.estimate import Gpu, Placement
@@ -52,11 +51,11 @@ def model_lines(
     workload: Workload | None = None,
     repack: str | None = None,
     load_mtp: bool = False,
-    target: Target | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[tuple[Line, ...], tuple[str, ...]]:
     """The lines of one model and its context, and the parts that are not known.
 
-    `load_mtp`: prediction layers too; `target`: what it drafts for, in a context beside.
+    `load_mtp`: prediction layers too; `more`: what its graph is built for besides the sizes.
     """
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     grade = "modelled" if facts.generic else "derived"
@@ -66,8 +65,7 @@ def model_lines(
         *output_lines(facts, workload or Workload(), sizes),
     ]
     unknown = unknown_parts(facts)
-    beside = {} if target is None else {"target": target}
-    parts = compute_parts(facts, {**sizes.as_effective(), **beside}, assignment)
+    parts = compute_parts(facts, {**sizes.as_effective(), **(more or {})}, assignment)
     if parts is None:
         unknown += ("compute",)
     else:

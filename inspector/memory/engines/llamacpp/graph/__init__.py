@@ -125,6 +125,10 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     if not whole:
         graph.leave_out_repetitions()
     graph.build()
+    if run.sampled:
+        from inspector.memory.engines.llamacpp.graph.sampling import add_sampling
+
+        add_sampling(graph)
     return graph, "derived" if row and row.compared else "modelled"
 
 

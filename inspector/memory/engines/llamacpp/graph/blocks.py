@@ -34,6 +34,7 @@ class Blocks(Ops):
         self.r = run
         self.o = options
         self.out_ids: Tensor | None = None
+        self.all_logits: Tensor | None = None
         self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
@@ -360,8 +361,12 @@ class Blocks(Ops):
             x = self.scale(x)
         if softcap:
             x = self.scale(self.unary(self.scale(x)))
-        x.is_output = True
-        self.expand(x)
+        self.kept_logits(x)
+
+    def kept_logits(self, x: Tensor) -> None:
+        """Logits are the end of the graph, kept to its end; of a view, the bytes that it looks at."""
+        (x.root or x).is_output = True
+        self.all_logits = self.expand(x)
 
     def lm_head(self, model: Model | None = None) -> Tensor:
         """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown.

@@ -33,7 +33,7 @@ class DFlash(Draft):
             logits = self.chained(logits, x, tokens)
         if self.top("selector_hidden.weight") is not None:
             self.selected(logits, x, tokens)
-        (logits.root or logits).is_output = True
+        self.kept_logits(logits)
 
     def part(self, il: int | str, name: str) -> Tensor:
         """A weight by its full name. Raises GraphUnknown where the file has none."""

@@ -79,9 +79,7 @@ class Eagle3(Draft):
         x = self.add(self.ffn(self.normed(mid, 0, "ffn_norm"), 0), mid)
         x.is_output = True
         x = self.norm(x, self.top("output_norm.weight"))
-        logits = self.spread(self.read_by_head(x, tied=False, scaled=False))
-        (logits.root or logits).is_output = True
-        self.expand(logits)
+        self.kept_logits(self.spread(self.read_by_head(x, tied=False, scaled=False)))
 
 
 class Gemma4Assistant(Draft):
@@ -109,10 +107,10 @@ class Gemma4Assistant(Draft):
         for il in range(m.n_layer, m.n_layer_all):
             x = self.layer(x, il)
         x = self.norm(x, self.top("output_norm.weight"))
-        logits, state = self.mm(self.lm_head(), x), self.mm(after, x)
-        for t in (logits, state):
-            t.is_output = True
-            self.expand(t)
+        self.kept_logits(self.mm(self.lm_head(), x))
+        state = self.mm(after, x)
+        state.is_output = True
+        self.expand(state)
 
     def inputs(self) -> Any:
         """The target's pair of caches: as many cells, and rotations where its elements are quantised."""

@@ -31,6 +31,7 @@ class Run:
         self.n_outputs = min(tokens, int(get("n_outputs_max") or get("n_batch") or tokens))
         self.n_tokens = pad(tokens, self.n_seqs)
         self.n_states = 1 + int(get("n_rs_seq") or 0)  # that recurrent layers keep of each sequence
+        self.sampled = int(get("sampled") or 0)  # rows of logits a sequence that the device picks tokens of
         self.predicting = bool(get("predicting"))  # the model's own prediction layer, in its context
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs
