@@ -102,7 +102,10 @@ _SLIDING: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
     "gemma3": lambda: Arch("sliding", sliding=Sliding(optional, Every(6))),
     "gemma3n": lambda: Arch("sliding", sliding=Sliding(required, Every(5)), shared_from=First(20)),
     "gemma4": lambda: Arch("sliding", sliding=Sliding(required, as_listed), shared_from=all_but_shared),
-    "gemma4-assistant": lambda: Arch("sliding", sliding=Sliding(required, as_listed), draft=Draft()),
+    # its layers read the caches of the model that it drafts for
+    "gemma4-assistant": lambda: Arch(
+        "sliding", sliding=Sliding(required, as_listed), shared_from=First(0), draft=Draft(),
+    ),
     "gpt-oss": lambda: Arch("sliding", "openai-moe", tied=False, sliding=Sliding(required, Every(2))),
     "granite_swa": lambda: Arch("sliding", "granite-swa", sliding=Sliding(required, as_listed)),
     "laguna": lambda: Arch("sliding", sliding=Sliding(optional, Every(4, dense_first=True))),
@@ -181,9 +184,12 @@ _RECURRENT: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
 })  # fmt: skip
 
 _ENCODERS: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
-    "bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3 eurobert wavtokenizer-dec clef": lambda: Arch(
+    "bert nomic-bert nomic-bert-moe neo-bert jina-bert-v2 jina-bert-v3 eurobert": lambda: Arch(
         "encoder", tied=False, caches=False,
     ),
+    "clef": lambda: Arch("encoder", caches=False),
+    # embedding_length is the output's width
+    "wavtokenizer-dec": lambda: Arch("encoder", tied=False, caches=False, width="features_length"),
     "modern-bert": lambda: Arch(
         "encoder", tied=False, caches=False, sliding=Sliding(optional, Every(3, dense_first=True)),
     ),

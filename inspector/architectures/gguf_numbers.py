@@ -30,7 +30,7 @@ def read_numbers(arch: Arch, keys: Keys, names: Collection[str]) -> Numbers | No
     d_ff = keys.per_layer("feed_forward_length", n, "d_ff") or (0,) * n
     heads = heads or (0,) * n
     loops = _loops(arch, keys, n)
-    d_model = keys.integer("embedding_length", "d_model")
+    d_model = keys.integer(arch.width, "d_model")
     k, v = _head_sizes(arch, keys, heads, d_model)
     k_swa, v_swa = keys.integer("attention.key_length_swa"), keys.integer("attention.value_length_swa")
     return Numbers(

@@ -1,6 +1,12 @@
 // Loads a model without allocating and prints what a context of given settings would hold, in bytes, as one JSON line.
 //
 //   probe MODEL N_CTX N_SEQ_MAX KV_UNIFIED N_BATCH N_UBATCH TYPE_K TYPE_V FLASH_ATTN SWA_FULL N_OUTPUTS_MAX
+//         [TARGET TYPE_K TYPE_V SAMPLED]
+//
+// TARGET: a model that MODEL drafts for; its context has the same settings but for its cache types, and the draft's is
+// made beside it, with as many tokens (common_speculative_init_result). SAMPLED: rows of logits a sequence whose ten
+// likeliest tokens the draft's back end picks by itself, as drafts do (common/speculative.cpp); 0: none.
+// Only the draft's figures are printed.
 //
 // Only libllama is used, and its own fields, by name: a member that a build lacks is left out of what is set or said
 // (C++20 `requires`), so the same file serves builds of many months. Weights are counted twice, with and without
@@ -237,7 +243,33 @@ static llama_model * load(const char * path, bool extra) {
     return model;
 }
 
-static llama_context * context_for(llama_model * model, char ** word) {
+template <class P> static void limit_sampled(P & p, uint32_t n) {
+    if constexpr (requires { p.n_outputs_max_per_seq; }) {
+        p.n_outputs_max_per_seq = n;
+    }
+}
+
+template <class C> static void pick_tokens(C & context, uint32_t n_seqs) {
+    if constexpr (requires { context.set_sampler(0, nullptr); }) {
+        for (uint32_t i = 0; i < n_seqs; i++) {
+            llama_sampler * chain = llama_sampler_chain_init(llama_sampler_chain_default_params());
+            llama_sampler_chain_add(chain, llama_sampler_init_top_k(10));
+            context.set_sampler(static_cast<llama_seq_id>(i), chain);
+        }
+        context.sched_reserve();
+    }
+}
+
+template <class P> static void stand_beside(P & p, llama_context * other) {
+    if constexpr (requires { p.ctx_other; }) {
+        p.ctx_other = other;
+    } else if (other) {
+        leave("{\"error\":\"no context beside another\"}");
+    }
+}
+
+static llama_context * context_for(llama_model * model, char ** word, char ** types, llama_context * other = nullptr,
+                                   uint32_t sampled = 0) {
     llama_context_params p = llama_context_default_params();
     const auto number = [&](int i) { return static_cast<uint32_t>(atoi(word[i])); };
     p.n_ctx = number(0);
@@ -245,26 +277,35 @@ static llama_context * context_for(llama_model * model, char ** word) {
     p.kv_unified = number(2);
     p.n_batch = number(3);
     p.n_ubatch = number(4);
-    p.type_k = type_of(word[5]);
-    p.type_v = type_of(word[6]);
+    p.type_k = type_of(types[0]);
+    p.type_v = type_of(types[1]);
     p.flash_attn_type = strcmp(word[7], "on") == 0    ? LLAMA_FLASH_ATTN_TYPE_ENABLED
                         : strcmp(word[7], "off") == 0 ? LLAMA_FLASH_ATTN_TYPE_DISABLED
                                                       : LLAMA_FLASH_ATTN_TYPE_AUTO;
     p.swa_full = number(8);
     limit_outputs(p, number(9));
+    stand_beside(p, other);
+    if (other) {
+        p.n_ctx = llama_n_ctx(other);
+        limit_sampled(p, sampled);
+    }
     said.clear();
     llama_context * context = llama_init_from_model(model, p);
     if (!context) {
         leave("{\"error\":" + quoted(said) + "}");
     }
+    if (sampled) {
+        pick_tokens(*context, p.n_seq_max);
+    }
     return context;
 }
 
 int main(int argc, char ** argv) {
-    if (argc != 12) {
-        fputs("usage: probe MODEL and ten settings\n", stderr);
+    if (argc != 12 && argc != 16) {
+        fputs("usage: probe MODEL and ten settings, and four of a target\n", stderr);
         return 2;
     }
+    char ** const settings = argv + 2;
     llama_backend_init();
     llama_log_set(
         [](ggml_log_level level, const char * text, void *) {
@@ -273,8 +314,10 @@ int main(int argc, char ** argv) {
             }
         },
         nullptr);
+    const uint32_t sampled = argc > 12 ? static_cast<uint32_t>(atoi(argv[15])) : 0;
+    llama_context * target = argc > 12 ? context_for(load(argv[12], false), settings, argv + 13) : nullptr;
     llama_model * model = load(argv[1], false);
-    llama_context * context = context_for(model, argv + 2);
+    llama_context * context = context_for(model, settings, settings + 5, target, sampled);
     size_t held = 0, planned = 0, plain = 0;
     for (const auto & [type, size] : breakdown_of(context)) {
         plain += size.model;
@@ -284,7 +327,7 @@ int main(int argc, char ** argv) {
     string buffers;
     size_t repacked = 0;
     llama_model * copied = load(argv[1], true);
-    for (const auto & [type, size] : breakdown_of(context_for(copied, argv + 2))) {
+    for (const auto & [type, size] : breakdown_of(context_for(copied, settings, settings + 5, target, sampled))) {
         repacked += size.model;
         const string one = quoted(ggml_backend_buft_name(type)) + ":" + to_string(size.model);
         buffers = buffers.empty() ? one : one + "," + buffers;

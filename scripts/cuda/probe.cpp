@@ -1,5 +1,6 @@
 // Loads a model without allocating, with llama.cpp's own options, and prints the bytes of every buffer type as JSON:
 //   {"buffers": [{"name", "device", "host", "model", "context", "compute"}, …], "n_ctx", …, "log": "…"}
+// With a draft model (-md), "draft" has the buffers of its context beside the model's, as llama-server makes it.
 // AS_SERVER=1: what llama-server sets beside its options (server.cpp: four slots over one cache; server-context.cpp: as
 // many rows of logits as slots).
 // DECODE=1: really allocates, then decodes one batch of n_ubatch tokens and one of a single token; kernels are empty, pools
@@ -16,6 +17,7 @@
 #include "ggml-backend.h"
 #include "llama.h"
 #include "log.h"
+#include "speculative.h"
 
 static std::string said;
 
@@ -67,6 +69,44 @@ static void decode(llama_context * context) {
     }
 }
 
+static void print_buffers(llama_context * context) {
+    putchar('[');
+    const char * comma = "";
+    for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
+        ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
+        printf("%s{\"name\": ", comma);
+        print_text(ggml_backend_buft_name(type));
+        printf(", \"device\": ");
+        print_text(device ? ggml_backend_dev_name(device) : "");
+        printf(", \"host\": %s, \"model\": %zu, \"context\": %zu, \"compute\": %zu}",
+               ggml_backend_buft_is_host(type) ? "true" : "false", size.model, size.context, size.compute);
+        comma = ", ";
+    }
+    putchar(']');
+}
+
+// common_speculative_init_result, but for models of which nothing is allocated
+static llama_context * draft_beside(const common_params & params, llama_context * target) {
+    common_params own = common_base_params_to_speculative(params);
+    llama_model_params model_params = common_model_params_to_llama(own);
+    model_params.no_alloc = true;
+    model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+    llama_context_params context_params = common_context_params_to_llama(own);
+    const auto & types = params.speculative.types;
+    if (std::find(types.begin(), types.end(), COMMON_SPECULATIVE_TYPE_DRAFT_MTP) != types.end()) {
+        context_params.ctx_type = LLAMA_CONTEXT_TYPE_MTP;
+    }
+    context_params.n_ctx = llama_n_ctx(target);
+    context_params.n_rs_seq = 0;
+    context_params.ctx_other = target;
+    llama_model * model = llama_model_load_from_file(own.model.path.c_str(), model_params);
+    llama_context * context = model ? llama_init_from_model(model, context_params) : nullptr;
+    if (!context) {
+        refuse("the draft");
+    }
+    return context;
+}
+
 int main(int argc, char ** argv) {
     const bool server = getenv("AS_SERVER") != nullptr;
     common_params params;
@@ -98,19 +138,14 @@ int main(int argc, char ** argv) {
     if (getenv("DECODE")) {
         decode(context);
     }
-    printf("{\"buffers\": [");
-    const char * comma = "";
-    for (const auto & [type, size] : llama_get_memory_breakdown(context)) {
-        ggml_backend_dev_t device = ggml_backend_buft_get_device(type);
-        printf("%s{\"name\": ", comma);
-        print_text(ggml_backend_buft_name(type));
-        printf(", \"device\": ");
-        print_text(device ? ggml_backend_dev_name(device) : "");
-        printf(", \"host\": %s, \"model\": %zu, \"context\": %zu, \"compute\": %zu}",
-               ggml_backend_buft_is_host(type) ? "true" : "false", size.model, size.context, size.compute);
-        comma = ", ";
+    llama_context * draft = params.speculative.has_dft() ? draft_beside(params, context) : nullptr;
+    printf("{\"buffers\": ");
+    print_buffers(context);
+    if (draft) {
+        printf(", \"draft\": ");
+        print_buffers(draft);
     }
-    printf("], \"n_ctx\": %u, \"n_batch\": %u, \"n_ubatch\": %u, \"n_seq_max\": %u", llama_n_ctx(context),
+    printf(", \"n_ctx\": %u, \"n_batch\": %u, \"n_ubatch\": %u, \"n_seq_max\": %u", llama_n_ctx(context),
            llama_n_batch(context), llama_n_ubatch(context), llama_n_seq_max(context));
     leave(0);
 }

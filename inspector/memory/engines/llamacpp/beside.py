@@ -7,14 +7,15 @@ Sources (b11434): tools/mtmd/clip.cpp, src/llama-adapter.cpp, common/speculative
 
 from __future__ import annotations
 
+from inspector.architectures.gguf import gguf_arch
 from inspector.facts.gguf import read_by
 from inspector.layers import KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
-from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.compute import Target, compute_parts
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
-from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types
 from inspector.memory.engines.llamacpp.weights import held_nbytes, layer_of
 from inspector.memory.estimate import Line, Workload
@@ -164,6 +165,8 @@ def draft_sizes(facts: ModelFacts, sizes: Sizes, speculation: Speculation) -> Si
         flash_attn=None if sizes.flash_attn_auto else sizes.flash_attn, swa_full=sizes.swa_full,
     )  # fmt: skip
     found = effective(facts, asked, offload_kqv=sizes.offload_kqv, alone=False)
+    if facts.arch in WITH_ENCODER:
+        return found
     rows = sizes.n_seqs * speculation.draft_outputs
     return found.replace(n_outputs_max=min(found.n_batch, rows))
 
@@ -174,15 +177,25 @@ def _draft(facts: ModelFacts, sizes: Sizes, placement: Placement, beside: Beside
     if beside.draft is None:
         return _predicting(facts, sizes, placement, speculation) if speculation.mtp else Extra()
     own = placement.replace(n_gpu_layers=None, n_cpu_moe=0, overrides=())
-    key = ("draft", *sizes.as_effective().values(), own)
+    arch = gguf_arch(beside.draft.arch)
+    borrows = arch is not None and arch.draft is not None  # weights or caches of the model, wherever they are
+    key = ("draft", *sizes.as_effective().values(), own, placement if borrows else None)
     if key not in memo:
-        memo[key] = _draft_model(beside.draft, draft_sizes(beside.draft, sizes, speculation), own, speculation)
+        assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
+        target = Target(facts, sizes.as_effective(), assignment) if borrows else None
+        drafts = draft_sizes(beside.draft, sizes, speculation)
+        memo[key] = _draft_model(beside.draft, drafts, own, speculation, target)
     found: Extra = memo[key]
     return found
 
 
-def _draft_model(draft: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation) -> Extra:
-    lines, unknown = model_lines(draft, sizes, placement)
+def _draft_model(
+    draft: ModelFacts, sizes: Sizes, placement: Placement, speculation: Speculation, target: Target | None
+) -> Extra:
+    reads = gguf_arch(draft.arch)
+    names = frozenset(t.name for t in draft.tensors)
+    sampled = speculation.sampled(draft.arch, names) if reads is not None and reads.draft is not None else 0
+    lines, unknown = model_lines(draft, sizes, placement, more={"target": target, "sampled": sampled})
     kept = tuple(x.replace(label=f"draft {x.label}".rstrip()) for x in lines if x.label != "context")
     idle = () if speculation.types else ("the draft model is loaded, and unused without --spec-type draft-simple",)
     return Extra(kept, tuple(f"the draft's {part}" for part in unknown), idle)
@@ -201,7 +214,7 @@ def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculati
     own = draft_sizes(facts, sizes, speculation).replace(n_rs_seq=0)
     caches = cache_lines(drafting, own, assign(placement, len(layers)), "derived")
     assignment = assign(placement, len(layers))
-    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True}, assignment)
+    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True, "sampled": speculation.sampled(facts.arch)}, assignment)
     compute = (
         []
         if reserved is None

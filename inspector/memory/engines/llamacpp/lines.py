@@ -39,6 +39,10 @@ _LABELS: Final = {
 }
 
 
+# Whose embeddings come out as wide as another key says (src/llama-model.cpp).
+_OUT_WIDTH: Final = {"wavtokenizer-dec": "embedding_length"}
+
+
 def model_lines(
     facts: ModelFacts,
     sizes: Sizes,
@@ -47,8 +51,12 @@ def model_lines(
     workload: Workload | None = None,
     repack: str | None = None,
     load_mtp: bool = False,
+    more: Mapping[str, Any] | None = None,
 ) -> tuple[tuple[Line, ...], tuple[str, ...]]:
-    """The lines of one model and its context, and the parts that are not known. `load_mtp`: prediction layers too."""
+    """The lines of one model and its context, and the parts that are not known.
+
+    `load_mtp`: prediction layers too; `more`: what its graph is built for besides the sizes.
+    """
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     grade = "modelled" if facts.generic else "derived"
     lines = [
@@ -57,7 +65,7 @@ def model_lines(
         *output_lines(facts, workload or Workload(), sizes),
     ]
     unknown = unknown_parts(facts)
-    parts = compute_parts(facts, sizes.as_effective(), assignment)
+    parts = compute_parts(facts, {**sizes.as_effective(), **(more or {})}, assignment)
     if parts is None:
         unknown += ("compute",)
     else:
@@ -179,7 +187,9 @@ def overhead_lines(gpus: Sequence[Gpu], names: Sequence[str], grown: Mapping[str
 def _embedding_width(facts: ModelFacts) -> int:
     """`n_embd_out` of src/llama-hparams.cpp."""
     keys: Mapping[str, Any] = facts.keys or {}
-    width = keys.get(f"{facts.arch}.embedding_length_out")
+    if facts.arch == "clef":  # one score a token
+        return 1
+    width = keys.get(f"{facts.arch}.{_OUT_WIDTH.get(facts.arch, 'embedding_length_out')}")
     if isinstance(width, int) and width > 0:
         return width
     streams = keys.get(f"{facts.arch}.hyper_connection.count") if facts.arch in {"deepseek4", "qwen4exp"} else 1
@@ -190,6 +200,6 @@ def unknown_parts(facts: ModelFacts) -> tuple[str, ...]:
     """The lines that this model's header does not say enough for."""
     unknown: tuple[str, ...] = () if facts.tensors else ("weights",)
     caches = [c for x in (*facts.layers, *facts.nextn_layers) for c in x.caches]
-    if not facts.layers or any(isinstance(c, UnknownCache) for c in caches):
+    if not (facts.layers or facts.nextn_layers) or any(isinstance(c, UnknownCache) for c in caches):
         unknown += ("kv_cache",)
     return unknown if facts.vocab_size is not None else (*unknown, "output")

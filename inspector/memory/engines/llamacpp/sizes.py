@@ -31,6 +31,7 @@ CONTEXT_PAD: Final = 256
 CELLS_PAD: Final = 256  # of a cache's tokens (llama_kv_cache)
 MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
 MAX_CTX: Final = (1 << 31) - 1
+WITH_ENCODER: Final = frozenset(("t5", "t5encoder", "eagle3", "dflash"))  # llama_model_has_encoder (src/llama-model.cpp)
 DEFAULT_BATCH: Final = 2048
 DEFAULT_UBATCH: Final = 512
 SERVER_SEQS: Final = 4
@@ -188,7 +189,7 @@ def _served(workload: Workload) -> Workload:
 
 def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_rows: int) -> int:
     """Rows of logits a batch may ask for: all of it, or the last of each sequence and of each token drafted for it."""
-    if workload.outputs != "last" or facts.arch in {"t5", "t5encoder", "eagle3", "dflash"}:
+    if workload.outputs != "last" or facts.arch in WITH_ENCODER:
         return n_batch
     return min(n_batch, n_rows)
 

@@ -30,6 +30,10 @@ TYPES: Final[Mapping[str, int]] = MappingProxyType({
 # Types that keep the states of recurrent layers for every drafted token, to go back to (need_n_rs_seq).
 _KEEPS_STATES: Final = frozenset((MTP, "draft-eagle3", "draft-dflash", "draft-dspark"))
 _DRAFTS_BLOCKS: Final = frozenset(("draft-dflash", "draft-dspark"))
+# What drafts of these architectures are made for; of all others, to predict.
+_BY_ARCH: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
+    "eagle3": ("draft-eagle3",), "dflash": ("draft-dflash", "draft-dspark"),
+})
 _GOES_BACK: Final = frozenset((
     "kimi-k3", "qwen35", "qwen35moe", "qwen4exp", "deepseek4", "glm5-next", "nemotron_h", "nemotron_h_moe", "lfm2",
     "lfm2moe", "bailingmoe3",
@@ -60,6 +64,17 @@ class Speculation(Record):
     def n_states(self, arch: str) -> int:
         """States that a recurrent layer keeps of each sequence besides the current one."""
         return self.n_draft if arch in _GOES_BACK and _KEEPS_STATES & set(self.types) else 0
+
+    def sampled(self, arch: str, tensors: frozenset[str] = frozenset()) -> int:
+        """Rows a sequence whose tokens the draft's device picks by itself; 0 where the draft is none of these types.
+
+        `arch`: the draft's, or the model's own where its prediction layers draft; `tensors`: names of the draft's.
+        """
+        blocks = bool(_DRAFTS_BLOCKS & set(self.types))
+        made = (MTP in self.types and arch not in _BY_ARCH) or bool(set(self.types) & set(_BY_ARCH.get(arch, ())))
+        if not made or (blocks and "selector_hidden.weight" in tensors):
+            return 0
+        return max(1, self.n_draft + 1) if blocks else 1
 
     @property
     def draft_outputs(self) -> int:

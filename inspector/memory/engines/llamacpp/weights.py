@@ -93,7 +93,8 @@ def weights(facts: ModelFacts, *, load_mtp: bool = False, backend: Backend = HOS
 
     Whether that copy, the output's, takes memory depends on where both land (`copies`).
     """
-    n_main = facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn and not load_mtp else None
+    # a file of prediction layers alone is loaded whole (gemma4-assistant.cpp)
+    n_main = facts.n_layers if facts.n_layers and facts.n_layers_nextn and not load_mtp else None
     kept = _kept_parts(facts)
     lfm2 = facts.arch in {"lfm2", "lfm2moe"}
     for tensor in facts.tensors:
@@ -140,7 +141,8 @@ def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
     """The layers, of blocks that are loaded, which need the tensors that the file has once for all of them."""
     if facts.arch == "step35":  # prediction blocks too (step35.cpp)
         return list(range(n_blocks))
-    main = facts.layers if facts.n_layers is None else facts.layers[: facts.n_layers]
+    main = facts.layers or facts.nextn_layers
+    main = main[: facts.n_layers] if facts.n_layers else main
     if facts.arch == "nanbeige":  # further runs share what the blocks have (nanbeige.cpp)
         held = {layer_of(t.name) for t in facts.tensors}
         main = tuple(layer for layer in main if layer.index in held)

@@ -12,7 +12,7 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, WITHOUT_TRUNK
 from inspector.memory.engines.llamacpp.graph.builds import row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
+    from inspector.memory.engines.llamacpp.compute import Target
     from inspector.memory.engines.llamacpp.graph.decoder import Decoder
     from inspector.memory.engines.llamacpp.graph.tensor import Elem, Tensor
 
@@ -38,7 +39,7 @@ def compute_buffers(
     """Bytes of compute buffers by device, and their grade; None where nothing is known of the graph.
 
     `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
-    swa_full, offload_kqv, type_k and type_v (names of element types). "derived": the architecture's graph was compared
+    swa_full, offload_kqv, type_k and type_v (names of element types), of a draft also its `Target`. "derived": the architecture's graph was compared
     with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
     is on only because its device can run it, and goes off where a layer's would land on another device.
     """
@@ -56,7 +57,7 @@ def compute_memory(
     try:
         if assignment is not None and assignment.devices:
             return _on_devices(facts, effective, assignment)
-        graph, grade = build(Model(facts), run_of(effective))
+        graph, grade = build(*_asked(facts, effective, assignment))
         return {HOST: measure(graph.leafs, graph.nodes, None, [HOST_BACKEND])[0]}, grade, {}
     except GraphUnknown:
         return None
@@ -67,8 +68,7 @@ def _on_devices(
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
     from inspector.memory.engines.llamacpp.graph.sched import crossings, place, placed_sizes
 
-    model, run = Model(facts), run_of(effective)
-    _place(facts, model, run, assignment)
+    model, run = _asked(facts, effective, assignment)
     backends = policies(assignment.backends)
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
@@ -98,21 +98,23 @@ def _grown(nodes: Iterable[Tensor], device: int) -> tuple[int, bool]:
 
 def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
-    run = run_of(effective)
-    graph = _probed(facts, run, assignment)
+    graph, run = _probed(facts, effective, assignment)
     return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
 
 
-def _probed(facts: ModelFacts, run: Run, assignment: Assignment) -> Decoder:
-    """The graph of a small batch, with each node where it would run."""
+def _probed(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment, **given: Any
+) -> tuple[Decoder, Run]:
+    """The graph of a small batch, with each node where it would run; `given`: what is decided of its run."""
     from inspector.memory.engines.llamacpp.graph.sched import place
 
-    model = Model(facts)
-    _place(facts, model, run, assignment)
+    model, run = _asked(facts, effective, assignment)
+    for name, value in given.items():
+        setattr(run, name, value)
     run.probe()
     graph, _ = build(model, run)
     place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
-    return graph
+    return graph, run
 
 
 def _unfused(
@@ -124,10 +126,8 @@ def _unfused(
     """
     off: set[str] = set()
     for op in ops:
-        probe = run_of(effective)
-        probe.flash, probe.unfused = run.flash, off
-        nodes = _probed(facts, probe, assignment).fused_nodes
-        if any(name == op and node.buf != probe.layer_buf[il] for name, il, node in nodes):
+        graph, probe = _probed(facts, effective, assignment, flash=run.flash, unfused=off)
+        if any(name == op and node.buf != probe.layer_buf[il] for name, il, node in graph.fused_nodes):
             off.add(op)
     return off
 
@@ -139,9 +139,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     """
     from importlib import import_module
 
-    if model.arch in UNKNOWN:
-        raise GraphUnknown(model.arch)
-    if not model.n_layer:
+    if not model.n_layer and model.arch not in WITHOUT_TRUNK:
         raise GraphUnknown(f"{model.arch} without layers")
     if run.predicting:
         from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
@@ -157,7 +155,22 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     if not whole:
         graph.leave_out_repetitions()
     graph.build()
+    if run.sampled:
+        from inspector.memory.engines.llamacpp.graph.sampling import add_sampling
+
+        add_sampling(graph)
     return graph, "derived" if row and row.compared else "modelled"
+
+
+def _asked(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment | None) -> tuple[Model, Run]:
+    """The model and its run, placed; beside its target's where it is a draft ("target" of `effective`)."""
+    model, run = Model(facts), run_of(effective)
+    if assignment is not None and assignment.devices:
+        _place(facts, model, run, assignment)
+    target: Target | None = effective.get("target")
+    if target is not None:
+        run.target = _asked(target.facts, target.effective, target.assignment)
+    return model, run
 
 
 def _elem(value: Any) -> Elem:

@@ -202,12 +202,11 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
     "wavtokenizer-dec": Row("wavtokenizer", "WavTokenizer", Options(norms=LAYER)),
     "clef": Row("clef", "Clef", Options(positions="four")),
-    "dflash": Row("dflash", "DFlash"),
+    "dflash": Row("dflash", "DFlash", FACTORS),
     "eagle3": Row("drafts", "Eagle3", FACTORS),
+    "gemma4-assistant": Row("drafts", "Gemma4Assistant", Options(rope_factors="full")),
     "xverse": Row("decoder", "Decoder"),
 })  # fmt: skip
 
-# Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
-UNKNOWN: Final = frozenset((
-    "gemma4-assistant",
-))  # fmt: skip
+# All their layers predict, and there are no others (src/models/gemma4-assistant.cpp).
+WITHOUT_TRUNK: Final = frozenset(("gemma4-assistant",))

@@ -34,6 +34,7 @@ class Blocks(Ops):
         self.r = run
         self.o = options
         self.out_ids: Tensor | None = None
+        self.all_logits: Tensor | None = None
         self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
@@ -366,14 +367,22 @@ class Blocks(Ops):
             x = self.scale(x)
         if softcap:
             x = self.scale(self.unary(self.scale(x)))
-        x.is_output = True
-        self.expand(x)
+        self.kept_logits(x)
 
-    def lm_head(self) -> Tensor:
-        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown."""
-        t = self.top("output.weight")
+    def kept_logits(self, x: Tensor) -> None:
+        """Logits are the end of the graph, kept to its end; of a view, the bytes that it looks at."""
+        (x.root or x).is_output = True
+        self.all_logits = self.expand(x)
+
+    def lm_head(self, model: Model | None = None) -> Tensor:
+        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown.
+
+        `model`: whose, where it is another's.
+        """
+        m = model or self.m
+        t = m.weight("", "output.weight")
         if t is None:
-            embd = self.top("token_embd.weight")
+            embd = m.weight("", "token_embd.weight")
             if embd is None:
                 raise GraphUnknown("output.weight")
             # a tied output is its own tensor, on the output layer's device
@@ -381,5 +390,5 @@ class Blocks(Ops):
 
             t = external(embd.elem, embd.ne)
             t.weight = True
-            t.buf = self.m.weight_buf("", "output.weight")
+            t.buf = m.weight_buf("", "output.weight")
         return t

@@ -57,6 +57,7 @@ class Clef(Qwen35):
         n, dk, (hk, hv) = self.r.n_tokens, self.d_state, self.key_and_value_heads()
         dv = self.d_inner // hv
         mixed = self.lin(x, il, "attn_qkv")
+        mixed = self.reshape(mixed, mixed.ne[0], n, 1)
         z = self.lin(x, il, "attn_gate")
         beta = self.unary(self.reshape(self.lin(x, il, "ssm_beta"), 1, hv, n))
         alpha = self.add(self.reshape(self.lin(x, il, "ssm_alpha"), hv, n), self.bias(il, "ssm_dt"))
@@ -71,7 +72,8 @@ class Clef(Qwen35):
         y = self.custom("gated_delta_net", F32, (dv * hv, n + dv), *src)
         y = self.view(y, (dv, hv, n), (4 * dv, 4 * dv * hv))
         y = self.gated_norm(y, il, self.reshape(z, dv, hv, n))
-        return self.lin(self.reshape(y, dv * hv, n), il, "ssm_out")
+        # a view is never added to in place
+        return self.reshape(self.lin(self.reshape(y, dv * hv, n, 1), il, "ssm_out"), self.m.n_embd, n)
 
     # the head
 

@@ -17,14 +17,13 @@ class DFlash(Draft):
 
     def build(self) -> None:
         """Embeddings, layers, logits, and the heads that the file has (llama_model_dflash::graph)."""
-        m, n = self.m, self.r.n_tokens
+        m = self.m
         if m.count("hyper_connection.count", 0):
             raise GraphUnknown("dflash of DeepSeek V4's blocks")
         self.four = any(m.whole_numbers("rope.dimension_sections")[:ROPE_SECTIONS])
         self.pos = self.positions(ROPE_SECTIONS if self.four else 1)
         self.inputs()
-        tokens = self.input(I32, n, name="inp_tokens")
-        x = self.get_rows(self.lent("token_embd.weight"), tokens)
+        tokens, x = self.token_embeddings()
         if m.number("embedding_scale", 0.0):
             x = self.scale(x)
         x = self.norm(self.body(x), self.top("output_norm.weight"))
@@ -34,7 +33,7 @@ class DFlash(Draft):
             logits = self.chained(logits, x, tokens)
         if self.top("selector_hidden.weight") is not None:
             self.selected(logits, x, tokens)
-        logits.is_output = True
+        self.kept_logits(logits)
 
     def part(self, il: int | str, name: str) -> Tensor:
         """A weight by its full name. Raises GraphUnknown where the file has none."""
@@ -46,7 +45,7 @@ class DFlash(Draft):
     def read_out(self, x: Tensor) -> Tensor:
         """Logits of every token, [rows of the output, n_tokens]; a selector reads them as the target would give them."""
         m = self.m
-        logits = self.lent_head(x)
+        logits = self.read_by_head(x, tied=True, scaled=True)
         if self.top("selector_hidden.weight") is None:
             return logits
         if m.number("logit_scale", 0.0):

@@ -73,9 +73,7 @@ class Predicting(Decoder):
         if not self.picks_early:
             assert self.out_ids is not None
             x = self.get_rows(x, self.out_ids)
-        logits = self.mm(head, x)
-        logits.is_output = True
-        self.expand(logits)
+        self.kept_logits(self.mm(head, x))
 
 
 class PredictingNext(Predicting, Qwen3Next):

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
+    from inspector.memory.engines.llamacpp.graph.model import Model
     from inspector.memory.engines.llamacpp.graph.tensor import Elem
 
 
@@ -30,6 +31,7 @@ class Run:
         self.n_outputs = min(tokens, int(get("n_outputs_max") or get("n_batch") or tokens))
         self.n_tokens = pad(tokens, self.n_seqs)
         self.n_states = 1 + int(get("n_rs_seq") or 0)  # that recurrent layers keep of each sequence
+        self.sampled = int(get("sampled") or 0)  # rows of logits a sequence that the device picks tokens of
         self.predicting = bool(get("predicting"))  # the model's own prediction layer, in its context
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs
@@ -43,6 +45,8 @@ class Run:
         self.elem_k = elem_k
         self.elem_v = elem_v
         self.layer_ids: Sequence[int] = ()
+        # the model that a draft drafts for and that one's run: whose weights and caches it reads
+        self.target: tuple[Model, Run] | None = None
         # placement: index of the back end of each layer and of the host; one back end unless told otherwise
         self.layer_buf: Sequence[int] = ()
         self.host_buf = 0

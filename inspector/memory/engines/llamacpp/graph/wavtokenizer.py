@@ -26,7 +26,7 @@ class WavTokenizer(Decoder):
     def build(self) -> None:
         """Embeddings, both nets, and what each token sounds like (src/models/wavtokenizer-dec.cpp)."""
         m = self.m
-        m.n_embd = m.positive("features_length")  # embeddings are as wide; embedding_length is the output's width
+        m.n_embd = m.positive("features_length")
         x = self.convolved(self.turned(self.embed()), "conv1d")
         x = self.turned(self.positional(x))
         x = self.turned(self.norm(x, self.part("token_embd_norm.weight"), self.top("token_embd_norm.bias"), "layer"))
@@ -54,7 +54,7 @@ class WavTokenizer(Decoder):
         Half a kernel of zeros stands before the first token and behind the last.
         """
         size = kernel.ne[0]
-        elem = F32 if kernel.elem[2] == "bf16" else F16
+        elem = F32 if kernel.elem[2].lower() == "bf16" else F16
         places = x.ne[0] + 2 * (size // 2) - size + 1
         return self.custom("im2col", elem, (size * kernel.ne[1], places, x.ne[2]), kernel, x)
 
