@@ -116,7 +116,9 @@ _READINGS: Final = (
     Reading(Span(until=9528), "exaone-moe", _keeping_nextn),
     Reading(Span(until=9518), "step35", _keeping_nextn),
     Reading(Span(9528, 10240), "deepseek32 glm-dsa mimo2", _keeping_nextn),
-    Reading(Span(9528, 10909), "bailingmoe2 cohere2moe deepseek2 exaone-moe exaone4 glm4 glm4moe mistral4", _keeping_nextn),
+    Reading(
+        Span(9528, 10909), "bailingmoe2 cohere2moe deepseek2 exaone-moe exaone4 glm4 glm4moe mistral4", _keeping_nextn
+    ),
     # glm-dsa without an indexer of its own (create_memory)
     Reading(Span(until=10240), "glm-dsa", _unindexed),
     Reading(Span(9528, 10240), "deepseek32", _all_indexed),

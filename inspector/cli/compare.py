@@ -64,8 +64,8 @@ def compare(log: str, target: str, *, within: float, as_json: bool, **params: An
     """An engine's start-up log beside our figures for the same settings, line by line.
 
     LOG is a file with what llama.cpp (-lv 4) or vLLM printed, or - for stdin. Settings, devices and llama.cpp's build
-    are the log's own; placement options say what a log leaves out (-ts, -ot, -ncmoe). Exit code 1 when a line is off by more
-    than --within.
+    are the log's own; placement options say what a log leaves out (-ts, -ot, -ncmoe). Exit code 1 when a line is off by
+    more than --within.
 
     \b
     Examples:
