@@ -155,9 +155,7 @@ class MiniMaxM3(Decoder):
         by_position, by_row = self.row_ids(self.top_k(score, self.best))
         n = self.block * self.best
         per_head = k.ne[1] * self.idx.cells
-        k, v = (
-            self.get_rows(self.view(t, (t.ne[0], per_head, s), (t.nb[1], t.nb[3])), by_row) for t in (k, v)
-        )
+        k, v = (self.get_rows(self.view(t, (t.ne[0], per_head, s), (t.nb[1], t.nb[3])), by_row) for t in (k, v))
         mask = self.get_rows(self.reshape(self.seen, 1, n_pos, s), by_position)
         k, v = self.reshape(k, k.ne[0], n, 1, heads * s), self.reshape(v, v.ne[0], n, 1, heads * s)
         types = [F16 if elem[0] > 1 else elem for elem in (self.r.elem_k, self.r.elem_v)]
