@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inspector.fleet.options import Row
 
 _MOST_FILES: Final = 1000
+_LOADED_WITHIN: Final = 30.0  # seconds: a shorter limit could be used up by what is loaded for the first target
 _READERS: Final = (
     "inspector.audit.api", "inspector.checkpoint.folder", "inspector.checkpoint.hub", "inspector.checkpoint.local",
     "inspector.checkpoint.remote", "inspector.checkpoint.stored", "inspector.facts.gguf", "inspector.facts.hf",
@@ -43,7 +44,7 @@ def scan_all(target: str, options: ScanOptions | None = None) -> list[Row]:
     from inspector.sources.limit import within
 
     try:
-        if options.timeout:
+        if options.timeout and options.timeout < _LOADED_WITHIN:
             _load(options.engines)
         return within(options.timeout, lambda: _rows(target, options), target)
     except Exception as error:
