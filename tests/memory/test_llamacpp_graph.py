@@ -289,7 +289,7 @@ def test_nothing_is_said_where_the_graph_cannot_be_built():
     assert compute_buffers(facts.replace(tensors=()), found) is None
     odd = {**facts.keys, "llama.rope.dimension_count": "many"}
     assert compute_buffers(facts.replace(keys=odd), found) is None
-    known = {**facts.keys, "general.architecture": "kimi-k3"}
+    known = {**facts.keys, "general.architecture": "kimi-k3"}  # whose graph needs keys that this file has not
     assert compute_buffers(facts.replace(keys=known), found) is None
 
 
@@ -304,7 +304,7 @@ def test_how_many_rows_have_no_known_graph():
                     build(Model(facts), run_of(sizes_of(facts, settings_from(row["settings"]))))
                 except GraphUnknown:
                     unknown[facts.arch] = unknown.get(facts.arch, 0) + 1
-    assert (sum(unknown.values()), asked) == (141, 1270)
+    assert (sum(unknown.values()), asked) == (81, 1270)
     assert set(unknown) <= UNKNOWN  # never for want of a weight or key that llama.cpp ran without
 
 

@@ -199,6 +199,5 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 # Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
 UNKNOWN: Final = frozenset((
     "clef", "cogvlm", "deepseek4", "dflash", "dots3note", "eagle3", "gemma4-assistant", "glm5-next",
-    "hy_v4", "minimax-m3", "pockettts", 
-    "wavtokenizer-dec",
+    "hy_v4", "minimax-m3", "pockettts", "wavtokenizer-dec",
 ))  # fmt: skip

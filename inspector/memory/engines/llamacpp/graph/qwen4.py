@@ -133,7 +133,7 @@ class Qwen4Exp(Qwen35):
         return self.custom("dsv4_hc_post", F32, (x.ne[0], self.streams, x.ne[2]), out, x, weights)
 
     def branch(self, x: Tensor, il: int, name: str) -> tuple[Tensor, Tensor]:
-        """What a branch reads, [n_embd, tokens], and the weights by which streams take its output, [streams, tokens]."""
+        """What a branch reads, [n_embd, tokens], and by how much each stream takes its output, [streams, tokens]."""
         cur, normed = self.mixed(x, (f"hc_{name}_norm", f"hc_{name}_down", f"hc_{name}_up"), il)
         return cur, self.mm(self.w(il, f"hc_{name}_inject"), normed)
 
