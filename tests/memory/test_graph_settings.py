@@ -19,15 +19,18 @@ import pytest
 from inspector.facts.gguf import facts_of_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
+from inspector.memory.engines.llamacpp.beside import Beside, extra
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.sizes import effective
-from inspector.memory.estimate import Workload
+from inspector.memory.engines.llamacpp.speculation import Speculation
+from inspector.memory.estimate import Placement, Workload
 from inspector.sources.memory import MemorySource
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 NANBEIGE, HRM, SWITCH, BAILING, KIMI, QWEN = 77, 76, 78, 128, 129, 131
+BAILING_PREDICTS, QWEN_PREDICTS = 164, 179
 ONE, FEW = "8192 1 0 2048 512 f16 f16 on 0 1", "8192 1 0 2048 64 f16 f16 on 0 1"
 SHARED, APART = "8192 4 1 2048 256 q8_0 q8_0 on 0 4", "4096 2 0 512 512 f16 f16 off 0 2"
 MEASURED = [
@@ -54,6 +57,13 @@ MEASURED = [
         {ONE: 62_513_536, SHARED: 36_400_512, APART: 125_825_408, "512 1 0 512 1 f16 f16 on 0 1": 2_256_032},
     ),
 ]  # fmt: skip
+# bytes of cache and compute of a context for prediction layers (llama_context_params::ctx_type)
+PREDICTED = {
+    (BAILING_PREDICTS, ONE): (9_437_184, 57_686_048),
+    (BAILING_PREDICTS, "4096 2 0 2048 512 f16 f16 on 0 2"): (4_718_592, 51_394_592),
+    (QWEN_PREDICTS, ONE): (10_485_760, 57_153_920),
+    (QWEN_PREDICTS, "8192 4 1 2048 512 q8_0 q8_0 on 0 4"): (5_570_560, 70_260_096),
+}
 SETTINGS = [(row, over, without, line, n) for row, over, without, figures in MEASURED for line, n in figures.items()]
 
 
@@ -71,13 +81,18 @@ def facts_of(row, over, without=()):
     return facts_of_gguf({k: v for k, v in keys.items() if v is not None}, tensors)
 
 
-def sizes_of(facts, line):
+def workload_of(line):
     n_ctx, n_seqs, unified, n_batch, n_ubatch, k, v, flash, full, outputs = line.split()
     workload = Workload(
         n_ctx=int(n_ctx), n_seqs=int(n_seqs), n_batch=int(n_batch), n_ubatch=int(n_ubatch), kv_dtype_k=k, kv_dtype_v=v,
         flash_attn=flash == "on", kv_unified=unified == "1", swa_full=full == "1",
     )  # fmt: skip
-    return {**effective(facts, workload).as_effective(), "n_outputs_max": int(outputs)}
+    return workload, int(outputs)
+
+
+def sizes_of(facts, line):
+    workload, outputs = workload_of(line)
+    return {**effective(facts, workload).as_effective(), "n_outputs_max": outputs}
 
 
 @pytest.mark.parametrize(("row", "over", "without", "line", "nbytes"), SETTINGS)
@@ -93,6 +108,16 @@ def test_layers_that_repeat_may_be_left_out(row, over):
     graphs = [build(Model(facts), run_of(found), whole=whole)[0] for whole in (True, False)]
     whole, short = (measure(g.leafs, g.nodes, None, [HOST_BACKEND])[0] for g in graphs)
     assert whole == short
+
+
+@pytest.mark.parametrize(("row", "line"), PREDICTED)
+def test_prediction_layers_have_a_context_of_their_own(row, line):
+    facts, (workload, _) = facts_of(row, {}), workload_of(line)
+    types = {"type_k": workload.kv_dtype_k, "type_v": workload.kv_dtype_v}
+    beside = Beside(speculation=Speculation(types=("draft-mtp",), **types))
+    found = extra(facts, effective(facts, workload), Placement(), beside, server=False)
+    held = {what: sum(x.nbytes for x in found.lines if x.what == what) for what in ("kv_cache", "compute")}
+    assert (tuple(held.values()), found.unknown) == (PREDICTED[row, line], ())
 
 
 @pytest.mark.parametrize(

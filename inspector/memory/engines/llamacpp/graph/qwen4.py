@@ -71,8 +71,12 @@ class Qwen4Exp(Qwen35):
     # inputs
 
     def inputs(self) -> Any:
-        """States, the key-value cache, and blocks where any layer picks them (build_inp_kpool)."""
+        """States, the key-value cache, and blocks where any layer picks them."""
         super().inputs()
+        self.block_inputs()
+
+    def block_inputs(self) -> None:
+        """Which cells are a block's, and which blocks each token sees (build_inp_kpool)."""
         p, n = self.pools, self.r.n_tokens
         if p is not None:
             p.cache.k_idxs = self.input(I64, n, name="idx_k_idxs")
