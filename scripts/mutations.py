@@ -199,6 +199,14 @@ LLAMACPP = _rows(
     ("lc-sched-copies", "a pipeline holds its inputs twice", "MAX_COPIES: Final = 4", "MAX_COPIES: Final = 2"),
 )
 
+GRAPHS = _rows(
+    "memory/test_graph_settings.py",
+    ("gr-loops", "runs of a stack start on the other's states", "low = self.stack(self.add(high, low), at)", "low = self.stack(self.add(low, high), at)"),
+    ("gr-bank", "only the first layer's states are a checkpoint", "banked = self.every > 0 and il % self.every == 0", "banked = self.every > 0 and il == 0"),
+    ("gr-pools", "blocks of one sequence are pooled", "self.new = max(run.n_ctx_seq // size * run.n_seqs, 1)", "self.new = max(run.n_ctx_seq // size, 1)"),
+    ("gr-mask", "masks of chosen blocks are single precision", "self.fill(self.leaf(usual.elem, w))", "self.fill(self.leaf(F32, w))"),
+)
+
 ADVICE = _rows(
     "memory/test_unified.py cli/test_fit.py memory/test_cuda_options.py",
     ("un-pool", "what lies on the host of one pool is counted nowhere", "device = host if line.device == HOST else line.device", "device = line.device"),
@@ -400,7 +408,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "joining files": CHECKPOINT,
     "layers": LAYERS,
     "caches and totals": CACHES,
-    "llama.cpp": LLAMACPP,
+    "llama.cpp": (*LLAMACPP, *GRAPHS),
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,

@@ -24,7 +24,6 @@ PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context"
 # What is still off, by architecture and part, and by how much at most (MiB).
 OFF = {
     ("glm5-next", "model"): 0.01,
-    ("nanbeige", "model"): 0.01,
 }
 
 

@@ -71,8 +71,12 @@ class Qwen4Exp(Qwen35):
     # inputs
 
     def inputs(self) -> Any:
-        """States, the key-value cache, and blocks where any layer picks them (build_inp_kpool)."""
+        """States, the key-value cache, and blocks where any layer picks them."""
         super().inputs()
+        self.block_inputs()
+
+    def block_inputs(self) -> None:
+        """Which cells are a block's, and which blocks each token sees (build_inp_kpool)."""
         p, n = self.pools, self.r.n_tokens
         if p is not None:
             p.cache.k_idxs = self.input(I64, n, name="idx_k_idxs")
@@ -133,7 +137,7 @@ class Qwen4Exp(Qwen35):
         return self.custom("dsv4_hc_post", F32, (x.ne[0], self.streams, x.ne[2]), out, x, weights)
 
     def branch(self, x: Tensor, il: int, name: str) -> tuple[Tensor, Tensor]:
-        """What a branch reads, [n_embd, tokens], and the weights by which streams take its output, [streams, tokens]."""
+        """What a branch reads, [n_embd, tokens], and by how much each stream takes its output, [streams, tokens]."""
         cur, normed = self.mixed(x, (f"hc_{name}_norm", f"hc_{name}_down", f"hc_{name}_up"), il)
         return cur, self.mm(self.w(il, f"hc_{name}_inject"), normed)
 
