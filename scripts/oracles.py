@@ -77,6 +77,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]], *, spaced: bool) -> None:
 _L, _C, _P = oracles_llamacpp, oracles_cuda, oracles_python
 ORACLES = (
     Oracle("llamacpp-synthetic.jsonl.xz", "llamacpp", "llamacpp", _L.synthetic, 6, ("arch", "over", "without")),
+    Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
     Oracle("loading.jsonl.xz", "loaders", "llamacpp", _L.loading, 12, ("base", "damage")),

@@ -211,7 +211,9 @@ def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculati
     own = draft_sizes(facts, sizes, speculation).replace(n_rs_seq=0)
     caches = cache_lines(drafting, own, assign(placement, len(layers)), "derived")
     assignment = assign(placement, len(layers))
-    reserved = compute_parts(facts, {**own.as_effective(), "predicting": True, "sampled": speculation.sampled(facts.arch)}, assignment)
+    reserved = compute_parts(
+        facts, {**own.as_effective(), "predicting": True, "sampled": speculation.sampled(facts.arch)}, assignment
+    )
     compute = (
         []
         if reserved is None

@@ -30,7 +30,9 @@ CONTEXT_PAD: Final = 256
 CELLS_PAD: Final = 256  # of a cache's tokens (llama_kv_cache)
 MAX_SEQS: Final = 256  # LLAMA_MAX_SEQ
 MAX_CTX: Final = (1 << 31) - 1
-WITH_ENCODER: Final = frozenset(("t5", "t5encoder", "eagle3", "dflash"))  # llama_model_has_encoder (src/llama-model.cpp)
+WITH_ENCODER: Final = frozenset(
+    ("t5", "t5encoder", "eagle3", "dflash")
+)  # llama_model_has_encoder (src/llama-model.cpp)
 DEFAULT_BATCH: Final = 2048
 DEFAULT_UBATCH: Final = 512
 SERVER_SEQS: Final = 4

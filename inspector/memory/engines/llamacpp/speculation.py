@@ -31,9 +31,12 @@ TYPES: Final[Mapping[str, int]] = MappingProxyType({
 _KEEPS_STATES: Final = frozenset((MTP, "draft-eagle3", "draft-dflash", "draft-dspark"))
 _DRAFTS_BLOCKS: Final = frozenset(("draft-dflash", "draft-dspark"))
 # What drafts of these architectures are made for; of all others, to predict.
-_BY_ARCH: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({
-    "eagle3": ("draft-eagle3",), "dflash": ("draft-dflash", "draft-dspark"),
-})
+_BY_ARCH: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "eagle3": ("draft-eagle3",),
+        "dflash": ("draft-dflash", "draft-dspark"),
+    }
+)
 _GOES_BACK: Final = frozenset((
     "kimi-k3", "qwen35", "qwen35moe", "qwen4exp", "deepseek4", "glm5-next", "nemotron_h", "nemotron_h_moe", "lfm2",
     "lfm2moe", "bailingmoe3",

@@ -116,8 +116,8 @@ class Gemma4Assistant(Draft):
         """The target's pair of caches: as many cells, and rotations where its elements are quantised."""
         assert self.r.target is not None
         model, run = self.r.target
-        if model.arch != "gemma4" or not model.has_swa:
-            raise GraphUnknown("a target without a pair of caches")
+        if model.arch != "gemma4" or model.swa[-2:] != (True, False):
+            raise GraphUnknown("a target without a pair of caches in its last layers")
         self.lender = Gemma4(model, run, self.o)
         self.lender.first_shared = model.n_kv_layers
         self.base = self.lender.inputs()
@@ -127,10 +127,9 @@ class Gemma4Assistant(Draft):
         """Whether it is the last prediction layer."""
         return il == self.m.n_layer_all - 1
 
-    def _cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
+    def cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
         """The target's last layer of the kind: its next to last slides, its last does not."""
-        at = self.lender.m.n_layer - (2 if self.m.swa[il] else 1)
-        return self.lender._cache_tensor(c, at, which)
+        return self.lender.cache_tensor(c, self.lender.m.n_layer - (2 if self.m.swa[il] else 1), which)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         """Queries over the target's cache, then the feed-forward, norms after both: [n_embd, n_tokens] in and out."""
