@@ -114,18 +114,15 @@ def test_drafts_pick_tokens_in_their_own_graph_where_their_type_is_used():
     (model,) = [m for m in MODELS if m["arch"] == "eagle3" and m["what"] == "nothing of its own"]
     draft, target = facts_of(model), facts_of(model["target"])
     row = next(r for r in model["rows"] if r["sampled"] == 1)
-    idle, used = (
-        sum(
-            line.nbytes
-            for line in estimate(
-                target, workload(row, row["types"]), engine="llama.cpp", server=True, beside=Beside(draft=draft), spec_type=kind,
-                cache_type_k_draft="q8_0", cache_type_v_draft="q8_0",
-            ).lines
-            if line.label == "draft" and line.what == "compute"
-        )
-        for kind in ("none", "draft-eagle3")
-    )  # fmt: skip
-    assert (used, used > idle) == (row["compute"], True)
+    own = workload(row)
+
+    def compute(kind):
+        types = {"cache_type_k_draft": own.kv_dtype_k, "cache_type_v_draft": own.kv_dtype_v, "spec_type": kind}
+        main = workload(row, row["types"])
+        result = estimate(target, main, engine="llama.cpp", server=True, beside=Beside(draft=draft), **types)
+        return sum(x.nbytes for x in result.lines if x.label == "draft" and x.what == "compute")
+
+    assert compute("none") < compute("draft-eagle3") == row["compute"]
 
 
 def test_a_file_of_prediction_layers_alone_stores_nothing_and_is_loaded_whole():

@@ -1,7 +1,7 @@
 """Models that draft for another one, in a context beside its: what they lack is the other's.
 
-Source: src/models/eagle3.cpp, gemma4-assistant.cpp (b11434). llama.cpp reserves for a batch of tokens; the encoder, which
-turns the target's hidden states into what an eagle3's decoder reads, is smaller and counts for nothing.
+Source: src/models/eagle3.cpp, gemma4-assistant.cpp (b11434). llama.cpp reserves for a batch of tokens, and not for the
+encoder, which turns the target's hidden states into what an eagle3's decoder reads.
 """
 
 from __future__ import annotations
