@@ -206,7 +206,7 @@ class DFlash(Draft):
             earlier = self.reshape(earlier, top * (length - 2) * blocks)
             packed = self.concat(packed, self.pairs(length - 2, earlier), 1)
         packed = self.reshape(packed, m.n_embd, length * blocks)
-        packed.root.is_output = True  # type: ignore[union-attr] - a view's bytes are its root's
+        (packed.root or packed).is_output = True
         self.expand(packed)
 
     def lin_top(self, x: Tensor, name: str) -> Tensor:

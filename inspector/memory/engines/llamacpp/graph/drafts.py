@@ -7,7 +7,7 @@ encoder, which turns the target's hidden states into what an eagle3's decoder re
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
-from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model, head_of
 from inspector.memory.engines.llamacpp.graph.nano import Gemma4
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
 
@@ -43,7 +43,7 @@ class Draft(Decoder):
         """
         own = self.top("output.weight") is not None or (tied and self.top("token_embd.weight") is not None)
         of = self.m if own else self.target("output.weight")
-        x = self.mm(self.lm_head(of), x)
+        x = self.mm(head_of(of), x)
         scale = of.weight("", "output.scale") if scaled else None
         return x if scale is None else self.mul(x, scale)
 
