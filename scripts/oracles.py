@@ -91,6 +91,7 @@ ORACLES = (
     Oracle("cuda-fit.jsonl.gz", "cuda", "cuda", _C.whole, 1),
     Oracle("cuda-mixed.jsonl.gz", "cuda", "cuda", _C.devices, 1, ("model", "args")),
     Oracle("cuda-synthetic.jsonl.gz", "cuda", "cuda", _C.synthetic, 2, ("arch", "model", "case")),
+    Oracle("cuda-more.jsonl.gz", "cuda", "cuda", _C.more, 0.3, ("model", "args")),
     Oracle("cuda-refused.json.gz", "cuda", "cuda", _C.refused, 0.1, ("args",)),
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),

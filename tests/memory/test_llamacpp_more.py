@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import lzma
 from pathlib import Path
@@ -19,8 +20,9 @@ from inspector.memory.engines.llamacpp.compute import Target
 from inspector.memory.engines.llamacpp.graph import HOST, compute_buffers
 from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
 from inspector.memory.engines.llamacpp.speculation import Speculation
-from inspector.memory.estimate import Workload
+from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
+from inspector.units import MIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "compute": "compute"}
@@ -131,3 +133,42 @@ def test_a_file_of_prediction_layers_alone_stores_nothing_and_is_loaded_whole():
     assert (facts.n_layers, facts.n_layers_nextn) == (0, 4)
     assert [x.kind for x in facts.nextn_layers] == ["shared"] * 4
     assert {row["context"] for row in model["rows"]} == {0}
+
+
+def cuda_rows():
+    with gzip.open(FIXTURES / "cuda-more.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines]
+
+
+def planned(model, row):
+    """(device, part) → bytes of our estimate: of the model, or of the draft beside its target."""
+    options = dict(zip(row["args"][::2], row["args"][1::2], strict=True))
+    split = tuple(map(float, options["-ts"].split(","))) if "-ts" in options else None
+    beside = bool(model["target"])
+    asked = Workload(
+        n_ctx=int(options["-c"]), n_seqs=int(options["-np"]) if "-np" in options else None,
+        n_ubatch=int(options.get("-ub", 512)), kv_dtype_k=options.get("-ctk"), kv_dtype_v=options.get("-ctv"),
+        outputs="last" if beside else "all",
+    )  # fmt: skip
+    cards = tuple(Gpu(f"CUDA{i}", mib * MIB, backend="cuda") for i, mib in enumerate(row["devices_mib"]))
+    placement = Placement(gpus=cards, n_gpu_layers=int(options["-ngl"]), tensor_split=split)
+    more = {
+        "beside": Beside(draft=facts_of(model)), "spec_type": "none", "cache_type_k_draft": options.get("-ctkd"),
+        "cache_type_v_draft": options.get("-ctvd"),
+    } if beside else {}  # fmt: skip
+    main = facts_of(model["target"] if beside else model)
+    result = estimate(main, asked, engine="llama.cpp", placement=placement, server=beside, **more)
+    found = {}
+    for line in result.lines:
+        if line.what in PARTS and line.label.startswith("draft") == beside:
+            key = ("Host" if line.device == HOST else line.device, PARTS[line.what])
+            found[key] = found.get(key, 0) + line.nbytes
+    return found
+
+
+@pytest.mark.parametrize("at", range(len(MODELS)), ids=lambda at: name(MODELS[at]))
+def test_devices_hold_what_cudas_host_code_puts_there(at):
+    for row in cuda_rows():
+        if row["model"] == at:
+            theirs = {(d, part): n for d, parts in row["devices"].items() for part, n in parts.items() if n}
+            assert planned(MODELS[at], row) == theirs, row["args"]
