@@ -129,7 +129,8 @@ def llamacpp_models() -> Iterator[Sample]:
 
 def llamacpp_synthetic() -> Iterator[Sample]:
     """A small model of every architecture that the engine can load: weights, caches and states, compute."""
-    for model in lines_of("llamacpp-synthetic.jsonl.xz"):
+    alone = (m for m in lines_of("llamacpp-more.jsonl.xz") if not m["target"])
+    for model in (*lines_of("llamacpp-synthetic.jsonl.xz"), *alone):
         facts = synthetic_facts(model)
         for row in model["rows"]:
             if "model" not in row:

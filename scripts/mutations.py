@@ -216,6 +216,16 @@ ADVICE = _rows(
     ("fi-cpu-margin", "nothing is left free on a CPU's host", "return self.ask.host - (0 if self.ask.gpus else self.ask.margin)", "return self.ask.host"),
 )
 
+DRAFTS = _rows(
+    "memory/test_llamacpp_more.py",
+    ("ld-unmixed", "drafts' batches mix tokens and embeddings", 'UNMIXED: Final = frozenset(("cogvlm", ', 'UNMIXED: Final = frozenset(("granite", '),
+    ("ld-spread", "a short vocabulary's logits stay short", "        if d2t is None:\n            return logits\n", "        if d2t is not None:\n            return logits\n"),
+    ("ld-taps", "a short block has as many taps as the kernel", "for tap in range(min(taps, block)):", "for tap in range(taps):"),
+    ("ld-sampling-pad", "logits are sampled where they are", "padded = graph.pad(logits, 0, 1)", "padded = logits"),
+    ("ld-encoder-rows", "an eagle3 beside its target has a row of logits a sequence", "    if facts.arch in WITH_ENCODER:\n        return found\n", ""),
+    ("ld-whole", "a file of prediction layers alone is not loaded", "facts.n_layers if facts.n_layers and facts.n_layers_nextn", "facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn"),
+)
+
 PLACEMENT = _rows(
     "test_boundaries.py memory/test_placement.py memory/test_gpus.py",
     ("pl-float32", "split points are compared in double precision", 'struct.unpack("<f", struct.pack("<f", value))[0]', 'struct.unpack("<d", struct.pack("<d", value))[0]'),
@@ -409,6 +419,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "layers": LAYERS,
     "caches and totals": CACHES,
     "llama.cpp": (*LLAMACPP, *GRAPHS),
+    "llama.cpp's drafts": DRAFTS,
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,

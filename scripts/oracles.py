@@ -77,6 +77,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]], *, spaced: bool) -> None:
 _L, _C, _P = oracles_llamacpp, oracles_cuda, oracles_python
 ORACLES = (
     Oracle("llamacpp-synthetic.jsonl.xz", "llamacpp", "llamacpp", _L.synthetic, 6, ("arch", "over", "without")),
+    Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
     Oracle("loading.jsonl.xz", "loaders", "llamacpp", _L.loading, 12, ("base", "damage")),
@@ -90,6 +91,7 @@ ORACLES = (
     Oracle("cuda-fit.jsonl.gz", "cuda", "cuda", _C.whole, 1),
     Oracle("cuda-mixed.jsonl.gz", "cuda", "cuda", _C.devices, 1, ("model", "args")),
     Oracle("cuda-synthetic.jsonl.gz", "cuda", "cuda", _C.synthetic, 2, ("arch", "model", "case")),
+    Oracle("cuda-more.jsonl.gz", "cuda", "cuda", _C.more, 0.3, ("model", "args")),
     Oracle("cuda-refused.json.gz", "cuda", "cuda", _C.refused, 0.1, ("args",)),
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),

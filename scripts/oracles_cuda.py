@@ -60,6 +60,26 @@ def synthetic(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
         yield row | _devices(asked(tools, sparse_files.model_file(row["model"], tools.models), case, row))
 
 
+def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """cuda-more.jsonl.gz: models of llamacpp-more.jsonl.xz by their places; drafts as llama-server makes them."""
+    models = sparse_files.rows_of("llamacpp-more.jsonl.xz")
+    for row in rows:
+        model = models[row["model"]]
+        parts = {"draft": model, "model": model["target"]} if model["target"] else {"model": model}
+        paths = {
+            part: sparse_files.hole(tools.models / f"more-{row['model']}-{part}.gguf", base64.b64decode(x["header"]),
+                                    x["size"])
+            for part, x in parts.items()
+        }  # fmt: skip
+        beside = "draft" in paths
+        args = [*row["args"], *(("-md", str(paths["draft"])) if beside else ())]
+        cards = ",".join(f"8.9:{mib}" for mib in row["devices_mib"])
+        found = measure_cuda.ask(programs(tools), paths["model"], cards, args, server=beside)
+        if beside and "draft" in found:
+            found["buffers"] = found["draft"]
+        yield row | _devices(measure_cuda.as_row("", measure_cuda.Case("", cards, ""), args, found))
+
+
 def refused(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """cuda-refused.json.gz: a model whose weights have types without a kernel."""
     for row in rows:

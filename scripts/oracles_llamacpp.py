@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,9 +79,9 @@ def ask_probe(tools: Tools, model: Path, settings: list[Any]) -> dict[str, Any]:
     return found
 
 
-def synthetic_row(tools: Tools, model: Path, settings: str) -> dict[str, Any]:
-    """One setting of a small model: totals, effective sizes, or why not."""
-    got = ask_probe(tools, model, settings.split())
+def synthetic_row(tools: Tools, model: Path, settings: str, beside: Sequence[Any] = ()) -> dict[str, Any]:
+    """One setting of a small model: totals, effective sizes, or why not. `beside`: of its target, as the probe asks."""
+    got = ask_probe(tools, model, [*settings.split(), *beside])
     if "crash" in got:
         return {"settings": settings, **CRASH}
     if "error" in got:
@@ -99,6 +99,22 @@ def synthetic(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
             path = sparse_files.hole(Path(folder) / "m.gguf", base64.b64decode(row["header"]), row["size"])
             yield row | {"rows": [synthetic_row(tools, path, r["settings"]) for r in row["rows"]]}
             path.unlink()
+
+
+def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """llamacpp-more.jsonl.xz: optional tensors of small models, and drafts beside what they draft for."""
+    with tempfile.TemporaryDirectory() as folder:
+        for row in rows:
+            path, beside = Path(folder) / "m.gguf", Path(folder) / "target.gguf"
+            sparse_files.hole(path, base64.b64decode(row["header"]), row["size"])
+            target = row["target"]
+            if target:
+                sparse_files.hole(beside, base64.b64decode(target["header"]), target["size"])
+            asked = [[str(beside), *r["types"], r["sampled"]] if target else [] for r in row["rows"]]
+            pairs = zip(row["rows"], asked, strict=True)
+            yield row | {"rows": [r | synthetic_row(tools, path, r["settings"], words) for r, words in pairs]}
+            path.unlink()
+            beside.unlink(missing_ok=True)
 
 
 _ORDER = ("n_ctx", "n_seq_max", "kv_unified", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "swa_full",

@@ -33,10 +33,15 @@ def hole(path: Path, head: bytes, size: int) -> Path:
     return path
 
 
-@cache
 def synthetic() -> list[dict[str, Any]]:
     """The rows of every architecture: a header, a size, and figures."""
-    with lzma.open(SYNTHETIC, "rt", encoding="utf-8") as lines:
+    return rows_of(SYNTHETIC.name)
+
+
+@cache
+def rows_of(fixture: str) -> list[dict[str, Any]]:
+    """All rows of a fixture that xz compressed."""
+    with lzma.open(FIXTURES / fixture, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 

@@ -43,7 +43,7 @@ def refusals(arch: Arch, windows: Windows, shared_from: int | None) -> tuple[str
     slides = windows.slides
     if windows.tokens is not None and arch.caches and not any(slides):
         return (_refused("it has a sliding window, but no layer slides"),)
-    if shared_from is None or shared_from >= len(slides):
+    if shared_from is None or shared_from >= len(slides) or arch.draft is not None:  # a draft's are another model's
         return ()
     # a layer without a cache reads the last full one or the last sliding one, which must be of its own kind
     wrong = [

@@ -16,7 +16,7 @@ from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.compute import Target, compute_parts
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
 from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
-from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types
+from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types, type_for
 from inspector.memory.engines.llamacpp.weights import held_nbytes, layer_of
 from inspector.memory.estimate import Line, Workload
 from inspector.record import Record
@@ -199,7 +199,8 @@ def _draft_model(
     sampled = speculation.sampled(draft.arch, names) if reads is not None and reads.draft is not None else 0
     lines, unknown = model_lines(draft, sizes, placement, more={"target": target, "sampled": sampled})
     kept = tuple(x.replace(label=f"draft {x.label}".rstrip()) for x in lines if x.label != "context")
-    idle = () if speculation.types else ("the draft model is loaded, and unused without --spec-type draft-simple",)
+    unused = f"the draft model is loaded, and unused without --spec-type {type_for(draft.arch)}"
+    idle = () if speculation.types else (unused,)
     return Extra(kept, tuple(f"the draft's {part}" for part in unknown), idle)
 
 

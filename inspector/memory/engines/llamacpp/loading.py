@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 BATCH = 512
 SEQUENCES = 3
 _SCANNED = frozenset(("mamba1", "mamba2"))
+# Weights outside the layers whose rows are looked up; all others there are multiplied with (LLM_TENSOR_INFOS).
+_LOOKED_UP = frozenset(("d2t", "markov_w1.weight", "selector_predecessor.weight", "selector_successor.weight"))
 
 
 def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
@@ -31,19 +33,20 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
     if not row.rules:
         return frozenset()
     runs = kernels(row).runs
-    known: dict[str, bool] = {}
+    known: dict[tuple[str, bool], bool] = {}
     names = set()
     for tensor in facts.tensors:
         if tensor.dtype is None:
             continue
         if tensor.name.endswith(".ssm_a"):
             takes = _scans(facts, tensor, row)
-        elif len(tensor.shape) < 2:
+        elif len(tensor.shape) < 2 and tensor.name not in _LOOKED_UP:
             continue
         else:  # experts and plain matrices alike
-            kind = tensor.dtype.name
+            kind = (tensor.dtype.name, tensor.name in _LOOKED_UP)
             if kind not in known:
-                known[kind] = runs(_product((tensor.dtype.block_elems, tensor.dtype.block_bytes, kind.lower())))
+                elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
+                known[kind] = runs(_rows(elem) if kind[1] else _product(elem))
             takes = known[kind]
         if not takes:
             names.add(tensor.name)
@@ -70,6 +73,11 @@ def _product(elem: Elem) -> Tensor:
     width = elem[0]
     shape: Shape = (1, BATCH, 1, 1)
     return Tensor("mul_mat", F32, shape, contiguous(F32, shape), (_leaf(elem, width, 1), _leaf(F32, width, BATCH)))
+
+
+def _rows(elem: Elem) -> Tensor:
+    shape: Shape = (elem[0], BATCH, 1, 1)
+    return Tensor("get_rows", F32, shape, contiguous(F32, shape), (_leaf(elem, elem[0], BATCH), _leaf(I32, BATCH)))
 
 
 def _scans(facts: ModelFacts, tensor: TensorInfo, row: Backend) -> bool:

@@ -88,6 +88,11 @@ class Speculation(Record):
 NO_SPECULATION: Final = Speculation()
 
 
+def type_for(arch: str) -> str:
+    """The --spec-type that a draft of this architecture is for."""
+    return {"eagle3": "draft-eagle3", "gemma4-assistant": MTP}.get(arch, "draft-simple")
+
+
 def spec_types(text: str | None, draft: ModelFacts | None) -> tuple[str, ...]:
     """The types that --spec-type names; without it, the one that a draft file is made for. Raises WorkloadError."""
     if text is None:

@@ -133,7 +133,7 @@ def layer_of(name: str, *, norm_is_output: bool = False) -> int | str:
     if stem in _EVERY_NAMES:
         return EVERY
     if stem in _FIRST_NAMES and not (norm_is_output and stem == "token_embd_norm"):
-        return 0
+        return OUTPUT if name.startswith("nextn.post_projection") else 0
     return OUTPUT
 
 

@@ -39,9 +39,10 @@ def compute_buffers(
     """Bytes of compute buffers by device, and their grade; None where nothing is known of the graph.
 
     `effective`: n_ctx, n_ctx_seq, n_batch, n_ubatch (tokens), n_seqs, n_outputs_max (rows), kv_unified, flash_attn,
-    swa_full, offload_kqv, type_k and type_v (names of element types), of a draft also its `Target`. "derived": the architecture's graph was compared
-    with llama.cpp's own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention
-    is on only because its device can run it, and goes off where a layer's would land on another device.
+    swa_full, offload_kqv, type_k and type_v (names of element types); of a draft, "target" (a `Target`) and "sampled"
+    (rows a sequence whose tokens its device picks). "derived": the architecture's graph was compared with llama.cpp's
+    own, node by node; "modelled": a plain decoder stands in for it. `flash_attn_auto`: flash attention is on only
+    because its device can run it, and goes off where a layer's would land on another device.
     """
     found = compute_memory(facts, effective, assignment)
     return None if found is None else found[:2]

@@ -121,7 +121,7 @@ class Attention(Blocks):
 
     # cache tensors
 
-    def _cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
+    def cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
         kept = c.k if which == "k" else c.v
         t = kept.get(il)
         if t is None:
@@ -134,7 +134,7 @@ class Attention(Blocks):
 
     def store_k(self, c: Cache, il: int, k: Tensor) -> Tensor:
         """This batch's keys, [head_dim_k, n_head_kv, n_tokens], written into the cache (llama_kv_cache::cpy_k)."""
-        t = self._cache_tensor(c, il, "k")
+        t = self.cache_tensor(c, il, "k")
         k = self.view(k, (k.ne[0] * k.ne[1], k.ne[2]), (k.nb[2],))
         if self.r.n_stream > 1:
             t = self.reshape(t, t.ne[0], t.ne[1] * t.ne[2])
@@ -145,7 +145,7 @@ class Attention(Blocks):
 
         `v`: [head_dim_v, n_head_kv, n_tokens]; transposed, every element is a row of its own.
         """
-        t = self._cache_tensor(c, il, "v")
+        t = self.cache_tensor(c, il, "v")
         width = v.ne[0] * v.ne[1]
         if not self.r.v_trans:
             v = self.view(v, (width, v.ne[2]), (v.nb[2],))
@@ -162,7 +162,7 @@ class Attention(Blocks):
 
     def stored_k(self, c: Cache, il: int) -> Tensor:
         """All keys of a layer: [head_dim_k, n_head_kv, cells, n_stream], a view (llama_kv_cache::get_k)."""
-        t, m = self._cache_tensor(c, il, "k"), self.m
+        t, m = self.cache_tensor(c, il, "k"), self.m
         dk = m.head_k(il)
         row = row_view(t.elem, t.ne[0])
         return self.view(t, (dk, m.n_head_kv(il), c.cells, self.r.n_stream), (row_view(t.elem, dk), row, row * c.cells))
@@ -172,7 +172,7 @@ class Attention(Blocks):
 
         Without flash attention they lie transposed: [cells, n_head_kv, head_dim_v, n_stream].
         """
-        t, m = self._cache_tensor(c, il, "v"), self.m
+        t, m = self.cache_tensor(c, il, "v"), self.m
         dv, heads, streams = m.head_v(il), m.n_head_kv(il), self.r.n_stream
         if not self.r.v_trans:
             row = row_view(t.elem, t.ne[0])

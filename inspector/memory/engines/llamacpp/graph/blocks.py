@@ -6,7 +6,7 @@ and adapters are not.
 
 from __future__ import annotations
 
-from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, head_of
 from inspector.memory.engines.llamacpp.graph.ops import Ops
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, I64, Tensor, is_contiguous
 
@@ -374,21 +374,6 @@ class Blocks(Ops):
         (x.root or x).is_output = True
         self.all_logits = self.expand(x)
 
-    def lm_head(self, model: Model | None = None) -> Tensor:
-        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown.
-
-        `model`: whose, where it is another's.
-        """
-        m = model or self.m
-        t = m.weight("", "output.weight")
-        if t is None:
-            embd = m.weight("", "token_embd.weight")
-            if embd is None:
-                raise GraphUnknown("output.weight")
-            # a tied output is its own tensor, on the output layer's device
-            from inspector.memory.engines.llamacpp.graph.model import external
-
-            t = external(embd.elem, embd.ne)
-            t.weight = True
-            t.buf = m.weight_buf("", "output.weight")
-        return t
+    def lm_head(self) -> Tensor:
+        """The output matrix, [n_embd, n_vocab]; the token embedding where the file has none. Raises GraphUnknown."""
+        return head_of(self.m)

@@ -19,13 +19,12 @@ class Clef(Qwen35):
 
     def build(self) -> None:
         """Embeddings, layers, norm, and the scores of all options, a row each (llama_model_clef::graph)."""
-        m, n = self.m, self.r.n_tokens
         x = self.embed()
         self.pos = self.positions(4)
         self.inputs()
         x = self.norm(self.body(x), self.top("output_norm.weight"))
         scores = self.decided(x)
-        scores = self.add(self.pad(scores, 0, n - scores.ne[1]), self.input(F32, 1, name="status"))
+        scores = self.add(self.pad(scores, 0, self.r.n_tokens - scores.ne[1]), self.input(F32, 1, name="status"))
         scores.is_output = True
         self.expand(scores)
 

@@ -43,7 +43,7 @@ class DFlash(Draft):
         return t
 
     def read_out(self, x: Tensor) -> Tensor:
-        """Logits of every token, [rows of the output, n_tokens]; a selector reads them as the target would give them."""
+        """Logits of every token, [rows of the output, n_tokens]; for a selector, as the target would give them."""
         m = self.m
         logits = self.read_by_head(x, tied=True, scaled=True)
         if self.top("selector_hidden.weight") is None:
@@ -201,12 +201,12 @@ class DFlash(Draft):
         if length > 1:
             first = self.cont(self.view(tokens, (1, blocks), (per * tokens.nb[0],)), blocks)
             packed = self.concat(packed, self.pairs(1, first), 1)
-        if length > 2:  # noqa: PLR2004 - the first two positions are taken above
+        if length > 2:
             earlier = self.cont(self.view(best, (top, length - 2, blocks), best.nb[1:3]))
             earlier = self.reshape(earlier, top * (length - 2) * blocks)
             packed = self.concat(packed, self.pairs(length - 2, earlier), 1)
         packed = self.reshape(packed, m.n_embd, length * blocks)
-        packed.root.is_output = True  # type: ignore[union-attr] - a view's bytes are its root's
+        (packed.root or packed).is_output = True
         self.expand(packed)
 
     def lin_top(self, x: Tensor, name: str) -> Tensor:

@@ -1,13 +1,13 @@
 """Models that draft for another one, in a context beside its: what they lack is the other's.
 
-Source: src/models/eagle3.cpp, gemma4-assistant.cpp (b11434). llama.cpp reserves for a batch of tokens; the encoder, which
-turns the target's hidden states into what an eagle3's decoder reads, is smaller and counts for nothing.
+Source: src/models/eagle3.cpp, gemma4-assistant.cpp (b11434). llama.cpp reserves for a batch of tokens, and not for the
+encoder, which turns the target's hidden states into what an eagle3's decoder reads.
 """
 
 from __future__ import annotations
 
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
-from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
+from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model, head_of
 from inspector.memory.engines.llamacpp.graph.nano import Gemma4
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
 
@@ -43,7 +43,7 @@ class Draft(Decoder):
         """
         own = self.top("output.weight") is not None or (tied and self.top("token_embd.weight") is not None)
         of = self.m if own else self.target("output.weight")
-        x = self.mm(self.lm_head(of), x)
+        x = self.mm(head_of(of), x)
         scale = of.weight("", "output.scale") if scaled else None
         return x if scale is None else self.mul(x, scale)
 
@@ -116,8 +116,8 @@ class Gemma4Assistant(Draft):
         """The target's pair of caches: as many cells, and rotations where its elements are quantised."""
         assert self.r.target is not None
         model, run = self.r.target
-        if model.arch != "gemma4" or not model.has_swa:
-            raise GraphUnknown("a target without a pair of caches")
+        if model.arch != "gemma4" or model.swa[-2:] != (True, False):
+            raise GraphUnknown("a target without a pair of caches in its last layers")
         self.lender = Gemma4(model, run, self.o)
         self.lender.first_shared = model.n_kv_layers
         self.base = self.lender.inputs()
@@ -127,10 +127,9 @@ class Gemma4Assistant(Draft):
         """Whether it is the last prediction layer."""
         return il == self.m.n_layer_all - 1
 
-    def _cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
+    def cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
         """The target's last layer of the kind: its next to last slides, its last does not."""
-        at = self.lender.m.n_layer - (2 if self.m.swa[il] else 1)
-        return self.lender._cache_tensor(c, at, which)
+        return self.lender.cache_tensor(c, self.lender.m.n_layer - (2 if self.m.swa[il] else 1), which)
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         """Queries over the target's cache, then the feed-forward, norms after both: [n_embd, n_tokens] in and out."""

@@ -233,3 +233,17 @@ def external(elem: Elem, ne: tuple[int, ...]) -> Tensor:
     t.external = True
     t.seen = True
     return t
+
+
+def head_of(m: Model) -> Tensor:
+    """A model's output matrix, [n_embd, n_vocab]; its token embedding where it has none. Raises GraphUnknown."""
+    t = m.weight("", "output.weight")
+    if t is None:
+        embd = m.weight("", "token_embd.weight")
+        if embd is None:
+            raise GraphUnknown("output.weight")
+        # a tied output is its own tensor, on the output layer's device
+        t = external(embd.elem, embd.ne)
+        t.weight = True
+        t.buf = m.weight_buf("", "output.weight")
+    return t

@@ -55,8 +55,8 @@ class PerLayer(Decoder):
             return il
         return self.first_shared - (2 if self.m.swa[il] else 1)
 
-    def _cache_tensor(self, c: Any, il: int, which: str) -> Tensor:
-        return super()._cache_tensor(c, self.shared_cache(il), which)
+    def cache_tensor(self, c: Any, il: int, which: str) -> Tensor:
+        return super().cache_tensor(c, self.shared_cache(il), which)
 
 
 class Gemma3n(PerLayer):

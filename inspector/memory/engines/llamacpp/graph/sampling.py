@@ -1,7 +1,7 @@
 """What is added where the device itself picks the likeliest tokens of each row of logits, as drafts have it.
 
-Source (b11434): llm_graph_context::build_sampling (src/llama-graph.cpp), ubatch_prepare_reserve (src/llama-context.cpp),
-llama_sampler_top_k_backend_apply (src/llama-sampler.cpp), the samplers of common/speculative.cpp.
+Source (b11434): llm_graph_context::build_sampling (src/llama-graph.cpp), ubatch_prepare_reserve
+(src/llama-context.cpp), llama_sampler_top_k_backend_apply (src/llama-sampler.cpp), common/speculative.cpp for who asks.
 """
 
 from __future__ import annotations
