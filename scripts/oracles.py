@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import engines
+import oracles_builds
 import oracles_cuda
 import oracles_llamacpp
 import oracles_python
@@ -37,6 +38,8 @@ class Oracle(NamedTuple):
     @property
     def release(self) -> str:
         """The package that is asked, and its version."""
+        if self.engine == "builds":
+            return f"{engines.PACKAGES['llamacpp']}, older ones"
         name = "transformers" if self.engine == "sources" else "llamacpp" if self.engine == "cuda" else self.engine
         return f"{engines.PACKAGES[name]} {engines.PINNED.get(name, '')}".strip()
 
@@ -80,6 +83,7 @@ ORACLES = (
     Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
+    Oracle("llamacpp-builds.jsonl.xz", "builds", "builds", oracles_builds.builds, 30, ("build", "model")),
     Oracle("loading.jsonl.xz", "loaders", "llamacpp", _L.loading, 12, ("base", "damage")),
     Oracle("quantize.jsonl.gz", "quantize", "llamacpp", _L.quantize, 2, ("model", "to")),
     Oracle("quantize_options.jsonl.gz", "quantize", "llamacpp", _L.quantize_options, 2, ("arch",), _L.lost_keys),

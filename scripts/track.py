@@ -317,11 +317,11 @@ def table(found: list[Moved]) -> list[str]:
     for fixture, line in dict.fromkeys((m.fixture, m.line) for m in found):
         own = [m for m in found if (m.fixture, m.line) == (fixture, line)]
         given = [m for m in own if m.now is not None]
-        off = {m: _off(m) for m in given if m.now != m.before}
-        worst = max(off, key=lambda m: abs(off[m]), default=None)
+        off = [m for m in given if m.now != m.before]  # rows alike are as many figures
+        worst = max(off, key=lambda m: abs(_off(m)), default=None)
         unit = {"tensor types": " tensors"}.get(line, " values" if line in _COUNTED else "%")
-        median = f"{statistics.median(map(abs, off.values())):.3g}{unit}" if off else ""
-        largest = f"{off[worst]:+.3g}{unit}" if worst else ""
+        median = f"{statistics.median(abs(_off(m)) for m in off):.3g}{unit}" if off else ""
+        largest = f"{_off(worst):+.3g}{unit}" if worst else ""
         none = len(own) - len(given) or ""
         where = worst.model if worst else ""
         name, equal = fixture.split(".")[0], len(given) - len(off)

@@ -134,13 +134,13 @@ def swa_cells(window: int, *, n_ctx_seq: int, n_windows: int, n_ubatch: int) -> 
 
 def check_file(facts: ModelFacts) -> None:
     """Raises WorkloadError for a model that llama.cpp does not run, or not by itself."""
+    check_known(facts)
     for note in facts.notes:
         if isinstance(note, Refused):
             raise WorkloadError(f"{note}")
     arch = gguf_arch(facts.arch) if facts.format == "gguf" else None
     if arch is None:
         return
-    check_known(facts)
     if not arch.loads:
         raise WorkloadError(f"llama.cpp has no code for {facts.arch}")
     if arch.draft is not None and not _stands_alone(arch.draft, facts):

@@ -292,7 +292,9 @@ class Blocks(Ops):
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
-        return self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd, scaled=scaled))
+        at_once = m.does("scales by token")  # before, a model scaled its embeddings after they were in the graph
+        cur = self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd and at_once, scaled=scaled and at_once))
+        return self.scale(cur) if scaled and not at_once else cur
 
     def rows(self, ids: Tensor, wide: int) -> Tensor:
         """Embeddings of these tokens, [wide, n_tokens], with zeros where deeper image features stand."""
@@ -311,8 +313,6 @@ class Blocks(Ops):
             cur = self.scale(cur if is_contiguous(cur) else self.cont(cur))
         if scaled or (by_token and factor != 1.0):
             cur = cur if is_contiguous(cur) else self.cont(cur)
-            if not self.m.does("scales by token"):
-                return self.scale(cur)
             cur = self.mul(cur, self.input(F32, 1, self.r.n_tokens, name="inp_scale_rows"))
         return cur
 

@@ -43,7 +43,12 @@ class Recurrent(Decoder):
         return None
 
     def kind(self, il: int) -> tuple[object, ...] | None:
-        """As any layer's, and whether it recurs."""
+        """As any layer's, and whether it recurs.
+
+        Where states are gathered apart, the free blocks drift for twenty layers before they repeat: nothing is left out.
+        """
+        if not self.m.does("gathers states at once"):
+            return None
         base = super().kind(il)
         return None if base is None else (*base, self.m.recurrent(il))
 
