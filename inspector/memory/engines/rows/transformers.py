@@ -36,9 +36,9 @@ class Transformers(Engine):
 
     def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
         """Figures are the same on all; what PyTorch takes is each card's own."""
-        from inspector.memory.engines.shared.runtime import taken
+        from inspector.memory.engines.shared.runtime import process_of
 
-        return (), taken(gpu)
+        return (), process_of(gpu)[1]
 
 
 ENGINE: Final = Transformers()

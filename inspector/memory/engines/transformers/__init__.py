@@ -27,7 +27,7 @@ from inspector.memory.engines.shared.kv_options import (
     with_settings,
 )
 from inspector.memory.engines.shared.peaks import devices_at_peak
-from inspector.memory.engines.shared.runtime import taken
+from inspector.memory.engines.shared.runtime import process_of
 from inspector.memory.engines.transformers import peak as peak
 from inspector.memory.engines.transformers import shape as transformers_shape
 from inspector.memory.estimate import Estimate, Line, Placement
@@ -304,7 +304,8 @@ def _placed(lines: list[Line], placement: Placement) -> list[Line]:
 
 
 def _context(gpu: Gpu) -> Line:
-    return Line("overhead", taken(gpu), "modelled", "CUDA context", gpu.name)
+    low, high = process_of(gpu)
+    return Line("overhead", high, "modelled", "CUDA context and libraries", gpu.name, low=low)
 
 
 def estimate(

@@ -19,7 +19,7 @@ from inspector.memory.engines.shared.hf_weights import (
     without_file,
 )
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
-from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
+from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.engines.vllm.budget import CACHES, budgeted, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import TOWER, Rank, Split, of_stage, ranks_of
@@ -32,17 +32,19 @@ from inspector.memory.engines.vllm.prediction import (
     with_prediction,
 )
 from inspector.memory.engines.vllm.profile import (
+    SORTED,
     Batch,
     activation_line,
     activation_nbytes,
     activation_range,
     batch_of,
+    graphs_line,
     sampler_line,
 )
 from inspector.memory.engines.vllm.support import why_not
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import Device, Estimate, Line, Placement, lowest
 from inspector.record import Record
-from inspector.units import GIB, MIB
+from inspector.units import GIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +54,9 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
-NCCL_RESERVE: Final = 512 * MIB  # 0.2-1 GiB a rank is reported
-GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of captured sizes
+# Least and most of what start-up logs print beside weights of one rank of several: NCCL, buffers of its own all-reduce,
+# workspaces of kernels (fixtures/vllm_starts.jsonl).
+SEVERAL: Final = (int(0.21 * GIB), int(1.70 * GIB))
 
 
 def checkpoint_kv_dtype(facts: ModelFacts) -> str:
@@ -177,13 +180,15 @@ def _cache_line(facts: ModelFacts, run: _Run, n_seqs: int, device: str, block: i
     return [Line(what, n_seqs * p.blocks_one_req * block, grade, _cache_words(p, s, n_seqs, block), device)]
 
 
-def _overheads(workload: Workload, gpu: Gpu | None, split: Split, device: str) -> list[Line]:
-    reserve, n = taken(gpu) if gpu else CONTEXT_RESERVE, split.n_gpus
-    words = "CUDA context" + (f" and NCCL of {n} ranks" if n > 1 else "")
-    lines = [Line("overhead", reserve + (NCCL_RESERVE if n > 1 else 0), "modelled", words, device, "runtime")]
+def _overheads(workload: Workload, gpu: Gpu | None, split: Split, device: str, *, drafts: bool) -> list[Line]:
+    # vLLM counts from what is free at its start: the context itself is in the share of the card that it leaves alone
+    n, hidden = split.n_gpus, gpu.reserve if gpu else 0
+    low, high = (hidden + x for x in (SEVERAL if n > 1 else LIBRARIES))
+    words = "libraries" + (f", NCCL of {n} ranks" if n > 1 else "") + (", and what CUDA hides" if hidden else "")
+    lines = [Line("overhead", high, "modelled", words, device, "runtime", low=low)]
     if not options_of(workload).get("enforce_eager"):
-        how = "CUDA graphs; 0.1-1.6 GiB is reported, none with --enforce-eager"
-        lines.append(Line("overhead", GRAPHS, "modelled", how, device, "cuda_graphs"))
+        many = n > 1 or (gpu is not None and gpu.backend != "cuda")
+        lines.append(graphs_line(device, "many" if many else "drafts" if drafts else "one"))
     return lines
 
 
@@ -197,7 +202,8 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool:
         if pool is not None:
             fits = cache <= pool and used - cache + pool <= gpu.capacity
         kept_free = gpu.capacity - int(gpu.capacity * utilization) if pool is None else 0
-        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified))
+        low = lowest(used, mine)
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified, low=low))
     return tuple(found)
 
 
@@ -243,14 +249,14 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     n_seqs = -(-(run.workload.n_seqs or 1) // split.data)
     lines += _cache_line(facts, run, n_seqs, device if run.kv_offload else "host", block)
     if run.peak:
-        lines.append(activation_line(run.peak, run.batch, device, towers=_towers(facts)))
+        lines.append(activation_line(run.peak, run.span, run.batch, device, towers=_towers(facts)))
     last = rank.stage.index == rank.stage.n - 1
     if last:
         lines += ahead_lines(facts, run.spec, run.draft, split=split, dtype=s.model_dtype, device=device)
     return (
         lines
         + (sampler_line(facts, run.batch, device) if last else [])
-        + _overheads(run.workload, rank.gpu, split, device)
+        + _overheads(run.workload, rank.gpu, split, device, drafts=bool(run.spec.method))
     )
 
 
@@ -268,6 +274,7 @@ class _Run(Record):
     batch: Batch
     split: Split
     peak: tuple[int, str] | None
+    span: tuple[int, int]
     fp8: bool
     kv_offload: bool
     spec: Speculation = NONE
@@ -297,8 +304,11 @@ def estimate(
     s = _setup(facts, workload, batch.tokens, split, spec)
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
     peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
+    most = activation_nbytes(facts, batch, tp=split.tensor, elem=elem, sampler=SORTED)
+    span = activation_range(peak[0], towers=_towers(facts), sorts=most[0]) if peak and most else (0, 0)
     kept = placement.kv_offload
-    run = _Run(workload, s, plan(facts, s, workload), batch, split, peak, _fp8(facts, workload), kept, spec, draft)
+    pages = plan(facts, s, workload)
+    run = _Run(workload, s, pages, batch, split, peak, span, _fp8(facts, workload), kept, spec, draft)
     lines = [line for rank in ranks for line in _rank_lines(run, facts, rank)]
     result = Estimate(
         engine="vllm",
@@ -308,7 +318,7 @@ def estimate(
             "max_num_seqs": batch.seqs,
             "max_num_batched_tokens": batch.tokens,
             "gpu_memory_utilization": utilization,
-            **({"compute_range": list(activation_range(peak[0], towers=_towers(facts)))} if peak else {}),
+            **({"compute_range": list(span)} if peak else {}),
             **_effective(run, gpus, utilization),
         },
         lines=tuple(lines),
