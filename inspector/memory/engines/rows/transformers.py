@@ -40,5 +40,12 @@ class Transformers(Engine):
 
         return (), process_of(gpu)[1]
 
+    def range_on_card(self, gpu: Gpu) -> int:
+        """What PyTorch takes."""
+        from inspector.memory.engines.shared.runtime import process_of
+
+        low, high = process_of(gpu)
+        return high - low
+
 
 ENGINE: Final = Transformers()
