@@ -93,8 +93,9 @@ class Device(Record):
     """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
 
     `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free, `reserve_low` the
-    least that it may be, where that is a range. `backend`: what drives it; `unified`: the host's memory is the same, and what lies there is counted here. `low`: the least bytes
-    used, where sizes of lines are ranges; `used` and the verdict take their safe ends.
+    least that it may be, where that is a range. `backend`: what drives it; `unified`: the host's memory is the same,
+    and what lies there is counted here. `low`: the least bytes used, where sizes of lines are ranges; `used` and the
+    verdict take their safe ends.
     """
 
     device: str
@@ -163,8 +164,8 @@ class Gpu(Record):
     """A device to place things on: bytes as its driver reports them, and what of them no model can use.
 
     `reserve`: bytes that programs never see (`reserve_low`: the least, where that is a range); `context`: what CUDA
-    takes for a process, on top, the most that cards of this size show, and `context_low` the least. `backend`: what drives
-    it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's;
+    takes for a process, on top, the most that cards of this size show, and `context_low` the least. `backend`: what
+    drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's;
     `compute_capability`: NVIDIA's ("8.9"), or empty; `sized`: a size given by hand, of no card in particular.
     """
 

@@ -29,9 +29,9 @@ _LARGEST_CONTEXT: Final = (426, 621)
 # What CUDA hides of a card whose own total is not known: 0.4 to 2.9 % of those whose is, 768 MiB at most.
 _HIDDEN_PERCENT: Final = 3
 _MOST_HIDDEN: Final = 768
-# What other run-times take of a device, their pools included: the most that is kept back, and the least that logs of idle
-# devices show (fixtures/contexts.jsonl): ROCm 16 to 318 MiB, and 732 on 288 GB; SYCL 54 to 254; Vulkan 3 to 17 under Linux;
-# Metal counts none. Windows' desktop is in the 0.2 to 1.2 GiB that Vulkan's logs show there, and no part of this.
+# What other run-times take of a device, their pools included: the most that is kept back, and the least that logs of
+# idle devices show (fixtures/contexts.jsonl): ROCm 16 to 318 MiB, and 732 on 288 GB; SYCL 54 to 254; Vulkan 3 to 17
+# under Linux; Metal counts none. In what Vulkan's logs show of Windows, 0.2 to 1.2 GiB, is the desktop.
 OTHER_RUNTIME: Final = 450 * MIB
 _LARGE: Final = (200_000, 732 * MIB)  # total MiB above which, bytes
 _LEAST_RUNTIME: Final = MappingProxyType({"rocm": 16 * MIB, "sycl": 54 * MIB, "vulkan": 3 * MIB})

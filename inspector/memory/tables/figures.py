@@ -139,7 +139,7 @@ class Table:
 
 
 def _parts(result: Estimate, names: Sequence[str], own: int) -> list[list[int]]:
-    """Bytes of each part on the host and on each device, then what its peak takes more than that, and what it may take less.
+    """Bytes of each part on the host and on each device, then what its peak takes more, and what it may take less.
 
     `own`: of that last figure what is each card's own, and not in it.
     """

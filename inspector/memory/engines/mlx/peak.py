@@ -27,7 +27,8 @@ _BUFFER: Final = 50 * MIB
 _ARRAYS: Final = 20  # a layer of a decoder writes about so many: norms, projections, rotations, MLP, sums
 _FUSED: Final = frozenset({64, 80, 128})  # head sizes of Metal's fused attention over many queries
 _FUSED_WORDS: Final = "64, 80 or 128"
-# Measured over this reading: mlx-lm's own published peaks, 11 of two models with fused attention (fixtures/mlx_peaks.jsonl).
+# Measured over this reading: mlx-lm's own published peaks, 11 of two models with fused attention
+# (fixtures/mlx_peaks.jsonl).
 _MEASURED: Final = (0.965, 1.147)
 
 
@@ -77,8 +78,8 @@ def _scores(facts: ModelFacts, layer: Layer, s: Setup, *, quantised: bool) -> tu
 def transient(facts: ModelFacts, s: Setup, *, quantised: bool) -> tuple[int, int, str] | None:
     """Least and most bytes of temporaries alive at once in the largest pass, and how they come about.
 
-    None: widths are not known. Measured where attention is fused; else a command buffer may hold one array of scores more,
-    and of recurrent layers all that one writes, which is the most.
+    None: widths are not known. Measured where attention is fused; else a command buffer may hold one array of scores
+    more, and of recurrent layers all that one writes, which is the most.
     """
     if not facts.d_model or not facts.layers:
         return None

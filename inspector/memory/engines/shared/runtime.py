@@ -1,4 +1,4 @@
-"""What a PyTorch process takes of a GPU beside what PyTorch holds: ranges, from start-up logs of vLLM on NVIDIA's cards.
+"""What a PyTorch process takes of a GPU beside what PyTorch holds: ranges, from vLLM's start-up logs on NVIDIA's cards.
 
 Least and most of 2025 and 2026 (fixtures/vllm_starts.jsonl). Other vendors' cards: what their run-times take.
 """

@@ -112,10 +112,10 @@ def why_unknown(facts: ModelFacts) -> str:
     return ""
 
 
-# What was measured over what a reading without a type's own rules gives, least and most, under a fused kernel and with eager
-# attention (fixtures/measured_transformers.json.gz, transformers.jsonl.gz: a hundred types). By what the layers are: dense,
-# routed experts, or the state that they scan, measured in plain torch; where kernels are installed nothing of the scan is
-# written down, and the least is that of other layers.
+# What was measured over what a reading without a type's own rules gives, least and most, under a fused kernel and with
+# eager attention (fixtures/measured_transformers.json.gz, transformers.jsonl.gz: a hundred types). By what the layers
+# are: dense, routed experts, or the state that they scan, measured in plain torch; where kernels are installed nothing
+# of the scan is written down, and the least is that of other layers.
 SPREADS: Final = {
     "dense": ((0.71, 2.02), (0.43, 2.0)),
     "experts": ((0.53, 7.47), (0.06, 4.63)),

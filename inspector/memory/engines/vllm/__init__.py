@@ -19,7 +19,6 @@ from inspector.memory.engines.shared.hf_weights import (
     without_file,
 )
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
-from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.engines.vllm.budget import CACHES, budgeted, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import TOWER, Rank, Split, of_stage, ranks_of
@@ -38,7 +37,7 @@ from inspector.memory.engines.vllm.profile import (
     activation_nbytes,
     activation_range,
     batch_of,
-    graphs_line,
+    overhead_lines,
     sampler_line,
 )
 from inspector.memory.engines.vllm.support import why_not
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
-# Least and most of what start-up logs print beside weights of one rank of several: NCCL, buffers of its own all-reduce,
-# workspaces of kernels (fixtures/vllm_starts.jsonl).
-SEVERAL: Final = (int(0.21 * GIB), int(1.70 * GIB))
 
 
 def checkpoint_kv_dtype(facts: ModelFacts) -> str:
@@ -180,18 +176,6 @@ def _cache_line(facts: ModelFacts, run: _Run, n_seqs: int, device: str, block: i
     return [Line(what, n_seqs * p.blocks_one_req * block, grade, _cache_words(p, s, n_seqs, block), device)]
 
 
-def _overheads(workload: Workload, gpu: Gpu | None, split: Split, device: str, *, drafts: bool) -> list[Line]:
-    # vLLM counts from what is free at its start: the context itself is in the share of the card that it leaves alone
-    n, hidden = split.n_gpus, gpu.reserve if gpu else 0
-    low, high = (hidden + x for x in (SEVERAL if n > 1 else LIBRARIES))
-    words = "libraries" + (f", NCCL of {n} ranks" if n > 1 else "") + (", and what CUDA hides" if hidden else "")
-    lines = [Line("overhead", high, "modelled", words, device, "runtime", low=low)]
-    if not options_of(workload).get("enforce_eager"):
-        many = n > 1 or (gpu is not None and gpu.backend != "cuda")
-        lines.append(graphs_line(device, "many" if many else "drafts" if drafts else "one"))
-    return lines
-
-
 def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool: int | None) -> tuple[Device, ...]:
     """Verdicts: within the share of each GPU; or, with a cache of fixed size, within it and the GPU."""
     found = []
@@ -256,7 +240,7 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     return (
         lines
         + (sampler_line(facts, run.batch, device) if last else [])
-        + _overheads(run.workload, rank.gpu, split, device, drafts=bool(run.spec.method))
+        + overhead_lines(run.workload, rank.gpu, split.n_gpus, device, drafts=bool(run.spec.method))
     )
 
 

@@ -6,7 +6,8 @@ vLLM 0.33.0: engine/arg_utils.py (defaults), v1/worker/gpu/model_runner.py profi
 from __future__ import annotations
 
 from inspector.memory.engines.shared.hf_weights import pools
-from inspector.memory.engines.shared.kv_options import whole_option
+from inspector.memory.engines.shared.kv_options import options_of, whole_option
+from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.estimate import Line
 from inspector.record import Record
 from inspector.units import GIB, format_nbytes
@@ -92,9 +93,9 @@ def activation_nbytes(
 def activation_range(peak: int, *, towers: bool, sorts: int = 0) -> tuple[int, int]:
     """(least, most) bytes of the profiling run: every figure that is known of 2026 lies between.
 
-    `peak`: by the source; `sorts`: the same with every logit sorted. Start-up logs of 0.22 to 0.31 print 0.6 to 3.9 times
-    the peak (fixtures/vllm_starts.jsonl), and hardly more than if they sorted. Half of the peak is kept free in any case,
-    twice of it for towers, whose own profiling run is in what is printed.
+    `peak`: by the source; `sorts`: the same with every logit sorted. Start-up logs of 0.22 to 0.31 print 0.6 to 3.9
+    times the peak (fixtures/vllm_starts.jsonl), hardly more than if they sorted. Half of the peak is kept free in any
+    case, twice of it for towers, whose own profiling run is in what is printed.
     """
     low, text, seen = LIKELY
     return int(peak * low), max(int(peak * (seen if towers else text)), int(sorts * _SEEN))
@@ -109,16 +110,32 @@ def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, 
     return Line("compute", span[1], "modelled", how, device, low=span[0])
 
 
-# Least and most of what start-up logs since 0.21 print of CUDA graphs (fixtures/vllm_starts.jsonl): one rank, one that
-# drafts ahead as well, one of several or on ROCm. It goes by model, captured sizes and kernels: no rule is known.
+# GiB, least and most of what start-up logs since 0.18 print of CUDA graphs (fixtures/vllm_starts.jsonl): of one rank, one
+# that drafts ahead as well, one of several or on ROCm. By model, captured sizes and kernels: no rule is known.
 GRAPHS: Final = {"one": (0.04, 0.79), "drafts": (0.04, 1.42), "many": (0.25, 4.13)}
 
 
-def graphs_line(device: str, kind: str) -> Line:
-    """CUDA graphs of one rank of this `kind` (a key of GRAPHS)."""
-    low, high = (int(gib * GIB) for gib in GRAPHS[kind])
+# Least and most of what such logs print beside weights of one rank of several: NCCL, buffers of its own all-reduce,
+# workspaces of kernels.
+SEVERAL: Final = (int(0.21 * GIB), int(1.70 * GIB))
+
+
+def overhead_lines(workload: Workload, gpu: Gpu | None, n_gpus: int, device: str, *, drafts: bool) -> list[Line]:
+    """What one rank takes beside the model. `drafts`: it captures graphs of what drafts ahead, too.
+
+    vLLM counts from what is free at its start: CUDA's context is in the share of the card that it leaves alone.
+    """
+    hidden = gpu.reserve if gpu else 0
+    low, high = (hidden + n for n in (SEVERAL if n_gpus > 1 else LIBRARIES))
+    words = "libraries" + (f", NCCL of {n_gpus} ranks" if n_gpus > 1 else "")
+    words += ", and what CUDA hides" if hidden else ""
+    lines = [Line("overhead", high, "modelled", words, device, "runtime", low=low)]
+    if options_of(workload).get("enforce_eager"):
+        return lines
+    many = n_gpus > 1 or (gpu is not None and gpu.backend != "cuda")
+    low, high = (int(gib * GIB) for gib in GRAPHS["many" if many else "drafts" if drafts else "one"])
     how = "CUDA graphs, as start-up logs print them; none with --enforce-eager"
-    return Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)
+    return [*lines, Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)]
 
 
 def sampler_line(facts: ModelFacts, batch: Batch, device: str) -> list[Line]:
