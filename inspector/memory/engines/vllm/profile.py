@@ -110,8 +110,8 @@ def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, 
     return Line("compute", span[1], "modelled", how, device, low=span[0])
 
 
-# GiB, least and most of what start-up logs since 0.18 print of CUDA graphs (fixtures/vllm_starts.jsonl): of one rank, one
-# that drafts ahead as well, one of several or on ROCm. By model, captured sizes and kernels: no rule is known.
+# GiB, least and most of what start-up logs since 0.18 print of CUDA graphs (fixtures/vllm_starts.jsonl): of one rank,
+# one that drafts ahead as well, one of several or on ROCm. By model, captured sizes and kernels: no rule is known.
 GRAPHS: Final = {"one": (0.04, 0.79), "drafts": (0.04, 1.42), "many": (0.25, 4.13)}
 
 
