@@ -243,6 +243,25 @@ PLACEMENT = _rows(
     ("gpu-count-most", "1,024 GPUs are refused", "if not 1 <= count <= MAX_GPUS:", "if not 1 <= count < MAX_GPUS:"),
 )
 
+RANGES = (
+    *_rows(
+        "memory/test_ranges.py",
+        ("rg-total", "the lower end of a sum is its upper end", "return self.total_nbytes - ranged(self.lines)", "return self.total_nbytes"),
+        ("rg-context", "CUDA's context is known", "return least * MIB, most * MIB", "return most * MIB, most * MIB"),
+        ("rg-safe", "the lower end of a profiling run is counted", 'return Line("compute", span[1], ', 'return Line("compute", span[0], '),
+        ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * _SEEN))", "int(peak * (seen if towers else text))"),
+        ("rg-device", "a device's lower end is its upper end", "return used - below if below else None", "return used if below else None"),
+    ),
+    *_rows(
+        "memory/test_transformers.py",
+        ("rg-scan", "a scan in plain torch writes nothing down", "int((sizes[top] + scan) * most)", "int(sizes[top] * most)"),
+    ),
+    *_rows(
+        "report/test_memory_text.py test_units.py",
+        ("rg-shown", "only the upper end of a range is shown", "if low is None else format_between(low, nbytes)", "if low is None else format_between(nbytes, nbytes)"),
+    ),
+)
+
 VLLM = _rows(
     "test_boundaries.py memory/test_vllm.py memory/test_vllm_parallel.py memory/test_vllm_logs.py memory/test_vllm_planner.py",
     ("vl-15-tie", "groups of three beside two are not padded", "size = large if large < small * 1.5 else small", "size = large if large <= small * 1.5 else small"),
@@ -264,7 +283,7 @@ VLLM = _rows(
     ("vl-async", "one step is in flight", 'steps = split.pipeline + bool(extra.get("async_scheduling", not pools(facts)))', "steps = split.pipeline"),
     ("vl-a100", "an A100 batches as an H100 does", "not (floor == 70 * GIB and small)", "True"),
     ("vl-search", "the longest context is one too short", "low, high = (middle, high) if result.fits else (low, middle - 1)", "low, high = (middle, high) if result.fits else (low, middle - 2)"),
-    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'if not options_of(workload).get("enforce_eager"):', "if options_of(workload) is not None:"),
+    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'if options_of(workload).get("enforce_eager"):\n        return lines', "if options_of(workload) is None:\n        return lines"),
 )
 
 TRANSFORMERS = _rows(
@@ -276,9 +295,8 @@ TRANSFORMERS = _rows(
     ("tf-conv", "states keep K - 1 columns", "cache.conv_channels * cache.conv_kernel * sizes.get(cache.conv_dtype", "cache.conv_channels * (cache.conv_kernel - 1) * sizes.get(cache.conv_dtype"),
     ("tf-eager-mask", "eager masks are booleans", "return cells * s.n_seqs * s.elem * max(len(s.windows)", "return cells * s.n_seqs * max(len(s.windows)"),
     ("tf-partial", "glm rotates all of a head", "share = part if isinstance(part, (int, float)) else own", "share = part if isinstance(part, (int, float)) else 1.0"),
-    ("tf-fits", "what fills a device to the byte does not fit", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend",
-     "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used < gpu.capacity, backend"),
-    ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device", "used = sum(line.nbytes for line in lines if line.device"),
+    ("tf-fits", "what fills a device to the byte does not fit", "fits, low = used <= gpu.capacity, lowest(used, mine)", "fits, low = used < gpu.capacity, lowest(used, mine)"),
+    ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in mine)", "used = sum(line.nbytes for line in mine)"),
     ("tf-context", "a model without a context gets 4,096 (transformers)", "DEFAULT_CONTEXT: Final = 2048\n\n\n", "DEFAULT_CONTEXT: Final = 4096\n\n\n"),
     ("tf-lfm2", "LFM2's MLP is as wide as it says", "int(2 * width / 3))", "width)"),
 )
@@ -423,6 +441,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,
+    "ranges": RANGES,
     "transformers": TRANSFORMERS,
     "textbook": TEXTBOOK,
     "fit": FIT,

@@ -172,6 +172,7 @@ class Answer(TypedDict):
     lines: Sequence[Line]
     devices: Sequence[EstimateDevice]
     total_nbytes: Annotated[int, "The sum of the lines"]
+    total_low_nbytes: Annotated[int, "The sum of their lower ends; the total itself where no size is a range"]
     grade: Grade
     fits: Annotated[bool | None, "null: no device was named, or a part is unknown"]
     unknown: Annotated[Sequence[str], "Parts that cannot be known and that the total leaves out"]

@@ -160,6 +160,10 @@ class Engine:
         """(what figures on a card depend on besides its size, the bytes of overhead that are this very card's)."""
         return (), 0
 
+    def range_on_card(self, gpu: Gpu) -> int:  # noqa: ARG002
+        """How many bytes of the overhead that is this very card's may be less."""
+        return 0
+
     def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:  # noqa: ARG002
         """The estimate of this model for hundreds of settings. `memo`: shared by all forms of it."""
         return lambda workload, placement: self.estimate(facts, workload, placement=placement)

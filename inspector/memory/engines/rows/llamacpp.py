@@ -125,6 +125,10 @@ class LlamaCpp(Engine):
 
         return (gpu.backend, workspace(gpu.compute_capability)), gpu.context
 
+    def range_on_card(self, gpu: Gpu) -> int:
+        """The driver's context."""
+        return gpu.context - gpu.context_low
+
     def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:
         """Its parts by themselves: one replay of the graph serves all quants."""
         from inspector.memory.tables.llamacpp import Quick

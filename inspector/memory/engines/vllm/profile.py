@@ -6,7 +6,8 @@ vLLM 0.33.0: engine/arg_utils.py (defaults), v1/worker/gpu/model_runner.py profi
 from __future__ import annotations
 
 from inspector.memory.engines.shared.hf_weights import pools
-from inspector.memory.engines.shared.kv_options import whole_option
+from inspector.memory.engines.shared.kv_options import options_of, whole_option
+from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.estimate import Line
 from inspector.record import Record
 from inspector.units import GIB, format_nbytes
@@ -23,6 +24,11 @@ _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0,
 _SMALL_TIER: Final = ("A100", "GB10", "DGX Spark")  # as much memory, but kept to the defaults of smaller cards
 # Bytes a logit beside the model's own. Model Runner V2: a float32 copy, and probabilities for the fused sampler.
 SAMPLER_V2: Final = 4 + 4
+# The most: float32 logits sorted whole, with their indices, as Model Runner V1 does (a float32 copy, sorted values and
+# int64 indices, the sort's second pair of both, its 8-byte marks: v1/sample/ops/topk_topp_sampler.py, torch's sort).
+SORTED: Final = 4 + (4 + 8) + (4 + 8) + 8
+# The most that was printed of that: GLM-5.2 on four B200, which sorts.
+_SEEN: Final = 1.09
 # Shares of the rule's figure that a profiling run is between: least, most of a text model, most with towers.
 LIKELY: Final = (0.5, 1.5, 3.0)
 # A count of output tokens (int32) and a bit of the prompt for each row and word (sample/penalties.py).
@@ -84,24 +90,52 @@ def activation_nbytes(
     return max(mlp, logits), words
 
 
-def activation_range(peak: int, *, towers: bool) -> tuple[int, int]:
-    """(least, most) bytes of the profiling run that are likely: every figure that is known of 2026 lies between.
+def activation_range(peak: int, *, towers: bool, sorts: int = 0) -> tuple[int, int]:
+    """(least, most) bytes of the profiling run: every figure that is known of 2026 lies between.
 
-    One text model printed 0.59 of the rule, whose sequences were not stated; models with towers 1.8 and 2.9 of it,
-    their own profiling run included. Above the rule of a text model no figure is known: half of it is kept free.
+    `peak`: by the source; `sorts`: the same with every logit sorted. Start-up logs of 0.22 to 0.31 print 0.6 to 3.9
+    times the peak (fixtures/vllm_starts.jsonl), hardly more than if they sorted. Half of the peak is kept free in any
+    case, twice of it for towers, whose own profiling run is in what is printed.
     """
     low, text, seen = LIKELY
-    return int(peak * low), int(peak * (seen if towers else text))
+    return int(peak * low), max(int(peak * (seen if towers else text)), int(sorts * _SEEN))
 
 
-def activation_line(peak: tuple[int, str], batch: Batch, device: str, *, towers: bool) -> Line:
+def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, device: str, *, towers: bool) -> Line:
     """The upper end of the peak's range as a line, with the range and the settings that it hangs on."""
     nbytes, what = peak
-    low, high = activation_range(nbytes, towers=towers)
     more = ", with what towers profile" if towers else ""
     settings = f"max_num_batched_tokens {batch.tokens:,}, max_num_seqs {batch.seqs:,}"
-    how = f"{format_nbytes(low)} to {format_nbytes(high)}, counted at its upper end{more}; {what} ({settings}):"
-    return Line("compute", high, "modelled", f"{how} {format_nbytes(nbytes)} by the source, not measured", device)
+    how = f"{what} ({settings}): {format_nbytes(nbytes)} by the source; at most as if all logits were sorted{more}"
+    return Line("compute", span[1], "modelled", how, device, low=span[0])
+
+
+# GiB, least and most of what start-up logs since 0.18 print of CUDA graphs (fixtures/vllm_starts.jsonl): of one rank,
+# one that drafts ahead as well, one of several or on ROCm. By model, captured sizes and kernels: no rule is known.
+GRAPHS: Final = {"one": (0.04, 0.79), "drafts": (0.04, 1.42), "many": (0.25, 4.13)}
+
+
+# Least and most of what such logs print beside weights of one rank of several: NCCL, buffers of its own all-reduce,
+# workspaces of kernels.
+SEVERAL: Final = (int(0.21 * GIB), int(1.70 * GIB))
+
+
+def overhead_lines(workload: Workload, gpu: Gpu | None, n_gpus: int, device: str, *, drafts: bool) -> list[Line]:
+    """What one rank takes beside the model. `drafts`: it captures graphs of what drafts ahead, too.
+
+    vLLM counts from what is free at its start: CUDA's context is in the share of the card that it leaves alone.
+    """
+    hidden = gpu.reserve if gpu else 0
+    low, high = (hidden + n for n in (SEVERAL if n_gpus > 1 else LIBRARIES))
+    words = "libraries" + (f", NCCL of {n_gpus} ranks" if n_gpus > 1 else "")
+    words += ", and what CUDA hides" if hidden else ""
+    lines = [Line("overhead", high, "modelled", words, device, "runtime", low=low)]
+    if options_of(workload).get("enforce_eager"):
+        return lines
+    many = n_gpus > 1 or (gpu is not None and gpu.backend != "cuda")
+    low, high = (int(gib * GIB) for gib in GRAPHS["many" if many else "drafts" if drafts else "one"])
+    how = "CUDA graphs, as start-up logs print them; none with --enforce-eager"
+    return [*lines, Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)]
 
 
 def sampler_line(facts: ModelFacts, batch: Batch, device: str) -> list[Line]:
