@@ -293,7 +293,9 @@ class Blocks(Ops):
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
         at_once = m.does("scales by token")  # before, a model scaled its embeddings after they were in the graph
-        cur = self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd and at_once, scaled=scaled and at_once))
+        cur = self.expand(
+            self._scaled_embeddings(cur, tokens_only=wide != n_embd and at_once, scaled=scaled and at_once)
+        )
         return self.scale(cur) if scaled and not at_once else cur
 
     def rows(self, ids: Tensor, wide: int) -> Tensor:
