@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # PyTorch writes 32 a tensor, a vocabulary of a million words has three million.
 MAX_OPS: Final = 12_000_000
 MAX_STACK: Final = 1_000_000
+MAX_MARKS: Final = 200_000  # values within values that are not finished
 MAX_DROPPED: Final = 100_000  # picklers drop a value for a tuple that holds itself, and for nothing else
 MAX_AGAIN: Final = 1_000  # instructions to remember directly behind another one: the same value twice
 MAX_GLOBALS: Final = 2_000
@@ -52,6 +53,7 @@ class Machine:
         self.stack: list[Any] = []
         self.memo = Memo()
         self.frame_end = -1
+        self.marks = 0
 
     @property
     def left(self) -> int:
@@ -69,6 +71,7 @@ class Machine:
             if stack[i] is MARK:
                 items = stack[i + 1 :]
                 del stack[i:]
+                self.marks -= 1
                 return items
         raise Broken("takes more from its stack than there is")
 
@@ -77,6 +80,12 @@ class Machine:
         self.dropped += 1
         if self.dropped > MAX_DROPPED:
             raise Broken("throws away value after value, which no pickler writes")
+
+    def mark(self) -> None:
+        self.marks += 1
+        if self.marks > MAX_MARKS:
+            raise Broken("piles up more values than a checkpoint has")
+        self.stack.append(MARK)
 
     def push(self, value: Any) -> None:
         self.stack.append(value)

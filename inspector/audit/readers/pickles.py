@@ -16,7 +16,7 @@ from inspector.audit.readers.pickle_memo import Memo
 from inspector.audit.readers.pickle_names import is_danger
 from inspector.audit.readers.pickle_search import danger_in, starts_pickle
 from inspector.audit.readers.pickle_stream import EndOfStream, Reader
-from inspector.audit.readers.pickle_values import MARK, Value, raw_array
+from inspector.audit.readers.pickle_values import Value, raw_array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ def _stack_global(m: Machine, _: int) -> None:
 
 
 def _mark(m: Machine, _: int) -> None:
-    m.push(MARK)
+    m.mark()
 
 
 def _protocol(m: Machine, _: int) -> None:
