@@ -5,6 +5,7 @@ Needs h5py and numpy: `pip install h5py && python scripts/make_hdf5.py`.
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import h5py
@@ -30,6 +31,13 @@ def main() -> None:
     for name, options in {"old": {}, "new": {"libver": "latest"}}.items():
         with h5py.File(HERE / f"outside_data_{name}.h5", "w", **options) as file:
             file.create_dataset("a/w", (4,), "u1", external=[(OUT, 0, 4)])
+    # 160 links with names of 3,900 letters: a heap of many rows, and one packed file, since it is nothing but names
+    with h5py.File(HERE / "deep.h5", "w", libver="latest") as file:
+        for i in range(160):
+            file[f"{i:04}" * 975] = h5py.SoftLink("/0")
+        file["w"] = h5py.ExternalLink(OUT, "/x")
+    (HERE / "outside_link_deep.h5.gz").write_bytes(gzip.compress((HERE / "deep.h5").read_bytes(), mtime=0))
+    (HERE / "deep.h5").unlink()
     layout = h5py.VirtualLayout((4,), "u1")
     layout[:] = h5py.VirtualSource(OUT, "x", (4,))
     with h5py.File(HERE / "outside_virtual.h5", "w", libver="latest") as file:

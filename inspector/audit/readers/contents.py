@@ -15,8 +15,8 @@ from inspector.audit.readers.containers import (
     is_zip,
     joblib_start,
 )
-from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
 from inspector.audit.readers.embedded import embedded
+from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
 from inspector.audit.readers.graphs import examine_graph, graph_kind, looks_like_onnx, onnx_faults
 from inspector.audit.readers.hdf5 import MAGIC as HDF5_MAGIC
 from inspector.audit.readers.hdf5_links import outside

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 MAX_OPENED: Final = 20_000  # files within archives
 # Bytes of other formats that are searched for pickles, some 250 MB a second; of packed ones; of the ends of more.
-MAX_EMBEDDED: Final = 256 << 20
-MAX_UNPACKED: Final = 32 << 20
+MAX_EMBEDDED: Final = 128 << 20
+MAX_UNPACKED: Final = 16 << 20
 MAX_ENDS: Final = 8 << 20
 MAX_TRIED: Final = 1_000_000  # instructions, in places where a pickle may begin
 MAX_DEPTH: Final = 4  # archives within archives

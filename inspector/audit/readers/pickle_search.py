@@ -27,12 +27,13 @@ _RAW: Final = re.compile(
     + _TEXT + rb"(?P<name>\w{1,60})['\"]?[^\w]{0,8}?(?:[qrp].{0,4}?)?\x93",
     re.DOTALL,
 )  # fmt: skip
-# The same up to the module, one first byte each: such patterns are searched for many times as fast.
+# The same up to the module, one first byte each: such patterns are searched for many times as fast. Before each what
+# must stand somewhere behind.
 _LEADS: Final = tuple(
-    re.compile(first + rb"(?:" + _MODULES + rb")" + last, re.DOTALL)
-    for first, last in (
-        (rb"c", rb"[.\n]"), (rb"i", rb"[.\n]"), (rb"\x8c.", rb""), (rb"X.\0\0\0", rb""), (rb"U.", rb""),
-        (rb"S['\"]?", rb""), (rb"V['\"]?", rb""),
+    (then, re.compile(first + rb"(?:" + _MODULES + rb")" + last, re.DOTALL))
+    for then, first, last in (
+        (b"\n", rb"c", rb"[.\n]"), (b"\n", rb"i", rb"[.\n]"), (b"\x93", rb"\x8c.", rb""), (b"\x93", rb"X.\0\0\0", rb""),
+        (b"\x93", rb"U.", rb""), (b"\x93", rb"S['\"]?", rb""), (b"\x93", rb"V['\"]?", rb""),
     )
 )  # fmt: skip
 # A pickle of protocol 2 to 5 inside something else, by what picklers and attackers write first.
@@ -42,8 +43,8 @@ _START: Final = re.compile(rb"\x80[\1-\5](?:\x95.{6}\0\0|[](}c)NKXUMJGC\x8c\x8f\
 def danger_in(raw: bytes) -> dict[tuple[str, str], Global]:
     """Imports of modules that attacks use, wherever in these bytes instructions for them stand."""
     found: dict[tuple[str, str], Global] = {}
-    for lead in _LEADS:
-        for begun in lead.finditer(raw):
+    for then, lead in _LEADS:
+        for begun in lead.finditer(raw) if then in raw else ():
             match = _RAW.match(raw, begun.start())
             if match is None:
                 continue

@@ -1,7 +1,7 @@
 """R objects as saveRDS, save and serialize write them: walked item by item, for what R runs. Nothing is evaluated.
 
-R 4.5 src/main/serialize.c (ReadItem, InFormat), R internals §1.8. CVE-2024-27322: a promise whose value is not there yet
-is evaluated as soon as somebody looks at what was loaded.
+R 4.5 src/main/serialize.c (ReadItem, InFormat), R internals §1.8. CVE-2024-27322: a promise whose value is not there
+yet is evaluated as soon as somebody looks at what was loaded.
 """
 
 from __future__ import annotations
@@ -196,12 +196,12 @@ class RScan(Record):
 class _Walk:
     """An R object, its parts in the order of the file; what is still to come stands on a list, not on a stack."""
 
-    def __init__(self, numbers: Numbers, faults: dict[str, None]) -> None:
+    def __init__(self, numbers: Numbers, faults: dict[str, None], most: int) -> None:
         self.numbers = numbers
         self.faults = faults
         self.names: list[bytes] = []  # what references count: symbols by name, the rest as ""
         self.todo: list[tuple[int, int]] = []
-        self.left = MAX_PARTS
+        self.left = self.most = most
 
     def run(self) -> None:
         self.todo.append((_PLAIN, 1))
@@ -220,34 +220,41 @@ class _Walk:
     def item(self, role: int) -> None:
         self.left -= 1
         if self.left < 0:
-            raise TooMany(f"more than {MAX_PARTS:,} parts")
+            raise TooMany(f"more than {self.most:,} parts")
         flags = self.numbers.number()
         kind = flags & 255
-        if kind in _VECTORS:
-            self.numbers.skip(self.length(), _VECTORS[kind])
-        elif kind == _TEXTS or kind in _LISTS:
-            self.many(kind, flags, role)
-            return
-        elif kind in _BRANCHES:
-            _BRANCHES[kind](self, kind, flags, role)
-            return
-        elif kind in _NAMED:
-            self.names.append(b"")
-            self.numbers.number()
-            if n := self.count():
-                self.todo.append((_PLAIN, n))
-            return
-        elif kind in {_SPECIAL, _BUILTIN}:
-            self.called(self.numbers.text(self.count()), role)
-        elif kind == _OBJECT or kind in {_POINTER, _WEAK}:
-            if kind != _OBJECT:
-                self.names.append(b"")
+        branch = _BRANCHES.get(kind)
+        if branch is not None:
+            branch(self, kind, flags, role)
         elif kind not in _ALONE:
             raise BrokenData(f"a part of a kind that does not exist ({kind})")
-        if kind == _UNBOUND and role == _VALUE:
+        elif kind == _UNBOUND and role == _VALUE:
             self.faults[PROMISE] = None
-        if flags & 0x200 and kind not in _ALONE:
+
+    def attributes(self, flags: int) -> None:
+        """What most kinds have behind all else, where their flags say so."""
+        if flags & 0x200:
             self.later(_PLAIN)
+
+    def vector(self, kind: int, flags: int, _: int) -> None:
+        self.numbers.skip(self.length(), _VECTORS[kind])
+        self.attributes(flags)
+
+    def named(self, _: int, __: int, ___: int) -> None:
+        self.names.append(b"")
+        self.numbers.number()
+        if n := self.count():
+            self.todo.append((_PLAIN, n))
+
+    def builtin(self, _: int, flags: int, role: int) -> None:
+        self.called(self.numbers.text(self.count()), role)
+        self.attributes(flags)
+
+    def object(self, kind: int, flags: int, _: int) -> None:
+        """Objects without a body, pointers (what they protect, and a tag) and weak references, which are empty."""
+        self.attributes(flags)
+        if kind != _OBJECT:
+            self.names.append(b"")
         if kind == _POINTER:
             self.later(_PLAIN, _PLAIN)
 
@@ -270,8 +277,7 @@ class _Walk:
     def many(self, kind: int, flags: int, role: int) -> None:
         """A vector of texts or a list; its attributes follow it, as they do any item."""
         n = self.length()
-        if flags & 0x200:
-            self.later(_PLAIN)
+        self.attributes(flags)
         if kind == _TEXTS:
             passed = min(self.numbers.texts(min(n, self.left)), n)
             self.left -= passed
@@ -284,8 +290,7 @@ class _Walk:
         raw = self.numbers.text(n) if n > 0 else b""
         if role == _INFO and raw in _MAPPED:
             self.faults["a vector that lies in another file, which R opens when it reads it"] = None
-        if flags & 0x200:
-            self.later(_PLAIN)
+        self.attributes(flags)
 
     def symbol(self, _: int, __: int, role: int) -> None:
         if self.numbers.number() & 255 != _TEXT:
@@ -338,6 +343,9 @@ class _Walk:
 
 
 _BRANCHES: Final[dict[int, Callable[[_Walk, int, int, int], None]]] = {
+    **dict.fromkeys(_VECTORS, _Walk.vector), **dict.fromkeys((_TEXTS, *_LISTS), _Walk.many),
+    **dict.fromkeys(_NAMED, _Walk.named), **dict.fromkeys((_SPECIAL, _BUILTIN), _Walk.builtin),
+    **dict.fromkeys((_OBJECT, _POINTER, _WEAK), _Walk.object),
     **dict.fromkeys((_PAIRS, _CALL, _CLOSURE, _PROMISE, _DOTS), _Walk.pairs),
     _SYMBOL: _Walk.symbol, _TEXT: _Walk.text, _ENVIRONMENT: _Walk.environment, _BYTECODE: _Walk.compiled,
     _ALTREP: _Walk.compact, _REFERENCE: _Walk.reference,
@@ -364,13 +372,13 @@ def _opened(reader: Reader) -> Numbers:
     return numbers
 
 
-def scan_rdata(read_at: Callable[[int, int], bytes], size: int) -> RScan:
+def scan_rdata(read_at: Callable[[int, int], bytes], size: int, *, most: int = MAX_PARTS) -> RScan:
     """What R would run of an object. `size` may be more than there is where a stream is read as it unpacks."""
     reader = Reader(read_at, size)
     faults: dict[str, None] = {}
     problem, broken = "", False
     try:
-        _Walk(_opened(reader), faults).run()
+        _Walk(_opened(reader), faults, most).run()
     except EndOfStream:
         problem, broken = "it breaks off within an R object", True
     except BrokenData as error:

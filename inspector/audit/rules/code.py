@@ -307,7 +307,7 @@ def not_searched(subject: Subject) -> Iterator[Hit]:
     """
     A file of a format that is not looked into was not searched to its end for pickles that lie in it.
 
-    Why it matters: databases and messages may hold pickles, which their programs load. 256 MiB of such files are
+    Why it matters: databases and messages may hold pickles, which their programs load. 128 MiB of such files are
     searched for calls that attacks use, all files of one audit together, and the end of each; the finding says how much
     was left out.
     """
