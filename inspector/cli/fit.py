@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.beside import beside_options, read_beside, take_beside, take_from_store
+from inspector.cli.beside import beside_options, read_beside, read_drafting, take_beside, take_from_store
 from inspector.cli.options import (
     build_workload,
     engine_option,
@@ -107,13 +107,16 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     arguments, extra = engine_settings(engine, params)
     if any(asked.values()):
         if engine_of(engine).option("beside") is None:
-            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}")
+            more = ": name what drafts in --speculative-config" if asked["draft"] and engine == "vllm" else ""
+            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}{more}")
         arguments["beside"] = read_beside(asked)
     overrides = tuple(rule for rules in params.pop("overrides") for rule in rules)
     workload = build_workload(params)
     if params["margin"] is None:
         params["margin"] = engine_of(engine).margin
     workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
+    if engine_of(engine).option("draft") is not None and (drafts := read_drafting(None, workload)) is not None:
+        arguments["draft"] = drafts
     return Ask(
         gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload, overrides=overrides,
         kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
