@@ -367,7 +367,7 @@ STORES_AND_FLEET = (
     ),
     *_rows(
         "fleet/test_journal.py fleet/test_run.py",
-        ("fl-asked", "a row that answers another question stands", 'row["asked"], row["stamp"]) == (\n                SCHEMA, __version__, asked, escape(item.stamp),', 'row["stamp"]) == (\n                SCHEMA, __version__, escape(item.stamp),'),
+        ("fl-asked", "a row that answers another question is taken over", 'row["asked"], row["stamp"]) == (\n                SCHEMA, __version__, asked, escape(item.stamp),', 'row["stamp"]) == (\n                SCHEMA, __version__, escape(item.stamp),'),
         ("fl-passing", "what did not answer is not asked again", 'PASSING_ERRORS: Final = ("source", "worker")', 'PASSING_ERRORS: Final = ("worker",)'),
         ("fl-tensors", "a table of tensors lacks what was read without", " or (tensors and blob is None):", ":"),
         ("fl-once", "a row that comes twice is the later one", "INSERT OR IGNORE INTO rows VALUES", "INSERT OR REPLACE INTO rows VALUES"),
