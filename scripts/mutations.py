@@ -64,7 +64,7 @@ GGUF = _rows(
     ("gguf-dup-key", "the second of two equal keys counts", '            values.report("duplicate-key", "this key is given twice", start, where=key)\n            continue',
      '            values.report("duplicate-key", "this key is given twice", start, where=key)'),
     ("gguf-dup-tensor", "two tensors of one name pass", "        if name in seen:\n", "        if name in seen and not seen:\n"),
-    ("gguf-negative-pair", "two negative dimensions make a positive size", "n *= max(0, dim)", "n *= dim"),
+    ("gguf-negative-pair", "two negative dimensions make a positive size", "n = n * dim if dim > 0 else 0", "n = n * dim"),
     ("gguf-place-padding", "tensors are expected without padding", "running += -(-(nbytes or 0) // alignment) * alignment", "running += nbytes or 0"),
     ("gguf-place-start", "tensor offsets are not moved to the data section", "raw.dtype, start + raw.offset, nbytes, words", "raw.dtype, raw.offset, nbytes, words"),
     ("gguf-elements-63", "2^63 elements pass", "if dim > 1 and I64_MAX // dim < n:", "if dim > 1 and U64_MAX // dim < n:"),
@@ -384,6 +384,48 @@ VALUES = _rows(
     ("va-vector-zero", "a bias of zeros is a finding", "return sum(n > 1 for n in shape) > 1", "return sum(n > 1 for n in shape) > 0"),
 )
 
+STORES_AND_FLEET = (
+    *_rows(
+        "stores/test_walk.py stores/test_targets.py",
+        ("st-lacking", "a split set that lacks one part is whole", "if split is None or len(files) >= split[2]:", "if split is None or len(files) >= split[2] - 1:"),
+        ("st-deep", "what lies too deep is passed over in silence", "if depth >= MAX_DEPTH and level.folders:", "if depth > MAX_DEPTH and level.folders:"),
+        ("st-tag", "Q4_K takes Q4_K_M", 're.search(re.escape(tag) + "[.-]", name, re.IGNORECASE)', "re.search(re.escape(tag), name, re.IGNORECASE)"),
+        ("st-digest", "a digest of any length leaves the store", "        if len(digits) == 64 and _HEX.issuperset(digits):\n            return digits", "        if digits:\n            return digits"),
+        ("st-blob-size", "a blob that is too long is no finding", "    if layer.found != layer.nbytes:", "    if layer.found < layer.nbytes:"),
+    ),
+    *_rows(
+        "fleet/test_items.py",
+        ("st-link", "links to a folder of a longer name are followed", "startswith(root.rstrip(os.sep) + os.sep):\n                return File(", "startswith(root.rstrip(os.sep)):\n                return File("),
+        ("st-stamp", "a file of another size is unchanged", 'f"{stamp}+{nbytes}" for stamp, nbytes in stamps', 'f"{stamp}" for stamp, _ in stamps'),
+        ("fl-documents", "a new template leaves a model unchanged", 'if e.name.endswith((".json", ".jinja")) and', 'if e.name.endswith(".json") and'),
+        ("fl-shut", "what must not be opened is opened", 'return bool(model.error) and not model.nbytes and model.role != "unfinished"', 'return bool(model.error) and not model.nbytes and model.role == "unfinished"'),
+        ("fl-sha256", "each of several models has the hash of one", 'if row["found"] == row["target"] else None)', "if row else None)"),
+    ),
+    *_rows(
+        "fleet/test_journal.py fleet/test_run.py",
+        ("fl-asked", "a row that answers another question is taken over", 'row["asked"], row["stamp"]) == (\n                SCHEMA, __version__, asked, escape(item.stamp),', 'row["stamp"]) == (\n                SCHEMA, __version__, escape(item.stamp),'),
+        ("fl-passing", "what did not answer is not asked again", 'PASSING_ERRORS: Final = ("source", "worker")', 'PASSING_ERRORS: Final = ("worker",)'),
+        ("fl-tensors", "a table of tensors lacks what was read without", " or (tensors and blob is None):", ":"),
+        ("fl-once", "a row that comes twice is the later one", "INSERT OR IGNORE INTO rows VALUES", "INSERT OR REPLACE INTO rows VALUES"),
+        ("fl-suspect", "a model is lost with its neighbour", "        elif len(chunk) > 1:", "        elif len(chunk) > 2:"),
+        ("fl-unreached", "models that end processes exit 1", 'row["error_kind"] in ("source", "worker")', 'row["error_kind"] in ("source",)'),
+    ),
+    *_rows(
+        "fleet/test_smallest.py fleet/test_tables.py fleet/test_row.py",
+        ("fl-smallest", "the device before the smallest that holds it is named", "(guess + 1, high) if lacking else (low, guess)", "(guess + 1, high) if lacking else (low, guess - 1)"),
+        ("fl-formula", "a name that begins with @ runs in a spreadsheet", '("=", "+", "-", "@", "\'", ', '("=", "+", "-", "\'", '),
+        ("fl-shapes", "models of other shapes are one in several quants", 'f"{t.name} {t.shape}" for t in', 'f"{t.name}" for t in'),
+        ("fl-trained", "the cache at the trained context is left out", "return sorted(within | ({trained} if trained else set()))", "return sorted(within)"),
+    ),
+    *_rows(
+        "sources/test_limit.py sources/test_index_pages.py sources/test_filesystems.py",
+        ("so-hung", "what hangs holds up all that follows", "    _own.helper = None  # until", "    _own.helper = helper  # until"),
+        ("so-below", "a page lists what does not lie below it", 'if path.startswith(start) and name and "/" not in name', 'if name and "/" not in name'),
+        ("so-changed", "only an ETag tells that a file has changed", "if kind == kind_now and _plain_tag", 'if kind == kind_now == "etag" and _plain_tag'),
+        ("so-once-more", "a file of two ranges is not looked at again", "if self._n_fetched > 1:", "if self._n_fetched > 2:"),
+    ),
+)
+
 REST = (
     *_rows(
         "test_boundaries.py test_diff.py",
@@ -448,5 +490,6 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "quantisation mixes": QUANT,
     "audit": AUDIT,
     "values": VALUES,
+    "stores and fleet": STORES_AND_FLEET,
     "diff, sources, reports, command line": REST,
 }

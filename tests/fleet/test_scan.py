@@ -84,6 +84,15 @@ def test_roots_from_standard_input_and_each_model_once(place, run_inspector):
     assert targets(place / "m.jsonl") == ["a.gguf", "b.gguf", "c.gguf", "tied"]
 
 
+def test_the_first_errors_stand_below_the_sums_and_what_is_not_known_in_no_table(tmp_path, run_inspector):
+    roots = [f"absent-{i}.gguf" for i in range(7)]
+    code, out, _ = run_inspector(["scan", *roots, "-o", "m.jsonl", "-j", "1"], cwd=tmp_path)
+    assert (code, out.splitlines()) == (2, [
+        "7 models · 0 B", "  7 could not be read in full, 7 of them not reached: see the column error",
+        *(f"    absent-{i}.gguf: no such file or folder" for i in range(5)), "    and 2 more", "", "wrote m.jsonl",
+    ])  # fmt: skip
+
+
 def test_sums_as_json(place, run_inspector):
     code, out, _ = run_inspector(["scan", place, "-o", place / "m.jsonl", "--json"])
     totals = json.loads(out)["totals"]
