@@ -226,6 +226,14 @@ DRAFTS = _rows(
     ("ld-whole", "a file of prediction layers alone is not loaded", "facts.n_layers if facts.n_layers and facts.n_layers_nextn", "facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn"),
 )
 
+SPARSE = _rows(
+    "memory/test_llamacpp_sparse.py",
+    ("lc-msa-pad", "positions are padded to whole blocks of any size", "POSITIONS_PAD + self.block - 1 & ~(self.block - 1)", "-(-POSITIONS_PAD // self.block) * self.block"),
+    ("lc-dsv4-blocks", "a batch completes no block that it did not begin", "blocks, rows, back = r.n_tokens // ratio + r.n_seqs,", "blocks, rows, back = max(r.n_tokens // ratio, 1),"),
+    ("lc-hc-fused", "fused operations stay on wherever they would run", "if any(name == op and node.buf != probe.layer_buf[il]", "if all(name == op and node.buf != probe.layer_buf[il]"),
+    ("lc-pools-few", "keys are copied out for 17 tokens too", "FEW: Final = 16  # tokens", "FEW: Final = 17  # tokens"),
+)
+
 PLACEMENT = _rows(
     "test_boundaries.py memory/test_placement.py memory/test_gpus.py",
     ("pl-float32", "split points are compared in double precision", 'struct.unpack("<f", struct.pack("<f", value))[0]', 'struct.unpack("<d", struct.pack("<d", value))[0]'),
@@ -480,6 +488,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "caches and totals": CACHES,
     "llama.cpp": (*LLAMACPP, *GRAPHS),
     "llama.cpp's drafts": DRAFTS,
+    "llama.cpp's sparse graphs": SPARSE,
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,

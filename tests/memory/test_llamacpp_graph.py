@@ -7,14 +7,13 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import lzma
 from pathlib import Path
 
 import pytest
+from graph_rows import placed, read, settings_from, sizes_of, synthetic
 
 from inspector.checkpoint import Checkpoint
 from inspector.facts.gguf import read_facts_gguf
-from inspector.formats.gguf import read_gguf
 from inspector.formats.modelfile import ModelFile
 from inspector.memory.devices.placement import assign
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
@@ -29,18 +28,10 @@ from inspector.memory.engines.llamacpp.graph.sched import sizes
 from inspector.memory.engines.llamacpp.graph.tensor import F32
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.estimate import Gpu, Placement, Workload
-from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 HEADERS = FIXTURES / "llamacpp-headers"
-# Encoders report every token: llama.cpp does not limit their outputs (llama_model_has_encoder).
-ENCODERS = {"t5", "t5encoder"}
-
-
-def read(name, data, size):
-    file = read_gguf(MemorySource(data, name=name, size=size))
-    return read_facts_gguf(Checkpoint(name, "gguf", (file,), {}))
 
 
 def facts_of(name):
@@ -57,46 +48,7 @@ def rows_by_model(name):
     return rows
 
 
-def synthetic():
-    with lzma.open(FIXTURES / "llamacpp-synthetic.jsonl.xz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
 MEASURED, PLACED, SYNTHETIC = rows_by_model("llamacpp.jsonl.gz"), rows_by_model("placement.jsonl.gz"), synthetic()
-
-
-def sizes_of(facts, settings):
-    """What llama.cpp runs with, from a row's settings."""
-    workload = Workload(
-        n_ctx=settings["n_ctx"],
-        n_seqs=settings["n_seq_max"],
-        n_batch=settings["n_batch"],
-        n_ubatch=settings["n_ubatch"],
-        kv_dtype_k=settings["type_k"],
-        kv_dtype_v=settings["type_v"],
-        flash_attn={"on": True, "off": False, "auto": None}[settings["flash_attn"]],
-        kv_unified=settings["kv_unified"],
-        swa_full=settings["swa_full"],
-    )
-    found = effective(facts, workload).as_effective()
-    rows = settings["n_outputs_max"]
-    return found if not rows or facts.arch in ENCODERS else {**found, "n_outputs_max": rows}
-
-
-def settings_from(line):
-    n_ctx, n_seqs, unified, n_batch, n_ubatch, k, v, flash, full, outputs = line.split()
-    return {
-        "n_ctx": int(n_ctx),
-        "n_seq_max": int(n_seqs),
-        "n_batch": int(n_batch),
-        "n_ubatch": int(n_ubatch),
-        "type_k": k,
-        "type_v": v,
-        "flash_attn": flash,
-        "kv_unified": unified == "1",
-        "swa_full": full == "1",
-        "n_outputs_max": int(outputs),
-    }
 
 
 @pytest.mark.parametrize("name", sorted(MEASURED))
@@ -148,32 +100,6 @@ def test_every_option_is_set_by_some_row_to_more_than_its_default(record, part):
 def test_an_option_that_there_is_not_is_a_type_error(record):
     with pytest.raises(TypeError, match="pre_norm"):
         record(pre_norm=False)
-
-
-def placed(row, facts):
-    """A row's placement and sizes."""
-    rest, options = list(row["args"]), {}
-    while rest:
-        name = rest.pop(0)
-        options[name] = "" if name == "-nkvo" else rest.pop(0)
-    split = tuple(map(float, options["-ts"].split(","))) if "-ts" in options else None
-    workload = Workload(
-        n_ctx=int(options["-c"]),
-        n_seqs=int(options.get("-np", 1)),
-        n_ubatch=int(options.get("-ub", 512)),
-        kv_dtype_k=options.get("-ctk"),
-        kv_dtype_v=options.get("-ctv"),
-        flash_attn={"on": True, "off": False}.get(options.get("-fa")),
-    )
-    placement = Placement(
-        gpus=tuple(Gpu(f"RPC{i}", 24 * GIB, backend="rpc") for i in range(len(split or (1,)))),
-        n_gpu_layers=int(options["-ngl"]),
-        tensor_split=split,
-        n_cpu_moe=int(options.get("-ncmoe", 0)),
-        kv_offload="-nkvo" not in options,
-    )
-    found = effective(facts, workload, offload_kqv=placement.kv_offload).as_effective()
-    return found, assign(placement, len(facts.layers) + len(facts.nextn_layers))
 
 
 @pytest.mark.parametrize("name", sorted(PLACED))

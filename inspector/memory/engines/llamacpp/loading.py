@@ -6,6 +6,8 @@ operation (LLM_TENSOR_INFOS in src/llama-arch.cpp) on shapes of their own.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from inspector.layers import StateCache
 from inspector.memory.devices.placement import HOST
 from inspector.memory.engines.llamacpp.backends import backend, kernels
@@ -13,7 +15,8 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, LEAF, Tenso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Final
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
@@ -26,6 +29,7 @@ SEQUENCES = 3
 _SCANNED = frozenset(("mamba1", "mamba2"))
 # Weights outside the layers whose rows are looked up; all others there are multiplied with (LLM_TENSOR_INFOS).
 _LOOKED_UP = frozenset(("d2t", "markov_w1.weight", "selector_predecessor.weight", "selector_successor.weight"))
+_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})  # not multiplied
 
 
 def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
@@ -40,6 +44,8 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
             continue
         if tensor.name.endswith(".ssm_a"):
             takes = _scans(facts, tensor, row)
+        elif tensor.name.endswith(_ADDED.get(facts.arch, ())):
+            takes = runs(_sum((tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())))
         elif len(tensor.shape) < 2 and tensor.name not in _LOOKED_UP:
             continue
         else:  # experts and plain matrices alike
@@ -78,6 +84,11 @@ def _product(elem: Elem) -> Tensor:
 def _rows(elem: Elem) -> Tensor:
     shape: Shape = (elem[0], BATCH, 1, 1)
     return Tensor("get_rows", F32, shape, contiguous(F32, shape), (_leaf(elem, elem[0], BATCH), _leaf(I32, BATCH)))
+
+
+def _sum(elem: Elem) -> Tensor:
+    shape: Shape = (elem[0], 1, 1, 1)
+    return Tensor("add", F32, shape, contiguous(F32, shape), (_leaf(F32, *shape), _leaf(elem, *shape)))
 
 
 def _scans(facts: ModelFacts, tensor: TensorInfo, row: Backend) -> bool:

@@ -261,7 +261,7 @@ class DeepSeek4(Mixed):
         out = self.reshape(self.seen(q, kv, il, {OVERLAPS: self.csa, APART: self.hca}.get(ratio), best), d, heads, n)
         return self.projected(self.rope(out, self.pos), il)
 
-    def seen(self, q: Tensor, kv: Tensor, il: int, p: Pool | None, best: Tensor | None) -> Tensor:  # noqa: PLR0917
+    def seen(self, q: Tensor, kv: Tensor, il: int, p: Pool | None, best: Tensor | None) -> Tensor:
         """What heads see of the window, and of a pool behind it: [head_dim × heads, n_tokens]."""
         c = self.base
         if c.k_rot is not None:

@@ -100,7 +100,7 @@ class MiniMaxM3(Decoder):
         out = self.permute(self.flash_attn(self.permute(q, 0, 2, 3, 1), k, v, mask), 0, 1, 3, 2)
         return self.reshape(out if is_contiguous(out) else self.cont(out), d * heads, n)
 
-    def masked(self, q: Tensor, k: Tensor, v: Tensor, idx_q: Tensor, idx_k: Tensor) -> Tensor:  # noqa: PLR0917
+    def masked(self, q: Tensor, k: Tensor, v: Tensor, idx_q: Tensor, idx_k: Tensor) -> Tensor:
         """Of a batch: a mask opened for the best blocks, one stream after another."""
         out: Tensor | None = None
         n = self.r.n_tokens // self.r.n_stream
@@ -144,7 +144,7 @@ class MiniMaxM3(Decoder):
         """The best score of each block: [blocks, …] of [positions, …] (ggml_pool_2d)."""
         return self.custom("pool_2d", F32, (self.n_blocks, *score.ne[1:]), score)
 
-    def gathered(self, q: Tensor, k: Tensor, v: Tensor, idx_q: Tensor, idx_k: Tensor) -> Tensor:  # noqa: PLR0917
+    def gathered(self, q: Tensor, k: Tensor, v: Tensor, idx_q: Tensor, idx_k: Tensor) -> Tensor:
         """Of one token a stream: keys and values of the best blocks, copied out of the cache."""
         s, heads, d, n_pos = self.r.n_stream, self.idx_heads, self.idx_dim, self.n_pos
         keys = self.view(idx_k, (d, self.idx.cells, s), (idx_k.nb[2], idx_k.nb[3]))
