@@ -220,9 +220,11 @@ DRAFTS = _rows(
     "memory/test_llamacpp_more.py",
     ("ld-unmixed", "drafts' batches mix tokens and embeddings", 'UNMIXED: Final = frozenset(("cogvlm", ', 'UNMIXED: Final = frozenset(("granite", '),
     ("ld-spread", "a short vocabulary's logits stay short", "        if d2t is None:\n            return logits\n", "        if d2t is not None:\n            return logits\n"),
-    ("ld-taps", "a short block has as many taps as the kernel", "for tap in range(min(taps, block)):", "for tap in range(taps):"),
+    ("ld-chain", "blocks are drafted without a chain", '        if length > m.positive("block_size"):', "        if length > 0:"),
     ("ld-sampling-pad", "logits are sampled where they are", "padded = graph.pad(logits, 0, 1)", "padded = logits"),
-    ("ld-encoder-rows", "an eagle3 beside its target has a row of logits a sequence", "    if facts.arch in WITH_ENCODER:\n        return found\n", ""),
+    ("ld-sampled", "drafts in use pick no tokens", "if not made or (blocks and", "if made or (blocks and"),
+    ("ld-assistant-cache", "a gemma4-assistant keeps a cache of its own", "shared_from=First(0), draft=Draft()", "draft=Draft()"),
+    ("ld-looked-up", "a table of tokens lies on a device that cannot look up in it", '_LOOKED_UP = frozenset(("d2t", ', "_LOOKED_UP = frozenset(("),
     ("ld-whole", "a file of prediction layers alone is not loaded", "facts.n_layers if facts.n_layers and facts.n_layers_nextn", "facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn"),
 )
 
