@@ -479,6 +479,15 @@ REST = (
         ("record-eq", "records of two types are equal", "if type(self) is not type(other):\n                return NotImplemented", "if not hasattr(other, '_fields'):\n                return NotImplemented"),
     ),
 )
+BUILDS = _rows(
+    "memory/test_llamacpp_builds.py",
+    ("build-until", "a rule still holds for the build that dropped it", "not 0 < self.until <= build", "not 0 < self.until < build"),
+    ("build-windows", "every build reads a file's list of windows", "if flags is not None and self.arrays:", "if flags is not None:"),
+    ("build-mixed", "every build has inputs for embeddings among tokens", '"mixes inputs": Span(11401)', '"mixes inputs": Span()'),
+    ("build-newest", "builds to come follow the oldest rules", "min(max(build, MEASURED[0]), REPLAYED)", "min(build, MEASURED[0])"),
+    ("build-measured", "a build that nobody measured is as sure as others", "sure = build in MEASURED and", "sure = build > 0 and"),
+    ("build-command", "the command of a choice forgets the build", "if choice.candidate.source or self.build else []", "if choice.candidate.source else []"),
+)
 # fmt: on
 
 AREAS: dict[str, tuple[Mutation, ...]] = {
@@ -491,6 +500,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "llama.cpp": (*LLAMACPP, *GRAPHS),
     "llama.cpp's drafts": DRAFTS,
     "llama.cpp's sparse graphs": SPARSE,
+    "llama.cpp's builds": BUILDS,
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,

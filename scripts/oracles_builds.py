@@ -1,9 +1,9 @@
 """llamacpp-builds.jsonl.xz: what older builds of llama.cpp give for rows of the other fixtures.
 
 A row is one model under one build: `fixture` and `of` say which rows of which fixture were asked, `figures` what each
-gave, in bytes (None: refused, or ended by the engine itself). Of llamacpp.jsonl.gz: weights without repacking, caches of
-keys and values, recurrent states, compute, output. Of llamacpp-synthetic.jsonl.xz, setting by setting: weights, caches
-with states, compute. Of placement.jsonl.gz: MiB of compute by device, with the decimals of the log.
+gave, in bytes (None: refused, or ended by the engine itself). Of llamacpp.jsonl.gz: weights without repacking, caches,
+recurrent states, compute, output. Of llamacpp-synthetic.jsonl.xz, setting by setting: weights, caches with states,
+compute. Of placement.jsonl.gz: MiB of compute by device, with the decimals of the log.
 """
 
 from __future__ import annotations

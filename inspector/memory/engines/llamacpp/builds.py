@@ -13,9 +13,19 @@ from inspector.facts import gguf
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from typing import Final
 
     from inspector.facts import ModelFacts
     from inspector.memory.estimate import Estimate, Line
+
+
+# Builds of which not every row was kept: compute was compared for the architectures of the models of full size alone,
+# by how far b11434's figures are off (docs/versions.md); weights and caches for all.
+_COMPARED_IN_PART: Final = frozenset((10001, 10502))
+_FULL_SIZE: Final = frozenset((
+    "bert", "cohere2", "deepseek2", "falcon-h1", "gemma2", "gemma3", "gemma3n", "glm4moe", "gpt-oss", "granitehybrid",
+    "lfm2", "llama", "llama4", "mamba", "phi3", "qwen2", "qwen3moe", "qwen3next", "rwkv7",
+))  # fmt: skip
 
 
 def answered_by(build: int) -> int:
@@ -56,8 +66,10 @@ def graded(lines: Iterable[Line], facts: ModelFacts, build: int) -> Iterator[Lin
 
 
 def off(facts: ModelFacts, what: str) -> str:
-    """How far this line of this architecture was measured to be off at the build, in words; "": it was not."""
-    return ""
+    """Why this line of this architecture is not surely the build's own, in words; "": it is."""
+    if what != "compute" or facts.build not in _COMPARED_IN_PART or facts.arch in _FULL_SIZE:
+        return ""
+    return "is not held to that build's own figures, only to those of the builds before and after it"
 
 
 def said_of(result: Estimate, facts: ModelFacts, build: int) -> Estimate:
@@ -76,7 +88,7 @@ def _notes(result: Estimate, facts: ModelFacts, build: int) -> Iterator[str]:
     for what in dict.fromkeys(line.what for line in result.lines):
         words = off(facts, what)
         if words:
-            yield f"b{build}: {what.replace('_', ' ')} of {facts.arch} {words}"
+            yield f"llama.cpp b{build}: {what} of {facts.arch} {words}"
 
 
 def _not_measured(build: int) -> str:

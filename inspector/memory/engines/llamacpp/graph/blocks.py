@@ -292,11 +292,10 @@ class Blocks(Ops):
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
-        at_once = m.does("scales by token")  # before, a model scaled its embeddings after they were in the graph
-        cur = self.expand(
-            self._scaled_embeddings(cur, tokens_only=wide != n_embd and at_once, scaled=scaled and at_once)
-        )
-        return self.scale(cur) if scaled and not at_once else cur
+        if m.does("scales by token"):
+            return self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd, scaled=scaled))
+        cur = self.expand(self._scaled_embeddings(cur, tokens_only=False, scaled=False))
+        return self.scale(cur) if scaled else cur  # by the model, after the embeddings were in the graph
 
     def rows(self, ids: Tensor, wide: int) -> Tensor:
         """Embeddings of these tokens, [wide, n_tokens], with zeros where deeper image features stand."""

@@ -45,7 +45,7 @@ class Recurrent(Decoder):
     def kind(self, il: int) -> tuple[object, ...] | None:
         """As any layer's, and whether it recurs.
 
-        Where states are gathered apart, the free blocks drift for twenty layers before they repeat: nothing is left out.
+        Where states are gathered apart, free blocks drift for twenty layers before they repeat: nothing is left out.
         """
         if not self.m.does("gathers states at once"):
             return None
