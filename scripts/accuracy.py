@@ -456,8 +456,7 @@ def _exact_of(samples: list[Sample]) -> str:
 
 
 # Why figures of a section are off, by model and line.
-REASONS = {
-}
+REASONS = {}
 
 
 def print_misses(samples: list[Sample]) -> None:

@@ -22,8 +22,7 @@ from inspector.units import GIB, MIB
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
 # What is still off, by architecture and part, and by how much at most (MiB).
-OFF = {
-}
+OFF = {}
 
 
 def rows():
