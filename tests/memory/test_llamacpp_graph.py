@@ -153,7 +153,7 @@ def test_a_run_of_equal_layers_is_kept_in_part_and_its_parity_with_it():
 
 
 def test_the_smallest_hole_that_fits_is_taken_and_neighbours_join():
-    arena = Arena(32)
+    arena = Arena(HOST_BACKEND)
     a, b, c, d = (arena.take(n) for n in (96, 64, 32, 64))
     assert (a, b, c, d, arena.high) == (0, 96, 160, 192, 256)
     arena.give(a, 96)
@@ -166,7 +166,7 @@ def test_the_smallest_hole_that_fits_is_taken_and_neighbours_join():
 
 
 def test_empty_blocks_leave_the_list_out_of_order_as_they_do_in_ggml():
-    arena = Arena(32)
+    arena = Arena(HOST_BACKEND)
     for n in (32, 32, 32, 32):
         arena.take(n)
     arena.give(64, 0)  # freed between two blocks in use: an empty hole

@@ -38,8 +38,8 @@ class MiniMaxM3(Decoder):
         if not self.n_blocks:  # llama.cpp aborts: nothing is left of a block
             raise GraphUnknown(f"{m.arch}.attention.indexer.block_size")
         self.best = min(m.positive("attention.indexer.top_k"), self.n_blocks)
-        self.idx = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
-        self.idx.k_idxs = self.input(I64, r.n_tokens, name="k_idxs_idx")
+        self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
+        self.lid.k_idxs = self.input(I64, r.n_tokens, name="k_idxs_idx")
         self.near = self.input(F32, self.n_blocks, r.n_tokens, name="msa_bias")
         self.seen = self.input(F32, self.n_pos, r.n_tokens, name="msa_pos_mask")
         self.slots = self.input(I32, self.n_pos, r.n_stream, name="msa_pos_slot_i")
@@ -78,7 +78,7 @@ class MiniMaxM3(Decoder):
 
     def indexed(self, x: Tensor, il: int) -> tuple[Tensor, Tensor]:
         """Queries of the indexer, [index_dim, index_heads, n_tokens], and its stored keys, [index_dim, 1, cells, …]."""
-        r, d, c = self.r, self.idx_dim, self.idx
+        r, d, c = self.r, self.idx_dim, self.lid
         q, k = self.mm(self.w(il, "indexer.q_proj"), x), self.mm(self.w(il, "indexer.k_proj"), x)
         q, k = self.reshape(q, d, self.idx_heads, r.n_tokens), self.reshape(k, d, 1, r.n_tokens)
         q, k = self.normed(q, il, "indexer.q_norm"), self.normed(k, il, "indexer.k_norm")
@@ -106,7 +106,7 @@ class MiniMaxM3(Decoder):
         n = self.r.n_tokens // self.r.n_stream
         for _ in range(self.r.n_stream):
             one_q = self.view(idx_q, (*idx_q.ne[:2], n), idx_q.nb[1:3])
-            one_k = self.view(idx_k, (self.idx_dim, self.idx.cells), (idx_k.nb[2],))
+            one_k = self.view(idx_k, (self.idx_dim, self.lid.cells), (idx_k.nb[2],))
             mask = self.block_mask(one_q, one_k, n)
             q_s = self.view(q, (*q.ne[:2], n), q.nb[1:3])
             k_s, v_s = (self.permute(self.view(t, (*t.ne[:3], 1), t.nb[1:]), 0, 3, 1, 2) for t in (k, v))
@@ -117,7 +117,7 @@ class MiniMaxM3(Decoder):
 
     def block_mask(self, q: Tensor, k: Tensor, n: int) -> Tensor:
         """The mask of a stream's `n` tokens, [cells, n, 1, index_heads], f16, opened for the best blocks."""
-        heads, blocks, cells = self.idx_heads, self.n_blocks, self.idx.cells
+        heads, blocks, cells = self.idx_heads, self.n_blocks, self.lid.cells
         slots = self.view(self.slots, (self.n_pos,))
         seen = self.view(self.seen, (self.n_pos, 1, n), (self.seen.nb[1], self.seen.nb[1]))
         near = self.view(self.near, (blocks, 1, n), (self.near.nb[1], self.near.nb[1]))
@@ -147,14 +147,14 @@ class MiniMaxM3(Decoder):
     def gathered(self, q: Tensor, k: Tensor, v: Tensor, idx_q: Tensor, idx_k: Tensor) -> Tensor:
         """Of one token a stream: keys and values of the best blocks, copied out of the cache."""
         s, heads, d, n_pos = self.r.n_stream, self.idx_heads, self.idx_dim, self.n_pos
-        keys = self.view(idx_k, (d, self.idx.cells, s), (idx_k.nb[2], idx_k.nb[3]))
+        keys = self.view(idx_k, (d, self.lid.cells, s), (idx_k.nb[2], idx_k.nb[3]))
         keys = self.reshape(self.get_rows(keys, self.slots), d, n_pos, 1, s)
         score = self.mm(keys, self.reshape(idx_q, d, heads, 1, s))
         score = self.pooled(self.view_of("add", score, score, self.reshape(self.seen, n_pos, 1, 1, s)))
         score = self.add(score, self.reshape(self.near, self.n_blocks, 1, 1, s))
         by_position, by_row = self.row_ids(self.top_k(score, self.best))
         n = self.block * self.best
-        per_head = k.ne[1] * self.idx.cells
+        per_head = k.ne[1] * self.lid.cells
         k, v = (self.get_rows(self.view(t, (t.ne[0], per_head, s), (t.nb[1], t.nb[3])), by_row) for t in (k, v))
         mask = self.get_rows(self.reshape(self.seen, 1, n_pos, s), by_position)
         k, v = self.reshape(k, k.ne[0], n, 1, heads * s), self.reshape(v, v.ne[0], n, 1, heads * s)
