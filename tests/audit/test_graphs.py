@@ -69,6 +69,7 @@ HONEST = {
     "no vocabulary yet": {"class_name": "TextVectorization", "config": {"vocabulary": None, "idf_weights": None}},
     "a tokenizer's files": {"module": "keras_hub.tokenizers", "class_name": "BytePairTokenizer",
                             "config": {"vocabulary": "assets/vocab.json", "merges": "assets/merges.txt"}},
+    "a vocabulary of letters": {"class_name": "Letters", "config": {"vocabulary": "\n !$&',-./:;?ABC"}},
     "a tokenizer in the text": {"class_name": "SentencePieceTokenizer", "config": {"proto": "/w" * 400}},
     "Keras 2": {"class_name": "Dense", "config": {"kernel_initializer": {"class_name": "GlorotUniform", "config": {}}}},
     "a layer called Lambda": {"class_name": "Dense", "config": {"name": "Lambda"}},
