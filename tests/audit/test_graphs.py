@@ -12,6 +12,7 @@ import pytest
 from audit_builder import audit, write
 
 HDF5 = Path(__file__).parents[2] / "fixtures" / "hdf5"
+KERAS = Path(__file__).parents[2] / "fixtures" / "keras"
 
 
 def loud(path):
@@ -68,6 +69,7 @@ HONEST = {
     "no vocabulary yet": {"class_name": "TextVectorization", "config": {"vocabulary": None, "idf_weights": None}},
     "a tokenizer's files": {"module": "keras_hub.tokenizers", "class_name": "BytePairTokenizer",
                             "config": {"vocabulary": "assets/vocab.json", "merges": "assets/merges.txt"}},
+    "a vocabulary of letters": {"class_name": "Letters", "config": {"vocabulary": "\n !$&',-./:;?ABC"}},
     "a tokenizer in the text": {"class_name": "SentencePieceTokenizer", "config": {"proto": "/w" * 400}},
     "Keras 2": {"class_name": "Dense", "config": {"kernel_initializer": {"class_name": "GlorotUniform", "config": {}}}},
     "a layer called Lambda": {"class_name": "Dense", "config": {"name": "Lambda"}},
@@ -86,6 +88,12 @@ def test_keras_models_that_are_code_are_an_error(tmp_path, name, method):
 def test_honest_keras_models_are_silent(tmp_path, name):
     write(tmp_path, {"m.keras": zipped({"config.json": json.dumps(model(HONEST[name])), "metadata.json": "{}"})})
     assert loud(tmp_path) == set()
+
+
+@pytest.mark.parametrize("path", sorted(KERAS.iterdir()), ids=lambda p: p.name)
+def test_models_that_keras_saved_are_silent_and_one_with_a_lambda_is_an_error(path):
+    """Written by keras 3.15: optimizers, schedules, losses, metrics, wrapped layers, a registered layer."""
+    assert loud(path) == ({("CD008", "error")} if path.name.startswith("lambda") else set())
 
 
 def test_code_is_found_behind_escapes_and_megabytes(tmp_path):

@@ -60,7 +60,7 @@ _NOT_WEIGHTS: Final = frozenset({"empty", "short", "lfs", "html", "xml", "json",
 # Archives and packed files that are not looked into.
 _CLOSED: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"), (b"Rar!\x1a\x07", "a RAR archive"), (b"MSCF", "a cabinet archive"),
-    (b"\x28\xb5\x2f\xfd", "packed by Zstandard"), (b"\x04\x22\x4d\x18", "packed by LZ4"), (b"LZIP", "packed by lzip"),
+    (b"\x28\xb5\x2f\xfd", "packed by Zstandard"), (b"LZIP", "packed by lzip"),
     (b"\x1f\x9d", "packed by compress"), (b"!<arch>\n", "a library or package (ar)"), (b"\x89LZO\0", "packed by lzop"),
 )  # fmt: skip
 # Names that promise weights of some kind: a program under one is none.
@@ -220,7 +220,7 @@ def _dispatch(source: Source, head: bytes, where: str, allowed: Allowance, depth
 def _unpacks(head: bytes, lower: str) -> bool:
     """Whether this is a packed stream: of zlib's and lzma's, which have no magic, a first piece must unpack."""
     decoder, _ = unpacker(head[joblib_start(head) :])
-    if decoder is None or head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or lower.endswith((*PICKLE_NAMES, ".z")):
+    if decoder is None or head[:2] in {b"\x1f\x8b", b"BZ", b"\x04\x22"} or lower.endswith((*PICKLE_NAMES, ".z")):
         return decoder is not None
     try:
         return bool(decoder.decompress(head[joblib_start(head) :], 64))

@@ -18,7 +18,7 @@ MAX_OPENED: Final = 20_000  # files within archives
 MAX_EMBEDDED: Final = 128 << 20
 MAX_UNPACKED: Final = 16 << 20
 MAX_ENDS: Final = 8 << 20
-MAX_TRIED: Final = 1_000_000  # instructions, in places where a pickle may begin
+MAX_TRIED: Final = 600_000  # instructions, in places where a pickle may begin
 MAX_DEPTH: Final = 4  # archives within archives
 
 

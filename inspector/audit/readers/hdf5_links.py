@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Final
 
-MAX_OBJECTS: Final = 200_000
+MAX_OBJECTS: Final = 50_000  # 300 layers of Keras have 1,500
 MAX_NODES: Final = 1_500_000  # of trees, heaps and headers
 MAX_READ: Final = 512 << 20
 MAX_FAULTS: Final = 20

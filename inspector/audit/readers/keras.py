@@ -100,7 +100,8 @@ def _of_paths(layer: str, config: dict[str, Any]) -> Iterator[str]:
         path = config.get(key)
         if not isinstance(path, str) or not path:
             continue
-        why = "" if len(path) > MAX_PATH else unsafe_path(path) or not_beside(path)
+        # letters one by one, line feeds among them, are a vocabulary themselves
+        why = "" if len(path) > MAX_PATH or not path.isprintable() else unsafe_path(path) or not_beside(path)
         if why or (layer in _LOOKUPS and key in {"vocabulary", "idf_weights"}):
             yield f"a {layer[:80] or 'part'} whose {key} is read from {path[:80]!r}" + (f": {why}" if why else "")
 

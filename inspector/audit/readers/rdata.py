@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from typing import Final, Literal, Protocol
 
     class Numbers(Protocol):
-        """One of the ways in which numbers and texts stand in a stream."""
+        """One of the ways in which numbers and texts stand in a stream; `cost`: how slow it is to read."""
+
+        cost: int
 
         def number(self) -> int:
             """The next whole number of 32 bits."""
@@ -33,14 +35,11 @@ if TYPE_CHECKING:
             """Steps over up to `n` ordinary texts of a vector, as long as they are; how many."""
 
 
-MAX_PARTS: Final = 3_000_000
+MAX_PARTS: Final = 1_000_000  # texts of a vector count a quarter
 MAX_PENDING: Final = 1_000_000
 MAX_NAME: Final = 512
 _AT_ONCE: Final = 1 << 14
-_MAGIC: Final = re.compile(
-    rb"(?:RD[XAB][23]\n)?(?:X\n\0\0\0[\2\3]\0[\1-\x0f]..\0[\1-\x0f]|B\n[\2\3]\0\0\0..[\1-\x0f]\0|A\n[23]\s+\d+\s+\d+\s)",
-    re.DOTALL,
-)
+_MAGIC: Final = re.compile(rb"(?:RD[XAB][23]\n)?(?:X\n\0\0\0[\2\3]|B\n[\2\3]\0\0\0|A\n[23]\s+\d{5,7}\s+\d{5,7}\s)")
 _WORD: Final = re.compile(rb"\s*(\S{1,64})(?=\s|\Z)")
 _MANY: Final = 500
 _WORDS: Final = re.compile(rb"(?:\s*[^\s]{1,24}\s){500}")
@@ -85,6 +84,8 @@ class TooMany(Exception):
 class _Binary:
     """Numbers of 32 bits in one order; texts as they are."""
 
+    cost = 1
+
     def __init__(self, reader: Reader, order: Literal["big", "little"]) -> None:
         self.reader, self.order = reader, order
 
@@ -121,6 +122,8 @@ class _Binary:
 
 class _Words:
     """Numbers as words, texts with escapes."""
+
+    cost = 4
 
     def __init__(self, reader: Reader) -> None:
         self.reader = reader
@@ -218,7 +221,7 @@ class _Walk:
             raise TooMany("parts nested deeper than are followed")
 
     def item(self, role: int) -> None:
-        self.left -= 1
+        self.left -= self.numbers.cost
         if self.left < 0:
             raise TooMany(f"more than {self.most:,} parts")
         flags = self.numbers.number()
@@ -237,7 +240,11 @@ class _Walk:
             self.later(_PLAIN)
 
     def vector(self, kind: int, flags: int, _: int) -> None:
-        self.numbers.skip(self.length(), _VECTORS[kind])
+        n = self.length()
+        if self.numbers.cost > 1:  # words, of which each must be found
+            self.left -= n // 4
+            n = n if self.left > 0 else 0
+        self.numbers.skip(n, _VECTORS[kind])
         self.attributes(flags)
 
     def named(self, _: int, __: int, ___: int) -> None:
@@ -279,8 +286,8 @@ class _Walk:
         n = self.length()
         self.attributes(flags)
         if kind == _TEXTS:
-            passed = min(self.numbers.texts(min(n, self.left)), n)
-            self.left -= passed
+            passed = self.numbers.texts(min(n, 4 * self.left + 3))
+            self.left -= passed // 4
             n -= passed
         if n:
             self.todo.append((role if role == _FRAME else _PLAIN, n))

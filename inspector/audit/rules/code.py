@@ -175,7 +175,7 @@ def archive_file(subject: Subject) -> Iterator[Hit]:
     An archive with paths or links that lead out of it, with devices or pipes; one of a kind that is not looked into.
 
     Why it matters: unpacked carelessly, `../` writes outside its folder, and so does a file behind a link. What is not
-    looked into (7-Zip, RAR, Zstandard, LZ4 and others) was not examined.
+    looked into (7-Zip, RAR, Zstandard and others) was not examined.
     """
     for found in examine(subject):
         if found.kind == "escape":
