@@ -138,9 +138,9 @@ def meta_lines(
     lines = []
     for (key, type_), value in zip(keys, metadata.values(), strict=True):
         text = value_text(value, full=full, width=room)
+        text = text if full else shorten(text, room)
         if beside:
             lines.append(f"  {pad(key, name_width)}  {pad(type_, type_width)}  {text}".rstrip())
         else:
-            text = text if full else shorten(text, room)
             lines += [f"  {shorten_middle(key, width - 2)}", f"      {pad(type_, type_width)}  {text}".rstrip()]
     return lines

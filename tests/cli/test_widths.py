@@ -24,7 +24,7 @@ WORDS = {
     "diff": ["MOE", "TINY"], "calc": ["--preset", "qwen3-8b", "--gpu", "24GiB"], "rule": [], "rule page": ["CD002"],
     "archs": ["llama"], "dtypes": [], "gpus": ["rtx"], "engines": [], "list": ["QUANTS"],
 }  # fmt: skip
-FIGURES = ("tensors --all", "memory -v", "memory quants", "quantize-size --tensors", "list", "dtypes")
+FIGURES = ("tensors --all", "memory -v", "memory -v split", "quantize-size --tensors", "dtypes", "diff")
 NOT_LAID_OUT = {"report", "scan", "compare"}  # a page; a table in a file; a log's figures beside ours
 
 
