@@ -65,5 +65,5 @@ def totals(rows: Iterable[Row], *, n_kept: int = 0, complete: bool = True) -> Sc
 
 def _which_and_why(row: Row) -> str:
     """A model's error with its target in front, once."""
-    target, error = row["target"], row["error"]
-    return error if error.startswith(f"{target}:") else f"{target}: {error.removeprefix(f'{row["name"]}: ')}"
+    target, name, error = row["target"], row["name"], row["error"]
+    return error if error.startswith(f"{target}:") else f"{target}: {error.removeprefix(f'{name}: ')}"
