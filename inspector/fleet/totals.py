@@ -7,7 +7,7 @@ from inspector.report.records import ScanGroup, ScanTotals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Final
+    from typing import Any, Final
 
     from inspector.fleet.options import Row
 
@@ -58,12 +58,12 @@ def totals(rows: Iterable[Row], *, n_kept: int = 0, complete: bool = True) -> Sc
         sums["verdict"].add(row["verdict"], own)
         for code in row["codes"] or ():
             sums["code"].add(code, own)
-    groups = {f"by_{name}": s.groups() for name, s in sums.items()}
-    known = (n, unread, unreached, n_kept, complete, nbytes, n_params, missing)
-    return ScanTotals(*known, **groups, first_errors=tuple(errors))
+    groups: dict[str, Any] = {f"by_{name}": s.groups() for name, s in sums.items()}
+    groups["first_errors"] = tuple(errors)
+    return ScanTotals(n, unread, unreached, n_kept, complete, nbytes, n_params, missing, **groups)
 
 
 def _which_and_why(row: Row) -> str:
     """A model's error with its target in front, once."""
-    target, error = row["target"], row["error"]
-    return error if error.startswith(f"{target}:") else f"{target}: {error.removeprefix(f'{row["name"]}: ')}"
+    target, name, error = row["target"], row["name"], row["error"]
+    return error if error.startswith(f"{target}:") else f"{target}: {error.removeprefix(f'{name}: ')}"
