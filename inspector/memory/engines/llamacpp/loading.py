@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 BATCH = 512
 SEQUENCES = 3
 _SCANNED = frozenset(("mamba1", "mamba2"))
-_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})  # not multiplied
+# ends of the names of matrices that nothing is multiplied with, in one architecture and in all others
+_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})
+_LOOKED_UP: Final = ("compressor_ape.weight", "ffn_gate_tid2eid.weight")
 
 
 def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
@@ -43,7 +45,9 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
         if tensor.name.endswith(".ssm_a"):
             takes = _scans(facts, tensor, row)
         elif tensor.name.endswith(_ADDED.get(facts.arch, ())):
-            takes = runs(_sum((tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())))
+            takes = runs(_other("add", tensor))
+        elif tensor.name.endswith(_LOOKED_UP):
+            takes = runs(_other("get_rows", tensor))
         elif len(tensor.shape) < 2:
             continue
         else:  # experts and plain matrices alike
@@ -78,9 +82,13 @@ def _product(elem: Elem) -> Tensor:
     return Tensor("mul_mat", F32, shape, contiguous(F32, shape), (_leaf(elem, width, 1), _leaf(F32, width, BATCH)))
 
 
-def _sum(elem: Elem) -> Tensor:
-    shape: Shape = (elem[0], 1, 1, 1)
-    return Tensor("add", F32, shape, contiguous(F32, shape), (_leaf(F32, *shape), _leaf(elem, *shape)))
+def _other(op: str, tensor: TensorInfo) -> Tensor:
+    """Rows of a weight, or the weight added to as much."""
+    assert tensor.dtype is not None
+    elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
+    weight = _leaf(elem, *reversed(tensor.shape))
+    src = (weight, _leaf(I32, BATCH)) if op == "get_rows" else (_leaf(F32, *weight.ne), weight)
+    return Tensor(op, F32, weight.ne, contiguous(F32, weight.ne), src)
 
 
 def _scans(facts: ModelFacts, tensor: TensorInfo, row: Backend) -> bool:
