@@ -8,10 +8,16 @@ import struct
 import pytest
 from graph_rows import placed, read, settings_from, sizes_of, synthetic
 
+from inspector.dtypes import DTYPES
 from inspector.facts.gguf import facts_of_gguf
+from inspector.memory.devices.placement import assign
+from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
-from inspector.units import MIB
+from inspector.memory.engines.llamacpp.loading import refused
+from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.estimate import Gpu, Placement, Workload
+from inspector.units import GIB, MIB
 
 SYNTHETIC = synthetic()
 # keys whose value in the file is written over, by architecture: the first row's header otherwise
@@ -73,6 +79,32 @@ def test_fused_operations_stay_or_go_off_where_layers_are_parted(arch, n, device
     assert result is not None
     got = (result[0]["RPC0"] / MIB, result[0][HOST] / MIB)
     assert got == pytest.approx((device, host), rel=0, abs=0.0051)  # two decimals
+
+
+def test_experts_that_are_clamped_are_not_run_as_one_with_a_shared_one_that_is_not():
+    """scripts/cuda/probe.cpp on the first row of hy_v4: -ngl 99 -c 8192 -ts 3,4 on two cards."""
+    facts = first_of("hy_v4")
+    cards = tuple(Gpu(f"CUDA{i}", 24 * GIB, backend="cuda") for i in range(2))
+    placement = Placement(gpus=cards, n_gpu_layers=99, tensor_split=(3, 4))
+    found = effective(facts, Workload(n_ctx=8192)).as_effective()
+    result = compute_buffers(facts, found, assign(placement, len(facts.layers)))
+    assert result == ({"CUDA0": 184_623_104, "CUDA1": 366_854_144, HOST: 88_162_304}, "derived")
+
+
+def test_tables_lie_on_the_card_where_rows_of_their_type_are_read_and_places_where_they_are_added():
+    table = first_of("deepseek4").tensors[0].replace(name="blk.0.ffn_gate_tid2eid.weight", dtype=DTYPES["I32"])
+    facts = first_of("deepseek4").replace(tensors=(table,))
+    assert refused(facts, backend("cuda")) == frozenset()
+    pools = {t.name for t in first_of("glm5-next").tensors if t.name.endswith("indexer_compressor_ape.weight")}
+    assert pools
+    assert refused(first_of("glm5-next"), backend("cuda")) == pools
+    assert refused(first_of("deepseek4"), backend("cuda")) == frozenset()
+
+
+def test_layers_of_dots3note_rank_as_listed_however_long_the_list():
+    facts = first_of("dots3note")
+    listed = {n: read_again(facts, {"dots3note.attention.indexer.types": (1, 0, 1, 0, 1, 0, 1)[:n]}) for n in (5, 6, 7)}
+    assert listed[5].layers == listed[6].layers == listed[7].layers == facts.layers
 
 
 @pytest.mark.parametrize(

@@ -27,9 +27,12 @@ if TYPE_CHECKING:
 BATCH = 512
 SEQUENCES = 3
 _SCANNED = frozenset(("mamba1", "mamba2"))
-# Weights outside the layers whose rows are looked up; all others there are multiplied with (LLM_TENSOR_INFOS).
-_LOOKED_UP = frozenset(("d2t", "markov_w1.weight", "selector_predecessor.weight", "selector_successor.weight"))
-_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})  # not multiplied
+# ends of the names of weights that nothing is multiplied with: in one architecture, and in all (LLM_TENSOR_INFOS)
+_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})
+_LOOKED_UP: Final = (
+    "compressor_ape.weight", "ffn_gate_tid2eid.weight", "d2t", "markov_w1.weight", "selector_predecessor.weight",
+    "selector_successor.weight",
+)  # fmt: skip
 
 
 def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
@@ -37,7 +40,7 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
     if not row.rules:
         return frozenset()
     runs = kernels(row).runs
-    known: dict[tuple[str, bool], bool] = {}
+    known: dict[str, bool] = {}
     names = set()
     for tensor in facts.tensors:
         if tensor.dtype is None:
@@ -45,14 +48,15 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
         if tensor.name.endswith(".ssm_a"):
             takes = _scans(facts, tensor, row)
         elif tensor.name.endswith(_ADDED.get(facts.arch, ())):
-            takes = runs(_sum((tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())))
-        elif len(tensor.shape) < 2 and tensor.name not in _LOOKED_UP:
+            takes = runs(_other("add", tensor))
+        elif tensor.name.endswith(_LOOKED_UP):
+            takes = runs(_other("get_rows", tensor))
+        elif len(tensor.shape) < 2:
             continue
         else:  # experts and plain matrices alike
-            kind = (tensor.dtype.name, tensor.name in _LOOKED_UP)
+            kind = tensor.dtype.name
             if kind not in known:
-                elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
-                known[kind] = runs(_rows(elem) if kind[1] else _product(elem))
+                known[kind] = runs(_product((tensor.dtype.block_elems, tensor.dtype.block_bytes, kind.lower())))
             takes = known[kind]
         if not takes:
             names.add(tensor.name)
@@ -81,14 +85,13 @@ def _product(elem: Elem) -> Tensor:
     return Tensor("mul_mat", F32, shape, contiguous(F32, shape), (_leaf(elem, width, 1), _leaf(F32, width, BATCH)))
 
 
-def _rows(elem: Elem) -> Tensor:
-    shape: Shape = (elem[0], BATCH, 1, 1)
-    return Tensor("get_rows", F32, shape, contiguous(F32, shape), (_leaf(elem, elem[0], BATCH), _leaf(I32, BATCH)))
-
-
-def _sum(elem: Elem) -> Tensor:
-    shape: Shape = (elem[0], 1, 1, 1)
-    return Tensor("add", F32, shape, contiguous(F32, shape), (_leaf(F32, *shape), _leaf(elem, *shape)))
+def _other(op: str, tensor: TensorInfo) -> Tensor:
+    """Rows of a weight, or the weight added to as much."""
+    assert tensor.dtype is not None
+    elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
+    weight = _leaf(elem, *reversed(tensor.shape))
+    src = (weight, _leaf(I32, BATCH)) if op == "get_rows" else (_leaf(F32, *weight.ne), weight)
+    return Tensor(op, F32, weight.ne, contiguous(F32, weight.ne), src)
 
 
 def _scans(facts: ModelFacts, tensor: TensorInfo, row: Backend) -> bool:

@@ -89,7 +89,7 @@ def _shared(nodes: Sequence[Tensor], i: int, j: int, keeper: Keeper) -> bool:
     if not keeper.closed(group, (2, 5)):
         return False
     routed, shared = group[2], group[5]
-    if not (_gated(routed, group[:2]) and _gated(shared, group[3:5])):
+    if routed.name != shared.name or not (_gated(routed, group[:2]) and _gated(shared, group[3:5])):
         return False
     up, shared_up, shared_gate = routed.src[1], shared.src[1], shared.src[0]
     given, weight, other = up.src[1], up.src[0], shared_up.src[0]

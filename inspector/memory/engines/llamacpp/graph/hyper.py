@@ -12,7 +12,11 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Final
+
+    from inspector.memory.engines.llamacpp.graph.options import Act
+
+CLAMPS: Final = 1e-6  # smaller limits are none (build_ffn)
 
 
 class Streams(Decoder):
@@ -37,6 +41,17 @@ class Streams(Decoder):
         self.between(x, *back)
         cur = self.feed(self.normed(cur, il, "ffn_norm"), il)
         return self.returned(cur, x, back, il)
+
+    def limit(self, il: int, which: str) -> float:
+        """Where the layer's gated activations are clamped: `which` are those of experts or of what all tokens take."""
+        value = self.m.per_layer("swiglu_clamp_exp", il, 0.0)
+        return value if which == "exp" else self.m.per_layer("swiglu_clamp_shexp", il, value)
+
+    def activation(self, gate: Tensor | None, up: Tensor, act: Act, limit: float = 0.0) -> Tensor:
+        """One operation, clamped or not; experts and a shared one are run as one only where both are alike."""
+        t = super().activation(gate, up, act)
+        t.name = f"clamped at {limit}" if limit > CLAMPS else ""
+        return t
 
     def between(self, *ts: Tensor) -> None:
         """What an architecture does with the streams and what goes back into them before the feed-forward."""
@@ -154,6 +169,10 @@ class Mixed(Streams):
 
 class HyV4(Streams, Sparse):
     """Streams that are only weighed, and gated latent attention, with an indexer where the file counts its best."""
+
+    def limit(self, il: int, which: str) -> float:
+        """Experts' alone are clamped."""
+        return super().limit(il, which) if which == "exp" else 0.0
 
     @property
     def ranks(self) -> bool:
