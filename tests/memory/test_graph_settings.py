@@ -18,6 +18,7 @@ import pytest
 
 from inspector.facts.gguf import facts_of_gguf
 from inspector.formats.gguf import read_gguf
+from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.memory.engines.llamacpp.beside import Beside, extra
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
@@ -25,8 +26,9 @@ from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.speculation import Speculation
-from inspector.memory.estimate import Placement, Workload
+from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
+from inspector.units import GIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 NANBEIGE, HRM, SWITCH, BAILING, KIMI, QWEN = 77, 76, 78, 128, 129, 131
@@ -110,6 +112,20 @@ def test_layers_that_repeat_may_be_left_out(row, over):
     assert whole == short
 
 
+def test_each_layer_of_a_pipeline_copies_the_routers_choice():
+    file = small(SWITCH)
+    source = MemorySource(base64.b64decode(file["header"]), name=file["arch"], size=file["size"])
+    model = read_gguf(source)
+    block = [t for t in model.tensors if t.name.startswith("blk.0.")]
+    more = (t.replace(name=f"blk.{il}{t.name[5:]}") for il in range(6, 24) for t in block)
+    facts = facts_of_gguf({**model.metadata, "graniteswitch.block_count": 24}, (*model.tensors, *more))
+    cards = Placement(gpus=tuple(Gpu(f"CUDA{i}", 24 * GIB) for i in range(2)), tensor_split=(1.0, 1.0))
+    found = estimate(facts, Workload(n_ctx=8192), placement=cards, server=True)
+    # scripts/cuda/probe.cpp, -ngl 99 -c 8192 -ts 1,1, as a server
+    figures = {"CUDA0": 69_248_512, "CUDA1": 74_605_056, "host": 35_725_440}
+    assert {x.device: x.nbytes for x in found.lines if x.what == "compute"} == figures
+
+
 @pytest.mark.parametrize(("row", "line"), PREDICTED)
 def test_prediction_layers_have_a_context_of_their_own(row, line):
     facts, (workload, _) = facts_of(row, {}), workload_of(line)
@@ -128,7 +144,9 @@ def test_prediction_layers_have_a_context_of_their_own(row, line):
         (SWITCH, {}, ("attn_q.lora_b",), "attn_q.lora"),
         (BAILING, {"attention.key_length_mla": None}, (), "key_length_mla"),
         (KIMI, {}, ("output_res_score",), "res_score"),
+        (NANBEIGE, {"num_loops": 0}, (), "num_loops"),
         (QWEN, {"attention.compress_ratios": (0, 0, 0, 8, 0, 4)}, (), "compress_ratios"),  # refused
+        (QWEN, {"attention.indexer.top_k": 2047}, (), "compress_ratios"),  # refused
         (QWEN, {}, ("per_layer_token_embd",), "per_layer_token_embd"),
     ],
 )

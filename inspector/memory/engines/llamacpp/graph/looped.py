@@ -35,6 +35,8 @@ class Nanbeige(Looped):
         """Each run is all blocks (load_arch_tensors, src/models/nanbeige.cpp)."""
         m = self.m
         self.n_blocks = m.n_layer // m.positive("num_loops", 1)
+        if not self.n_blocks:
+            raise GraphUnknown(f"{m.arch}.num_loops")
         return [il % self.n_blocks for il in range(m.n_layer)]
 
     def normed_after(self, il: int) -> bool:

@@ -36,12 +36,15 @@ class Pools:
     )  # fmt: skip
 
     def __init__(self, model: Model, run: Run, size: int) -> None:
+        best = model.positive("attention.indexer.top_k")
+        if size < 2 or best % size:  # llama.cpp refuses the file
+            raise GraphUnknown(f"{model.arch}.attention.compress_ratios")
         self.size = size
         self.new = max(run.n_ctx_seq // size * run.n_seqs, 1)
         self.n = max(POOLS_PAD, pad(run.n_ctx_seq // size * run.n_seqs + 1, POOLS_PAD))
         self.dim = model.positive("attention.indexer.key_length")
         self.heads = model.positive("attention.indexer.head_count")
-        self.top = min(self.n, model.positive("attention.indexer.top_k") // size)
+        self.top = min(self.n, best // size)
         self.cache = Cache(run.n_ctx_seq, run.elem_k, run.elem_v)
         self.cells: Tensor
         self.members: Tensor
@@ -60,7 +63,7 @@ class Qwen4Exp(Qwen35):
         self.streams = model.positive("hyper_connection.count")
         self.ngram: Tensor | None = None
         ratios = {int(model.per_layer("attention.compress_ratios", il, 0)) for il in range(model.n_layer_all)} - {0}
-        if len(ratios) > 1 or ratios & {1}:
+        if len(ratios) > 1:
             raise GraphUnknown(f"{model.arch}.attention.compress_ratios")
         self.pools = Pools(model, run, ratios.pop()) if ratios else None
 

@@ -23,6 +23,10 @@ class GraniteSwitch(Decoder):
             self.o = self.o.replace(rope="none", positions="none")
         super().build()
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's; none may be left out where several devices hold copies of what the router gives."""
+        return None if self.r.layer_buf else super().kind(il)
+
     def embedded(self) -> Tensor:
         """Embeddings of the tokens that stand for those given, [n_embd, n_tokens], and what the router reads."""
         n, table = self.r.n_tokens, self.top("token_embd.weight")
