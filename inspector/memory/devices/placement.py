@@ -51,11 +51,11 @@ class Assignment(Record):
         return self.backends[self.devices.index(device)] if device in self.devices else "cpu"
 
     def weight_device(self, name: str, layer: int | str) -> str:
-        """The device of a tensor; the input layer never leaves the host."""
+        """The device of a tensor; the input layer never leaves the host, blocks of a head lie with the output."""
         for pattern, device in self.overrides:
             if pattern.search(name):
                 return device
-        if layer == "output":
+        if layer == "output" or (isinstance(layer, int) and 0 < len(self.blocks) <= layer):
             return self.output
         return self.block_device(layer) if isinstance(layer, int) else HOST
 
