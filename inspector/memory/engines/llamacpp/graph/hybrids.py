@@ -35,7 +35,7 @@ class Qwen3Next(Recurrent):
         q, k = self.qk_normed(q, k, il, "rms")
         cur = self.attend(il, self.rope(q, self.pos), self.rope(k, self.pos), v, wo=None)
         gate = self.unary(self.cont(gate, d * heads, n))
-        gate = gate if m.does("gates flat") else self.reshape(gate, d * heads, n)
+        gate = gate if self.gates_flat() else self.reshape(gate, d * heads, n)
         return self.lin(self.mul(cur, gate), il, "attn_output")
 
     def key_and_value_heads(self) -> tuple[int, int]:
@@ -71,6 +71,10 @@ class Qwen3Next(Recurrent):
         gate = self.mul(self.unary(alpha), self.plain(il, "ssm_a"))
         return self.reshape(beta, 1, hv, n, seqs), self.reshape(gate, 1, hv, n, seqs)
 
+    def gates_flat(self) -> bool:
+        """Whether the gate is used as it is, so that its bytes may be taken over."""
+        return self.m.does("gates flat")
+
     def repeats_keys(self) -> bool:
         """Whether keys are repeated for every value head before the kernel."""
         return True
@@ -104,6 +108,10 @@ class Qwen3Next(Recurrent):
 
 class Qwen35(Qwen3Next):
     """Separate projections for beta and alpha; the fused kernel takes fewer keys than values."""
+
+    def gates_flat(self) -> bool:
+        """Always (build_layer_attn, src/models/qwen35.cpp)."""
+        return True
 
     def repeats_keys(self) -> bool:
         """The fused kernel takes fewer keys than values (src/models/qwen35.cpp)."""
