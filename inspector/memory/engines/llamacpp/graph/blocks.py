@@ -39,8 +39,8 @@ class Blocks(Ops):
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
     def clamp(self, a: Tensor) -> Tensor:
-        """Elements held between two numbers: `a`'s shape, in place since a build (ggml_clamp)."""
-        return self.like("clamp", a, inplace=self.m.does("clamps in place"))
+        """Elements held between two numbers: `a`'s shape (ggml_clamp)."""
+        return self.like("clamp", a) if self.m.does("clamps apart") else self.view_of("clamp", a, a)
 
     # weights
 

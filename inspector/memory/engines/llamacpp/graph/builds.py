@@ -31,8 +31,18 @@ RULES: Final[Mapping[str, Span]] = MappingProxyType({
     "norms by mean square": Span(10830),
     # Mamba 2 projects a matrix; before, a stack of one a sequence (build_mamba2_layer, src/models/mamba-base.cpp)
     "projects flat": Span(10605),
-    # clamping in place (ggml_op_can_inplace, ggml/src/ggml-alloc.c)
-    "clamps in place": Span(10615),
+    # clamping has a result of its own; before, it was a view of its source (ggml_clamp, ggml/src/ggml.c)
+    "clamps apart": Span(10615),
+    # queries are rotated whole, from an offset on; before, cut apart and joined again (src/models/deepseek2.cpp, plm.cpp)
+    "rotates from an offset": Span(10568),
+    # the same of an indexer's queries and keys (src/models/deepseek32.cpp)
+    "rotates the indexer whole": Span(10453),
+    # an indexer's scores in one operation (fused_lid, src/models/deepseek32.cpp)
+    "scores at once": Span(9976),
+    # the gate of attention is no view (build_layer_attn, src/models/qwen3next.cpp)
+    "gates flat": Span(10240),
+    # rows are picked before the feed-forward (src/models/plamo2.cpp)
+    "picks before feeding": Span(10909),
     # RPC devices run asynchronously, so that several make a pipeline (ggml/src/ggml-rpc/ggml-rpc.cpp)
     "pipelines over RPC": Span(10644),
 })  # fmt: skip
