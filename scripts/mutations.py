@@ -261,7 +261,8 @@ RANGES = (
         ("rg-total", "the lower end of a sum is its upper end", "return self.total_nbytes - ranged(self.lines)", "return self.total_nbytes"),
         ("rg-context", "CUDA's context is known", "return least * MIB, most * MIB", "return most * MIB, most * MIB"),
         ("rg-safe", "the lower end of a profiling run is counted", 'return Line("compute", span[1], ', 'return Line("compute", span[0], '),
-        ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * _SEEN))", "int(peak * (seen if towers else text))"),
+        ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))", "int(peak * (seen if towers else text))"),
+        ("rg-captured", "decode steps have no graphs of their own", "sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "sum(n <= limit for n in sizes)"),
         ("rg-device", "a device's lower end is its upper end", "return used - below if below else None", "return used if below else None"),
     ),
     *_rows(
@@ -295,7 +296,7 @@ VLLM = _rows(
     ("vl-async", "one step is in flight", 'steps = split.pipeline + bool(extra.get("async_scheduling", not pools(facts)))', "steps = split.pipeline"),
     ("vl-a100", "an A100 batches as an H100 does", "not (floor == 70 * GIB and small)", "True"),
     ("vl-search", "the longest context is one too short", "low, high = (middle, high) if result.fits else (low, middle - 1)", "low, high = (middle, high) if result.fits else (low, middle - 2)"),
-    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'if options_of(workload).get("enforce_eager"):\n        return lines', "if options_of(workload) is None:\n        return lines"),
+    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'return [runtime] if options_of(run.workload).get("enforce_eager") else [runtime, graphs]', "return [runtime, graphs]"),
 )
 
 TRANSFORMERS = _rows(

@@ -126,5 +126,6 @@ ORACLES = (
 NOT_ASKED = {
     "quantized.jsonl": "one layer by each packing library, half of them built for a GPU; some by their layout",
     "gpu_logs.jsonl, vllm_logs.jsonl, vllm_activation.jsonl": "published logs of real cards",
+    "vllm_starts.jsonl, contexts.jsonl": "published logs of real cards: what is a range",
 }
 GROUPS = tuple(dict.fromkeys(o.group for o in ORACLES))

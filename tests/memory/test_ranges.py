@@ -16,7 +16,7 @@ from inspector.memory.devices.gpus import GPUS, GpuModel, context_range, least_r
 from inspector.memory.devices.placement import device_totals
 from inspector.memory.engines import vllm
 from inspector.memory.engines.shared.runtime import LIBRARIES, context_of
-from inspector.memory.engines.vllm.profile import GRAPHS, SEVERAL
+from inspector.memory.engines.vllm.profile import GRAPHS, SEVERAL, captured
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
 from inspector.units import GIB, MIB
 
@@ -49,23 +49,36 @@ def test_a_profiling_run_on_a_real_card_lies_in_its_range(row, tmp_path):
     assert low <= row["activation_gib"] <= high
 
 
-@pytest.mark.parametrize("row", [r for r in STARTS if "graphs_gib" in r], ids=lambda r: r["model"])
+GRAPHED = [row for row in STARTS if "graphs_gib" in row]
+
+
+@pytest.mark.parametrize("row", GRAPHED, ids=lambda r: f"{r['model']} {r['vllm']}")
 def test_graphs_on_a_real_card_lie_in_their_range(row):
-    many = row.get("gpus", 1) > 1 or row["card"].startswith("MI")
-    low, high = GRAPHS["many" if many else "drafts" if row.get("drafts") else "one"]
-    assert low <= row["graphs_gib"] <= high
+    low, high = GRAPHS[row["kind"]]
+    assert low <= row["graphs_gib"] * GIB / MIB / sum(row["captured"]) / row["layers"] <= high
 
 
-def test_the_ends_of_graphs_are_figures_that_were_printed():
-    printed = {row["graphs_gib"] for row in STARTS if "graphs_gib" in row}
-    assert {most for _, most in GRAPHS.values()} <= printed | {0.79}
-    assert {least for least, _ in GRAPHS.values()} <= printed
+def test_the_most_that_a_graph_takes_of_a_layer_is_a_log_rounded_up():
+    for kind, (_, most) in GRAPHS.items():
+        seen = (r["graphs_gib"] * GIB / MIB / sum(r["captured"]) / r["layers"] for r in GRAPHED if r["kind"] == kind)
+        assert most - 0.015 < max(seen) <= most
+
+
+@pytest.mark.parametrize(
+    ("seqs", "tokens", "card", "graphs"),
+    [
+        (256, 2048, "rtx4090", 51 + 35), (128, 2048, "rtx4090", 35 + 19), (32, 8192, "h100", 11 + 7),
+        (1024, 8192, "h100", 51 + 51), (1024, 16384, "b200", 83 + 83), (1, 2048, "rtx4090", 2 + 1),
+    ],
+)  # fmt: skip
+def test_as_many_graphs_are_captured_as_logs_count(seqs, tokens, card, graphs):
+    assert captured(seqs, tokens, parse_gpu(card)[0]) == graphs
 
 
 @pytest.mark.parametrize("row", [r for r in STARTS if "beside_gib" in r], ids=lambda r: r["model"])
 def test_libraries_of_a_real_run_lie_in_their_range(row):
-    low, high = SEVERAL if row.get("gpus", 1) > 1 else LIBRARIES
-    assert low <= row["beside_gib"] * GIB <= high + 1
+    low, high = SEVERAL[row["kind"]] if row.get("gpus", 1) > 1 else LIBRARIES
+    assert low <= row["beside_gib"] <= high
 
 
 @pytest.mark.parametrize("row", [r for r in STARTS if "free_gib" in r], ids=lambda r: r["card"])

@@ -20,7 +20,7 @@ _CONTEXT: Final = (int(0.17 * GIB), int(0.53 * GIB))
 _LARGE_CONTEXT: Final = (int(0.56 * GIB), int(0.60 * GIB))
 _LARGE: Final = 81920 * MIB
 # What kernels and libraries take once a model has run ("non-torch memory"), on one card.
-LIBRARIES: Final = (int(0.06 * GIB), int(0.56 * GIB))
+LIBRARIES: Final = (0.06, 0.56)  # GiB
 
 
 def context_of(gpu: Gpu) -> Span:
@@ -36,4 +36,4 @@ def process_of(gpu: Gpu) -> Span:
     low, high = context_of(gpu)
     if not gpu.context and gpu.reserve:
         return low, high
-    return low + LIBRARIES[0], high + LIBRARIES[1]
+    return low + int(LIBRARIES[0] * GIB), high + int(LIBRARIES[1] * GIB)

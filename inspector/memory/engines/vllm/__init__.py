@@ -237,11 +237,12 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     last = rank.stage.index == rank.stage.n - 1
     if last:
         lines += ahead_lines(facts, run.spec, run.draft, split=split, dtype=s.model_dtype, device=device)
-    return (
-        lines
-        + (sampler_line(facts, run.batch, device) if last else [])
-        + overhead_lines(run.workload, rank.gpu, split.n_gpus, device, drafts=bool(run.spec.method))
-    )
+    return lines + (sampler_line(facts, run.batch, device) if last else []) + _overheads(run, part, rank)
+
+
+def _overheads(run: _Run, part: ModelFacts, rank: Rank) -> list[Line]:
+    runtime, graphs = overhead_lines(part, run.batch, rank.gpu, run.split.n_gpus, rank.device)
+    return [runtime] if options_of(run.workload).get("enforce_eager") else [runtime, graphs]
 
 
 def _towers(facts: ModelFacts) -> bool:
@@ -289,7 +290,8 @@ def estimate(
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
     peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
     most = activation_nbytes(facts, batch, tp=split.tensor, elem=elem, sampler=SORTED)
-    span = activation_range(peak[0], towers=_towers(facts), sorts=most[0]) if peak and most else (0, 0)
+    towers, experts = _towers(facts), bool(facts.n_experts_used)
+    span = activation_range(peak[0], towers=towers, sorts=most[0], experts=experts) if peak and most else (0, 0)
     kept = placement.kv_offload
     pages = plan(facts, s, workload)
     run = _Run(workload, s, pages, batch, split, peak, span, _fp8(facts, workload), kept, spec, draft)

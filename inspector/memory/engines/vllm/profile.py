@@ -6,11 +6,11 @@ vLLM 0.33.0: engine/arg_utils.py (defaults), v1/worker/gpu/model_runner.py profi
 from __future__ import annotations
 
 from inspector.memory.engines.shared.hf_weights import pools
-from inspector.memory.engines.shared.kv_options import options_of, whole_option
+from inspector.memory.engines.shared.kv_options import whole_option
 from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.estimate import Line
 from inspector.record import Record
-from inspector.units import GIB, format_nbytes
+from inspector.units import GIB, MIB, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ SAMPLER_V2: Final = 4 + 4
 # The most: float32 logits sorted whole, with their indices, as Model Runner V1 does (a float32 copy, sorted values and
 # int64 indices, the sort's second pair of both, its 8-byte marks: v1/sample/ops/topk_topp_sampler.py, torch's sort).
 SORTED: Final = 4 + (4 + 8) + (4 + 8) + 8
-# The most that was printed of that: GLM-5.2 on four B200, which sorts.
+# The most that was printed of that by a model with experts: GLM-5.2 on four B200, which sorts.
 _SEEN: Final = 1.09
 # Shares of the rule's figure that a profiling run is between: least, most of a text model, most with towers.
 LIKELY: Final = (0.5, 1.5, 3.0)
@@ -90,7 +90,7 @@ def activation_nbytes(
     return max(mlp, logits), words
 
 
-def activation_range(peak: int, *, towers: bool, sorts: int = 0) -> tuple[int, int]:
+def activation_range(peak: int, *, towers: bool, sorts: int = 0, experts: bool = False) -> tuple[int, int]:
     """(least, most) bytes of the profiling run: every figure that is known of 2026 lies between.
 
     `peak`: by the source; `sorts`: the same with every logit sorted. Start-up logs of 0.22 to 0.31 print 0.6 to 3.9
@@ -98,7 +98,7 @@ def activation_range(peak: int, *, towers: bool, sorts: int = 0) -> tuple[int, i
     case, twice of it for towers, whose own profiling run is in what is printed.
     """
     low, text, seen = LIKELY
-    return int(peak * low), max(int(peak * (seen if towers else text)), int(sorts * _SEEN))
+    return int(peak * low), max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))
 
 
 def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, device: str, *, towers: bool) -> Line:
@@ -110,32 +110,38 @@ def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, 
     return Line("compute", span[1], "modelled", how, device, low=span[0])
 
 
-# GiB, least and most of what start-up logs since 0.18 print of CUDA graphs (fixtures/vllm_starts.jsonl): of one rank,
-# one that drafts ahead as well, one of several or on ROCm. By model, captured sizes and kernels: no rule is known.
-GRAPHS: Final = {"one": (0.04, 0.79), "drafts": (0.04, 1.42), "many": (0.25, 4.13)}
+# MiB of a captured graph and a layer, least and most of what start-up logs print of CUDA graphs whose settings they
+# state (fixtures/vllm_starts.jsonl): of one rank, of one of several with and without experts, and on ROCm. What kernels
+# and their buffers take has no rule; captured graphs, and the layers that each holds, are counted.
+GRAPHS: Final = {"one": (0.08, 0.21), "dense": (0.08, 0.40), "experts": (0.08, 0.55), "rocm": (0.08, 1.12)}
+# GiB, least and most of what such logs print beside weights of one rank of several: NCCL, buffers of its own
+# all-reduce, workspaces of kernels, which experts have most of.
+SEVERAL: Final = {"dense": (0.21, 0.55), "experts": (0.21, 1.70)}
 
 
-# Least and most of what such logs print beside weights of one rank of several: NCCL, buffers of its own all-reduce,
-# workspaces of kernels.
-SEVERAL: Final = (int(0.21 * GIB), int(1.70 * GIB))
+def captured(seqs: int, tokens: int, gpu: Gpu | None) -> int:
+    """How many graphs a rank captures, piecewise and of decode steps alone: config/vllm.py _set_cudagraph_sizes."""
+    most = 1024 if gpu is not None and gpu.compute_capability.startswith("10.") else 512
+    limit = min(2 * seqs, most, tokens)
+    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
+    return sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
 
 
-def overhead_lines(workload: Workload, gpu: Gpu | None, n_gpus: int, device: str, *, drafts: bool) -> list[Line]:
-    """What one rank takes beside the model. `drafts`: it captures graphs of what drafts ahead, too.
+def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int, device: str) -> list[Line]:
+    """What libraries take of one rank, and its CUDA graphs. `facts`: of the rank's layers.
 
     vLLM counts from what is free at its start: CUDA's context is in the share of the card that it leaves alone.
     """
-    hidden = gpu.reserve if gpu else 0
-    low, high = (hidden + n for n in (SEVERAL if n_gpus > 1 else LIBRARIES))
-    words = "libraries" + (f", NCCL of {n_gpus} ranks" if n_gpus > 1 else "")
-    words += ", and what CUDA hides" if hidden else ""
-    lines = [Line("overhead", high, "modelled", words, device, "runtime", low=low)]
-    if options_of(workload).get("enforce_eager"):
-        return lines
-    many = n_gpus > 1 or (gpu is not None and gpu.backend != "cuda")
-    low, high = (int(gib * GIB) for gib in GRAPHS["many" if many else "drafts" if drafts else "one"])
-    how = "CUDA graphs, as start-up logs print them; none with --enforce-eager"
-    return [*lines, Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)]
+    hidden, many = gpu.reserve if gpu else 0, n_gpus > 1
+    kind = "experts" if facts.n_experts_used else "dense"
+    low, high = (hidden + int(gib * GIB) for gib in (SEVERAL[kind] if many else LIBRARIES))
+    words = "libraries" + (f", NCCL of {n_gpus} ranks" if many else "") + (", and what CUDA hides" if hidden else "")
+    runtime = Line("overhead", high, "modelled", words, device, "runtime", low=low)
+    graphs = captured(batch.seqs, batch.tokens, gpu) * len(facts.layers)
+    cuda = gpu is None or gpu.backend == "cuda"
+    low, high = (int(mib * MIB * graphs) for mib in GRAPHS["rocm" if not cuda else kind if many else "one"])
+    how = f"{graphs // max(len(facts.layers), 1)} CUDA graphs of {len(facts.layers)} layers, none with --enforce-eager"
+    return [runtime, Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)]
 
 
 def sampler_line(facts: ModelFacts, batch: Batch, device: str) -> list[Line]:
