@@ -202,7 +202,9 @@ def keras_code(subject: Subject) -> Iterator[Hit]:
     A Keras model has a layer that is code, or names modules and functions that are not Keras's own.
 
     Why it matters: a Lambda layer is Python code stored in the file; a `module` of the configuration is imported and
-    called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode.
+    called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode. A vocabulary
+    given as a path is read from there (CVE-2025-12058): any path in a lookup layer, one that leads out of the folder or
+    to an address elsewhere.
     """
     yield from _of_kind(subject, "layer")
     for document in subject.documents.values():  # a model that was saved as a folder
@@ -252,7 +254,8 @@ def loader_target(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: hydra's `_target_`, the `type` of sentence-transformers' modules.json, diffusers' component lists
     and YAML's Python tags are imported and called; so are keys and tags of other loaders (`target`, `class_path`,
-    `activation_function`, `!new:`), of which only what acts is spoken of. Configurations in archives are read too.
+    `activation_function`, `!new:`), of which only what acts is spoken of. Configurations in archives are read too, and
+    texts without YAML's name whose every line YAML may have: hparams, .cfg, .txt; prose about tags is left alone.
     Python's own modules, and functions that load or look up things, are an error; a file of the repository is a
     warning; a package of the author's is an info.
     """
