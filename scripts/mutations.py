@@ -406,7 +406,7 @@ REST = (
     ),
     *_rows(
         "memory/test_tables.py memory/test_sglang.py",
-        ("tab-copies", "caches that are copied to a device count as one type", "apart = plain.devices and HOST in plain.blocks", "apart = False and HOST in plain.blocks"),
+        ("tab-copies", "caches that are copied to a device count as one type", "apart = bool(plain.devices) and HOST in plain.blocks", "apart = False"),
         ("sg-running", "graphs are made for more requests than run", "graph_seqs=min(step.graph_seqs, most)", "graph_seqs=max(step.graph_seqs, most)"),
     ),
 )

@@ -66,7 +66,7 @@ def test_the_version_is_said(run_inspector):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["gpus", "4091"], "none has '4091' in its name"), (["archs", "lama"], "did you mean llama"),
+        (["gpus", "4091"], "none has '4091' in its name"), (["archs", "lamma"], "did you mean llama"),
         (["rule", "remote-cod"], "did you mean remote-code?"), (["rule", "XX1"], "'inspector rule' lists them"),
         (["memory", "MODEL", "--gpu", "24"], "a size has a unit: 24G"),
         (["memory", "MODEL", "-e", "llamacp"], "did you mean llamacpp?"),

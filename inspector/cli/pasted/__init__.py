@@ -145,9 +145,9 @@ def read_command(program: str, words: Sequence[str], variables: Mapping[str, str
         notes = [*more, *notes]
     elif name == "llamacpp":
         said = [*module.defaults(program), *said]
-    without = [flag for flag in left[True] if flag in _NO_PROJECTOR]
-    for flag in without:
-        left[False][flag] = left[True].pop(flag)
+    without = [word for word in left[True] if word in _NO_PROJECTOR]
+    for word in without:
+        left[False][word] = left[True].pop(word)
     if "repo" in where and "--mmproj" not in said and not without and name == "llamacpp":
         left[True]["--mmproj-auto (the repository's projector, if it has one)"] = None
     return Pasted(
