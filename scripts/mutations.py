@@ -64,7 +64,7 @@ GGUF = _rows(
     ("gguf-dup-key", "the second of two equal keys counts", '            values.report("duplicate-key", "this key is given twice", start, where=key)\n            continue',
      '            values.report("duplicate-key", "this key is given twice", start, where=key)'),
     ("gguf-dup-tensor", "two tensors of one name pass", "        if name in seen:\n", "        if name in seen and not seen:\n"),
-    ("gguf-negative-pair", "two negative dimensions make a positive size", "n = n * dim if dim > 0 else 0", "n = n * dim"),
+    ("gguf-negative-pair", "two negative dimensions make a positive size", "n *= max(0, dim)", "n *= dim"),
     ("gguf-place-padding", "tensors are expected without padding", "running += -(-(nbytes or 0) // alignment) * alignment", "running += nbytes or 0"),
     ("gguf-place-start", "tensor offsets are not moved to the data section", "raw.dtype, start + raw.offset, nbytes, words", "raw.dtype, raw.offset, nbytes, words"),
     ("gguf-elements-63", "2^63 elements pass", "if dim > 1 and I64_MAX // dim < n:", "if dim > 1 and U64_MAX // dim < n:"),
