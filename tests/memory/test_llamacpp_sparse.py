@@ -101,6 +101,21 @@ def test_tables_lie_on_the_card_where_rows_of_their_type_are_read_and_places_whe
     assert refused(first_of("deepseek4"), backend("cuda")) == frozenset()
 
 
+def test_each_layer_on_a_card_copies_windows_of_inputs_of_its_own():
+    """scripts/cuda/probe.cpp on the first row of minimax-m3 with 14 layers: -ngl 99 -c 4096."""
+    facts = first_of("minimax-m3")
+    more = tuple(
+        t.replace(name=t.name.replace("blk.1.", f"blk.{i}."))
+        for i in range(6, 14)
+        for t in facts.tensors
+        if t.name.startswith("blk.1.")
+    )
+    deep = facts_of_gguf({**facts.keys, "minimax-m3.block_count": 14}, (*facts.tensors, *more))
+    card = Placement(gpus=(Gpu("CUDA0", 24 * GIB, backend="cuda"),), n_gpu_layers=99)
+    found = effective(deep, Workload(n_ctx=4096)).as_effective()
+    assert compute_buffers(deep, found, assign(card, 14)) == ({"CUDA0": 98_944_000, HOST: 13_280_256}, "derived")
+
+
 def test_layers_of_dots3note_rank_as_listed_however_long_the_list():
     facts = first_of("dots3note")
     listed = {n: read_again(facts, {"dots3note.attention.indexer.types": (1, 0, 1, 0, 1, 0, 1)[:n]}) for n in (5, 6, 7)}

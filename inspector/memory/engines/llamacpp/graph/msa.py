@@ -51,6 +51,10 @@ class MiniMaxM3(Decoder):
             self.mask_f = self.cast(base.mask, F32)
         return base
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's; on devices each copies windows of inputs of its own, all held from the start."""
+        return None if self.r.layer_buf else super().kind(il)
+
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Attention over all keys or over the best blocks: [n_embd, n_tokens] in and out."""
         if not self.sparse or il < self.m.count("leading_dense_block_count", 0):
