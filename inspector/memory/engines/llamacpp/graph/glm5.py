@@ -36,8 +36,8 @@ class Glm5Next(Mixed, KimiLinear):
         self.n_best = min(self.n_pools, top // each)
         self.n_keys = each * self.n_best + tail
         self.copies = r.n_ubatch <= FEW and r.n_ctx > top + each - 1
-        self.idx = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
-        self.idx.k_idxs = self.input(I64, n, name="idx_k_idxs")
+        self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
+        self.lid.k_idxs = self.input(I64, n, name="idx_k_idxs")
         self.cells_of = self.input(I32, self.n_pools, name="pool_cells")
         self.keys_of = self.input(I32, each, self.n_pools, name="pool_idxs")
         self.pools_seen = self.input(F16, self.n_pools, n, name="pool_mask")
@@ -106,7 +106,7 @@ class Glm5Next(Mixed, KimiLinear):
 
     def idx_cache(self, il: int) -> Tensor:
         """The indexer's cache: [key, gate and pooled key, cells, n_stream]."""
-        r, c = self.r, self.idx
+        r, c = self.r, self.lid
         t = c.k.get(il)
         if t is None:
             t = c.k[il] = external(c.elem_k, (3 * self.idx_dim, c.cells, r.n_stream))
@@ -121,7 +121,7 @@ class Glm5Next(Mixed, KimiLinear):
         zeros = self.fill(self.leaf(F32, d, self.r.n_tokens))
         packed = self.concat(self.concat(key, gate, 0), zeros, 0)
         t = self.idx_cache(il)
-        self.store_k(self.idx, il, self.reshape(packed, 3 * d, 1, self.r.n_tokens))
+        self.store_k(self.lid, il, self.reshape(packed, 3 * d, 1, self.r.n_tokens))
         cells = t.ne[1] * t.ne[2]
         both = self.view(t, (2 * d, cells), (t.nb[1],))
         rows = self.reshape(self.get_rows(both, self.reshape(self.new_keys, each * n_new)), 2 * d, each, n_new)
@@ -155,7 +155,7 @@ class Glm5Next(Mixed, KimiLinear):
         if self.copies:
             return ids
         self.expand(ids)
-        mask, n, keys, cells = self.base.mask, self.r.n_tokens, self.n_keys, self.idx.cells
+        mask, n, keys, cells = self.base.mask, self.r.n_tokens, self.n_keys, self.lid.cells
         closed = self.repeat(self.fill(self.leaf(mask.elem, cells + keys)), cells + keys, n)
         zeros = self.repeat(self.fill(self.leaf(mask.elem, keys)), keys, n)
         live = self.unary(self.reshape(self.keys_seen, keys, n))

@@ -104,13 +104,12 @@ class PredictingStreams(Predicting, DeepSeek4):
 
     def inputs(self) -> Any:
         """A cache of the one layer's window, shared among sequences where the model's is asked to be."""
-        self.base = self.swa = self.windowed()
-        return self.base
+        self.swa = self.windowed()
 
     def build(self) -> None:
         """Streams of hidden states, each joined with the embedding; the layer; logits."""
         m, n, il = self.m, self.r.n_tokens, self.m.n_layer
-        self.streams = m.positive("hyper_connection.count")
+        self.streams = self.count_streams()
         ratios = (*m.whole_numbers("attention.compress_ratios"), *(0,) * m.n_layer_all)
         if m.n_layer_all != il + 1 or ratios[il] or il < m.count("hash_layer_count"):  # llama.cpp aborts
             raise GraphUnknown("a prediction layer that compresses or looks up, or several")
