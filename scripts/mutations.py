@@ -235,6 +235,7 @@ SPARSE = _rows(
     ("lc-hc-fused", "fused operations stay on wherever they would run", "if any(name == op and node.buf != probe.layer_buf[il]", "if all(name == op and node.buf != probe.layer_buf[il]"),
     ("lc-clamps-alike", "experts that are clamped are run as one with a shared one that is not", "if routed.name != shared.name or not (_gated", "if not (_gated"),
     ("lc-looked-up", "tables that tokens look experts up in lie on the host", '_LOOKED_UP: Final = ("compressor_ape.weight", "ffn_gate_tid2eid.weight")', '_LOOKED_UP: Final = ("compressor_ape.weight",)'),
+    ("lc-msa-deep", "layers that copy inputs are left out on devices", "return None if self.r.layer_buf else super().kind(il)", "return super().kind(il)"),
     ("lc-pools-few", "keys are copied out for 17 tokens too", "FEW: Final = 16  # tokens", "FEW: Final = 17  # tokens"),
 )
 
