@@ -13,7 +13,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN
-from inspector.memory.engines.llamacpp.graph.builds import row_at
+from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -80,7 +80,7 @@ def _on_devices(
             graph, grade = build(model, run, whole=True)
     found = sizes(
         graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload,
-        every_input=model.does("copies every input"),
+        every_input=model.does("copies every input"), most=0 if model.does("takes any inputs") else MOST_INPUTS,
     )  # fmt: skip
     if not all(b.measured for b in backends):
         grade = "modelled"
