@@ -135,6 +135,8 @@ def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int
     hidden, many = gpu.reserve if gpu else 0, n_gpus > 1
     kind = "experts" if facts.n_experts_used else "dense"
     low, high = (hidden + int(gib * GIB) for gib in (SEVERAL[kind] if many else LIBRARIES))
+    if gpu and gpu.reserve_low is not None:
+        low -= hidden - gpu.reserve_low
     words = "libraries" + (f", NCCL of {n_gpus} ranks" if many else "") + (", and what CUDA hides" if hidden else "")
     runtime = Line("overhead", high, "modelled", words, device, "runtime", low=low)
     graphs = captured(batch.seqs, batch.tokens, gpu) * len(facts.layers)
