@@ -123,8 +123,9 @@ def captured(seqs: int, tokens: int, gpu: Gpu | None) -> int:
     """How many graphs a rank captures, piecewise and of decode steps alone: config/vllm.py _set_cudagraph_sizes."""
     most = 1024 if gpu is not None and gpu.compute_capability.startswith("10.") else 512
     limit = min(2 * seqs, most, tokens)
-    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
-    return sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)]
+    found: int = sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
+    return found
 
 
 def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int, device: str) -> list[Line]:
