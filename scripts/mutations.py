@@ -263,7 +263,7 @@ RANGES = (
         ("rg-context", "CUDA's context is known", "return least * MIB, most * MIB", "return most * MIB, most * MIB"),
         ("rg-safe", "the lower end of a profiling run is counted", 'return Line("compute", span[1], ', 'return Line("compute", span[0], '),
         ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))", "int(peak * (seen if towers else text))"),
-        ("rg-captured", "decode steps have no graphs of their own", "sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "sum(n <= limit for n in sizes)"),
+        ("rg-captured", "decode steps have no graphs of their own", "found: int = sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "found: int = sum(n <= limit for n in sizes)"),
         ("rg-device", "a device's lower end is its upper end", "return used - below if below else None", "return used if below else None"),
     ),
     *_rows(
