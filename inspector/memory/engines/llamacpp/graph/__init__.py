@@ -13,7 +13,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, WITHOUT_TRUNK
-from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, row_at
+from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, is_replayed, row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -144,6 +144,8 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
 
     if not model.n_layer and model.arch not in WITHOUT_TRUNK:
         raise GraphUnknown(f"{model.arch} without layers")
+    if not is_replayed(model.arch, model.build):
+        raise GraphUnknown(f"{model.arch} in b{model.build}")
     if run.predicting:
         from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.gguf_builds import REPLAYED, Span
-from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -83,10 +82,13 @@ _OLDER: Final = (
 _UNREPLAYED: Final = frozenset(("bailingmoe3", "qwen4exp"))
 
 
+def is_replayed(arch: str, build: int) -> bool:
+    """Whether rules here make an architecture's graph as a build does (0: the replayed one)."""
+    return arch not in _UNREPLAYED or not 0 < build < REPLAYED
+
+
 def row_at(arch: str, row: Row | None, build: int) -> Row | None:
-    """An architecture's row as a build follows it. Raises GraphUnknown where that is not known."""
-    if arch in _UNREPLAYED and 0 < build < REPLAYED:
-        raise GraphUnknown(f"{arch} in b{build}")
+    """An architecture's row as a build follows it."""
     if row is None:
         return None
     for older in _OLDER:
