@@ -205,7 +205,7 @@ class HyV4(Streams, Sparse):
         """As any layer's; layers that rank hold leafs of their own."""
         return None if self.ranks else Decoder.kind(self, il)
 
-    def turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def rotated_pair(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """As they are: this indexer's keys are cached unrotated."""
         return q, k
 
