@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from inspector.record import Record
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,14 +12,6 @@ if TYPE_CHECKING:
 
     # bytes of compute buffers by device, their grade, and by device: bytes of the pool, whether cuBLAS is called
     ComputeMemory = tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]
-
-
-class Target(Record):
-    """The model that a draft is loaded beside: the sizes its context runs with, and where it lies (None: the host)."""
-
-    facts: ModelFacts
-    effective: Mapping[str, Any]
-    assignment: Assignment | None = None
 
 
 def compute_parts(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> ComputeMemory | None:
