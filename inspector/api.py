@@ -30,16 +30,22 @@ def inspect(target: str, *, strict: bool = True) -> Checkpoint:
     return open_checkpoint(target, strict=strict)
 
 
-def _gathered(models: Model | Sequence[Checkpoint | ModelFacts]) -> Gathered:
-    """A target that holds several models is all of them; those that cannot be opened are notes."""
+def _gathered(models: Model | Sequence[Checkpoint | ModelFacts], engine: str | None) -> tuple[Gathered, str | None]:
+    """(what there is, the quant of a tag that is not there yet).
+
+    A target that holds several models is all of them; those that cannot be opened are notes.
+    """
     from inspector.checkpoint import Checkpoint
     from inspector.facts import ModelFacts
     from inspector.memory.fit.gather import Gathered, candidate_of, gather
+    from inspector.memory.tagged import with_tag
 
     if isinstance(models, str):
-        return gather(models, inspect)
+        found, _, tag = with_tag(models, engine=engine, read=lambda target: gather(target, inspect))
+        return found, tag
     several = (models,) if isinstance(models, Checkpoint | ModelFacts) else models
-    return Gathered(tuple(candidate_of(m, path="" if isinstance(m, ModelFacts) else m.target) for m in several))
+    candidates = tuple(candidate_of(m, path="" if isinstance(m, ModelFacts) else m.target) for m in several)
+    return Gathered(candidates, models if isinstance(models, Checkpoint) else None), None
 
 
 def fit(
@@ -57,40 +63,52 @@ def fit(
     margin: int | None = None,
     most: int = 5,
     arguments: Mapping[str, Any] | None = None,
+    quants: Iterable[str] = (),
+    hypothetical: bool = False,
 ) -> Fit:
     """Which quant, context, cache type and placement fit on `gpus`, best first; what `inspector fit` answers.
 
-    `models`: a target, a checkpoint, facts, or several of them to choose among; `gpus`: names and sizes as for
+    `models`: a target (`org/name:Q4_K_M` may name a quant that is not there yet), a checkpoint, facts, or several of
+    them to choose among; `gpus`: names and sizes as for
     `--gpu`, or `Gpu` records. `engine`: None for the one that people run the format with; without a `workload`,
     llama.cpp is asked as llama-server asks it (logits of the last token). `n_ctx` in tokens, as the engine counts
     them; `longest`: as many as the model was trained for, or what fits. `min_quant`: nothing coarser; `prefer`: what
     matters most of "offload", "quant", "context", "kv". `offload`: whether layers may stay on the host; `host` and
     `margin`: bytes of host memory there are, bytes to leave free on each GPU
     (None: what the engine itself leaves). `most`: at most so many choices;
-    `arguments`: the engine's own. Raises WorkloadError where the engine refuses every setting, InspectorError for an
-    unknown engine or GPU, and what `inspect` raises.
+    `arguments`: the engine's own; `quants`: these and no others, predicted where they are not there; `hypothetical`:
+    also those that llama-quantize could make. Raises WorkloadError where the engine refuses every setting,
+    InspectorError for an unknown engine or GPU, and what `inspect` raises.
     """
+    from inspector.memory.api import of_store
     from inspector.memory.devices.asked import gpus_asked
-    from inspector.memory.engines import default_engine, engine_of
+    from inspector.memory.engines import engine_of
     from inspector.memory.estimate import Workload
-    from inspector.memory.fit.candidates import judged, offered
+    from inspector.memory.fit.candidates import forms, judged
     from inspector.memory.fit.choose import fit as search
     from inspector.memory.fit.records import Ask
+    from inspector.memory.tagged import engine_asked
 
-    gathered = _gathered(models)
+    gathered, tag = _gathered(models, engine)
     if not gathered.candidates:
         raise InspectorError("nothing to choose from")
+    named = tuple(quants) or ((tag,) if tag else ())
     largest = max(gathered.candidates, key=lambda c: c.nbytes)
-    run_by = engine_of(engine or default_engine(largest.facts.format))
-    workload = workload or run_by.served(Workload())
-    ask = Ask(
-        gpus=gpus_asked(gpus), engine=run_by.name, n_ctx=workload.n_ctx if n_ctx is None else n_ctx, longest=longest,
-        workload=workload, offload=offload, host=host, margin=run_by.margin if margin is None else margin,
-        prefer=tuple(prefer), most=most, arguments=arguments,
+    run_by = engine_of(engine_asked(engine, largest.facts.format, named))
+    asked = workload or run_by.served(Workload())
+    asked = asked if n_ctx is None else asked.replace(n_ctx=n_ctx)
+    asked, own, notes = of_store(
+        gathered.checkpoint, run_by, asked, dict(arguments or {}), search=True, longest=longest
     )  # fmt: skip
-    candidates = judged(offered(gathered.candidates, run_by), min_quant)
+    ask = Ask(
+        gpus=gpus_asked(gpus), engine=run_by.name, n_ctx=asked.n_ctx, longest=longest, workload=asked,
+        offload=offload, host=host, margin=run_by.margin if margin is None else margin,
+        prefer=tuple(prefer), most=most, arguments=own or None,
+    )  # fmt: skip
+    there = forms(gathered.candidates, run_by, quants=named, makeable=hypothetical)
+    candidates = there if run_by.quants_by_bits and named else judged(there, min_quant)
     found = search(candidates, ask.replace(floor=min_quant.upper()) if min_quant else ask)
-    return found.replace(notes=(*found.notes, *gathered.notes))
+    return found.replace(notes=(*found.notes, *notes, *gathered.notes))
 
 
 def quantize_size(
@@ -129,11 +147,11 @@ def compare(log: str, model: Model, *, placement: Placement | None = None) -> tu
     from inspector.logs import read_startup_log
     from inspector.memory.api import facts_of
     from inspector.memory.compare import compare as beside
-    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.compare import engine_of_log, placement_of, workload_of
     from inspector.memory.engines import estimate
 
     said = read_startup_log(log)
     where = placement_of(said, placement)
     if placement is not None and placement.gpus:
         where = where.replace(gpus=placement.gpus)
-    return beside(said, estimate(facts_of(model), workload_of(said), engine=said.engine, placement=where))
+    return beside(said, estimate(facts_of(model), workload_of(said), engine=engine_of_log(said), placement=where))

@@ -13,13 +13,25 @@ _MOST_DIGITS = 40
 _COUNTS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
-def format_nbytes(nbytes: int) -> str:
-    """Bytes as people read them, in powers of 1024: `4.58 GiB`, `512.00 MiB`, `640 B`."""
+def _unit_of(nbytes: int) -> tuple[int, str]:
     for unit, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
         # what would print as 1,024.00 of the smaller unit is 1.00 of this one
         if abs(nbytes) >= unit - unit // (KIB * 200):
-            return f"{nbytes / unit:,.2f} {name}"
-    return f"{nbytes} B"
+            return unit, name
+    return 1, "B"
+
+
+def format_nbytes(nbytes: int) -> str:
+    """Bytes as people read them, in powers of 1024: `4.58 GiB`, `512.00 MiB`, `640 B`."""
+    unit, name = _unit_of(nbytes)
+    return f"{nbytes / unit:,.2f} {name}" if unit > 1 else f"{nbytes} B"
+
+
+def format_between(low: int, high: int) -> str:
+    """A range in the unit of its upper end: `0.31–0.94 GiB`; one figure where both read the same."""
+    unit, name = _unit_of(high)
+    least, most = (f"{n / unit:,.2f}" if unit > 1 else str(n) for n in (low, high))
+    return f"{most} {name}" if least == most else f"{least}–{most} {name}"
 
 
 def format_count(count: int) -> str:

@@ -456,10 +456,7 @@ def _exact_of(samples: list[Sample]) -> str:
 
 
 # Why figures of a section are off, by model and line.
-REASONS = {
-    ("cuda architectures", "glm5-next", "weights"): "tensors of 544 bytes lie in host memory there, on the card here",
-    ("cuda architectures", "nanbeige", "weights"): "one step of alignment more here",
-}
+REASONS = {}
 
 
 def print_misses(samples: list[Sample]) -> None:

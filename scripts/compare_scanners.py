@@ -47,6 +47,15 @@ FAMILIES: tuple[tuple[str, bool, str], ...] = (
         test_keras_models_that_are_code_are_an_error test_code_is_found_behind_escapes_and_megabytes
         test_tensors_of_onnx_that_lie_outside_are_an_error test_operations_that_act_are_an_error
         test_layers_of_a_saved_model_are_read"""),
+    ("R objects that run code when they are looked at or called", True, """
+        test_what_r_runs_is_an_error test_code_that_r_wrote_is_an_error
+        test_r_objects_are_found_under_any_name_and_packed"""),
+    ("HDF5 and Keras files that take other files for their data", True, """
+        test_links_to_other_files_and_data_in_them_are_an_error
+        test_the_same_is_found_in_a_keras_archive_and_packed"""),
+    ("pickles that run code inside files of other formats", True, """
+        test_pickles_inside_other_formats_are_found test_a_pickle_anywhere_in_a_large_file_is_found
+        test_an_import_directly_behind_another_hides_neither test_a_packed_file_is_searched_as_it_unpacks"""),
     ("chat templates that reach Python", True, """
         test_a_template_that_reaches_python_is_an_error test_every_place_of_a_folder_is_looked_at
         test_every_place_of_a_gguf_is_looked_at"""),
@@ -67,6 +76,9 @@ FAMILIES: tuple[tuple[str, bool, str], ...] = (
     ("honest Keras, ONNX and SavedModel graphs", False, """
         test_honest_keras_models_are_silent test_tensors_of_onnx_beside_it_are_silent
         test_honest_saved_models_are_silent"""),
+    ("honest R objects and HDF5 files", False, """
+        test_what_r_only_keeps_is_silent test_data_that_r_wrote_is_silent
+        test_groups_of_every_layout_that_stay_in_their_file_are_silent"""),
     ("honest GGUF and safetensors files and folders", False, """
         test_what_is_sound_has_no_finding test_what_is_sound_has_no_finding_and_loads
         test_what_llama_cpp_loads_has_no_finding test_honest_templates_are_silent

@@ -1,6 +1,9 @@
 """fixtures/vllm_planner.jsonl: blocks and requests as vLLM's own planner counts them, on the CPU.
 
-Run: VLLM_SRC=/path/to/vllm-0.33.0 python scripts/measure_vllm_planner.py (PyPI's sdist, unpacked; needs `regex`).
+    python scripts/measure_vllm_planner.py VLLM_SOURCES < fixtures/vllm_planner.jsonl
+
+VLLM_SOURCES: PyPI's sdist, unpacked; needs `regex`. A row holds its own question (config, settings, draft), and comes
+back with what the planner answers now, or with `error` where it refuses.
 
 v1/core/kv_cache_planning.py and v1/kv_cache_interface.py run unmodified. torch is not installed: a stand-in knows sizes
 of dtypes, which is all that they ask of it. What each layer hands to the planner is written down here from vLLM's model
@@ -15,7 +18,6 @@ import importlib.machinery
 import json
 import logging
 import math
-import os
 import re
 import sys
 import types
@@ -30,8 +32,7 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 Layers = list[Any]
-FIXTURE = Path(__file__).resolve().parents[1] / "fixtures" / "vllm_planner.jsonl"
-COMMON = {"vocab_size": 32000, "torch_dtype": "bfloat16", "max_position_embeddings": 262144}
+FIGURES = ("bytes_per_block", "blocks_one_req", "stage_bytes_per_block")
 
 
 class Dtype:
@@ -334,134 +335,25 @@ def parts(n: int, pp: int, stop: int) -> list[range]:
     return [range(a, stop if i == pp - 1 else a + size) for i, (a, size) in enumerate(zip(starts, sizes, strict=True))]
 
 
-SETTINGS = (
-    ("auto", 1, 1, 32768, 2048),
-    ("auto", 2, 1, 32768, 8192),
-    ("fp8", 4, 2, 65536, 2048),
-    ("auto", 1, 3, 16384, 4096),
-)
-NAMES = (
-    "kv_cache_dtype", "tensor_parallel_size", "pipeline_parallel_size", "max_model_len", "max_num_batched_tokens",
-)  # fmt: skip
-DEEPSEEK = {
-    "hidden_size": 4096, "intermediate_size": 12288, "moe_intermediate_size": 1536, "num_hidden_layers": 46,
-    "num_attention_heads": 64, "num_key_value_heads": 64, "kv_lora_rank": 512, "q_lora_rank": 1536,
-    "qk_rope_head_dim": 64, "qk_nope_head_dim": 128, "v_head_dim": 128, "n_routed_experts": 128,
-    "num_experts_per_tok": 8, "n_shared_experts": 1, "first_k_dense_replace": 1,
-}  # fmt: skip
-GDN = {
-    "hidden_size": 4096, "intermediate_size": 12288, "num_hidden_layers": 48, "num_attention_heads": 32,
-    "num_key_value_heads": 4, "head_dim": 256, "linear_num_key_heads": 16, "linear_num_value_heads": 32,
-    "linear_key_head_dim": 128, "linear_value_head_dim": 128, "linear_conv_kernel_dim": 4,
-}  # fmt: skip
-AHEAD = (
-    ({"model_type": "deepseek_v32", **DEEPSEEK, "index_head_dim": 128, "index_n_heads": 64, "index_topk": 2048,
-      "num_nextn_predict_layers": 1}, (1,)),
-    ({"model_type": "deepseek_v3", **DEEPSEEK, "num_nextn_predict_layers": 1}, (1, 2)),
-    ({"model_type": "glm4_moe_lite", **DEEPSEEK, "kv_lora_rank": 256, "num_nextn_predict_layers": 1}, (1,)),
-    ({"model_type": "glm4_moe", "hidden_size": 5120, "intermediate_size": 12288, "moe_intermediate_size": 1536,
-      "num_hidden_layers": 46, "num_attention_heads": 96, "num_key_value_heads": 8, "head_dim": 128,
-      "n_routed_experts": 128, "num_experts_per_tok": 8, "n_shared_experts": 1, "first_k_dense_replace": 1,
-      "num_nextn_predict_layers": 1}, (1, 3)),
-    ({"model_type": "qwen3_5_text", **GDN, "full_attention_interval": 4, "mtp_num_hidden_layers": 1}, (1, 2, 3)),
-    ({"model_type": "qwen3_next", **GDN, "moe_intermediate_size": 512, "shared_expert_intermediate_size": 512,
-      "num_experts": 256, "num_experts_per_tok": 10, "num_nextn_predict_layers": 1}, (2,)),
-    ({"model_type": "mimo", "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 36,
-      "num_attention_heads": 32, "num_key_value_heads": 8, "head_dim": 128, "num_nextn_predict_layers": 1}, (1,)),
-    ({"model_type": "ernie4_5_moe", "hidden_size": 2560, "intermediate_size": 12288, "moe_intermediate_size": 1536,
-      "num_hidden_layers": 28, "num_attention_heads": 20, "num_key_value_heads": 4, "head_dim": 128,
-      "moe_num_experts": 64, "moe_k": 6, "moe_num_shared_experts": 2, "moe_layer_start_index": 1,
-      "num_nextn_predict_layers": 1}, (1,)),
-    ({"model_type": "mimo_v2_flash", "hidden_size": 4096, "intermediate_size": 16384, "moe_intermediate_size": 2048,
-      "num_hidden_layers": 48, "num_attention_heads": 64, "num_key_value_heads": 4, "swa_num_key_value_heads": 8,
-      "swa_num_attention_heads": 64, "swa_head_dim": 192, "swa_v_head_dim": 128,
-      "head_dim": 192, "v_head_dim": 128, "sliding_window": 128, "n_routed_experts": 256, "num_experts_per_tok": 8,
-      "hybrid_layer_pattern": [0, *([1, 1, 1, 1, 0] + [1, 1, 1, 1, 1, 0] * 7)],
-      "moe_layer_freq": [0] + [1] * 47}, (1,)),
-    ({"model_type": "step3p5", "hidden_size": 4096, "intermediate_size": 11264, "moe_intermediate_size": 1280,
-      "share_expert_dim": 1280, "num_hidden_layers": 45, "num_attention_heads": 64, "num_attention_groups": 8,
-      "head_dim": 128, "sliding_window": 512, "moe_num_experts": 288, "moe_top_k": 8, "num_nextn_predict_layers": 3,
-      "layer_types": (["full_attention"] + ["sliding_attention"] * 3) * 12}, (3,)),
-)  # fmt: skip
-
-
-PLAIN = (
-    {"model_type": "minimax_m3", "hidden_size": 6144, "intermediate_size": 3072, "dense_intermediate_size": 12288,
-     "shared_intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 64, "num_key_value_heads": 4,
-     "head_dim": 128, "num_local_experts": 64, "num_experts_per_tok": 4,
-     "sparse_attention_config": {"sparse_attention_freq": [0, 0, 0] + [1] * 9, "sparse_index_dim": 128,
-                                 "sparse_num_index_heads": 4}, "moe_layer_freq": [0, 0, 0] + [1] * 9},
-)  # fmt: skip
-HEAD = {
-    "model_type": "llama", "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 1,
-    "num_attention_heads": 32, "num_key_value_heads": 8, "draft_vocab_size": 32000,
-}  # fmt: skip
-EAGLE3 = {"architectures": ["LlamaForCausalLMEagle3"], **HEAD}
-DFLASH = {
-    "architectures": ["DFlashDraftModel"], **HEAD, "model_type": "qwen3", "num_hidden_layers": 5, "head_dim": 128,
-    "layer_types": ["sliding_attention"] * 4 + ["full_attention"], "sliding_window": 2048, "use_sliding_window": True,
-    "dflash_config": {"target_layer_ids": [1, 8, 15, 22, 29]},
-}  # fmt: skip
-GPT_OSS = {
-    "model_type": "gpt_oss", "hidden_size": 2880, "intermediate_size": 2880, "num_hidden_layers": 24,
-    "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 64, "sliding_window": 128,
-    "num_local_experts": 32, "num_experts_per_tok": 4,
-}  # fmt: skip
-LLAMA = {
-    "model_type": "llama", "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80,
-    "num_attention_heads": 64, "num_key_value_heads": 8,
-}  # fmt: skip
-DRAFTS = (
-    (LLAMA, EAGLE3, 3),
-    (LLAMA, {**HEAD, "hidden_size": 3072, "num_hidden_layers": 28, "num_attention_heads": 24}, 4),
-    (GPT_OSS, {**EAGLE3, "head_dim": 64, "num_attention_heads": 64}, 3),
-    (GPT_OSS, EAGLE3, 3),
-    ({"model_type": "deepseek_v3", **DEEPSEEK}, EAGLE3, 3),
-    ({"model_type": "deepseek_v3", **DEEPSEEK}, DFLASH, 15),
-    ({"model_type": "qwen3_5_text", **GDN, "full_attention_interval": 4}, DFLASH, 15),
-    ({"model_type": "qwen3_5_text", **GDN, "full_attention_interval": 4}, EAGLE3, 2),
-)
-
-
 def drafts_of(c: Config) -> Layers:
     """What a drafting head or model keeps."""
     return listed(c) if "layer_types" in c else every("full")(c)
 
 
-def cases() -> list[tuple[Config, Config]]:
-    """The models of the committed rows under their settings, and those that predict ahead."""
-    found = []
-    for line in FIXTURE.read_text().splitlines():
-        row = json.loads(line)
-        if "num_speculative_tokens" not in row and row["config"]["model_type"] not in {c["model_type"] for c in PLAIN}:
-            found.append((row["config"], {name: row[name] for name in NAMES}))
-    for config in PLAIN:
-        found += [({**COMMON, **config}, dict(zip(NAMES, setting, strict=True))) for setting in SETTINGS]
-    for config, counts in AHEAD:
-        for n in counts:
-            for setting in SETTINGS:
-                case = dict(zip(NAMES, setting, strict=True))
-                found.append(({**COMMON, **config}, {**case, "num_speculative_tokens": n}))
-    for config, draft, n in DRAFTS:
-        for setting in SETTINGS[:3]:
-            case = dict(zip(NAMES, setting, strict=True))
-            found.append(({**COMMON, **config}, {**case, "num_speculative_tokens": n, "draft": {**COMMON, **draft}}))
-    return found
+def answered(planner: Planner, row: Config) -> Config:
+    """A row with its figures as the planner gives them now."""
+    head = {k: v for k, v in row.items() if k not in FIGURES and k != "error"}
+    draft = row.get("draft")
+    try:
+        return {**head, **planner.ask(row["config"], head, drafts_of(draft) if draft else None)}
+    except (NotImplementedError, ValueError) as e:
+        return {**head, "error": str(e)}
 
 
 def main() -> None:
-    """Writes the fixture; a case that vLLM's planner refuses is left out."""
-    planner = Planner(Path(os.environ["VLLM_SRC"]))
-    head = {"engine": "vLLM 0.33.0", "planner": "v1/core/kv_cache_planning.py"}
-    lines = []
-    for config, case in cases():
-        try:
-            answer = planner.ask(config, case, drafts_of(case["draft"]) if "draft" in case else None)
-        except (NotImplementedError, ValueError) as e:
-            print(config["model_type"], case, e, file=sys.stderr)
-            continue
-        lines.append(json.dumps({**head, "config": config, **case, **answer}))
-    FIXTURE.write_text("\n".join(lines) + "\n")
+    planner = Planner(Path(sys.argv[1]))
+    for line in sys.stdin:
+        print(json.dumps(answered(planner, json.loads(line))))
 
 
 if __name__ == "__main__":

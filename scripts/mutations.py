@@ -64,7 +64,7 @@ GGUF = _rows(
     ("gguf-dup-key", "the second of two equal keys counts", '            values.report("duplicate-key", "this key is given twice", start, where=key)\n            continue',
      '            values.report("duplicate-key", "this key is given twice", start, where=key)'),
     ("gguf-dup-tensor", "two tensors of one name pass", "        if name in seen:\n", "        if name in seen and not seen:\n"),
-    ("gguf-negative-pair", "two negative dimensions make a positive size", "n *= max(0, dim)", "n *= dim"),
+    ("gguf-negative-pair", "two negative dimensions make a positive size", "n = n * dim if dim > 0 else 0", "n = n * dim"),
     ("gguf-place-padding", "tensors are expected without padding", "running += -(-(nbytes or 0) // alignment) * alignment", "running += nbytes or 0"),
     ("gguf-place-start", "tensor offsets are not moved to the data section", "raw.dtype, start + raw.offset, nbytes, words", "raw.dtype, raw.offset, nbytes, words"),
     ("gguf-elements-63", "2^63 elements pass", "if dim > 1 and I64_MAX // dim < n:", "if dim > 1 and U64_MAX // dim < n:"),
@@ -199,6 +199,14 @@ LLAMACPP = _rows(
     ("lc-sched-copies", "a pipeline holds its inputs twice", "MAX_COPIES: Final = 4", "MAX_COPIES: Final = 2"),
 )
 
+GRAPHS = _rows(
+    "memory/test_graph_settings.py",
+    ("gr-loops", "runs of a stack start on the other's states", "low = self.stack(self.add(high, low), at)", "low = self.stack(self.add(low, high), at)"),
+    ("gr-bank", "only the first layer's states are a checkpoint", "banked = self.every > 0 and il % self.every == 0", "banked = self.every > 0 and il == 0"),
+    ("gr-pools", "blocks of one sequence are pooled", "self.new = max(run.n_ctx_seq // size * run.n_seqs, 1)", "self.new = max(run.n_ctx_seq // size, 1)"),
+    ("gr-mask", "masks of chosen blocks are single precision", "self.fill(self.leaf(usual.elem, w))", "self.fill(self.leaf(F32, w))"),
+)
+
 ADVICE = _rows(
     "memory/test_unified.py cli/test_fit.py memory/test_cuda_options.py",
     ("un-pool", "what lies on the host of one pool is counted nowhere", "device = host if line.device == HOST else line.device", "device = line.device"),
@@ -220,6 +228,16 @@ DRAFTS = _rows(
     ("ld-whole", "a file of prediction layers alone is not loaded", "facts.n_layers if facts.n_layers and facts.n_layers_nextn", "facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn"),
 )
 
+SPARSE = _rows(
+    "memory/test_llamacpp_sparse.py",
+    ("lc-msa-pad", "positions are padded to whole blocks of any size", "POSITIONS_PAD + self.block - 1 & ~(self.block - 1)", "-(-POSITIONS_PAD // self.block) * self.block"),
+    ("lc-dsv4-blocks", "a batch completes no block that it did not begin", "blocks, rows, back = r.n_tokens // ratio + r.n_seqs,", "blocks, rows, back = max(r.n_tokens // ratio, 1),"),
+    ("lc-hc-fused", "fused operations stay on wherever they would run", "if any(name == op and node.buf != probe.layer_buf[il]", "if all(name == op and node.buf != probe.layer_buf[il]"),
+    ("lc-clamps-alike", "experts that are clamped are run as one with a shared one that is not", "if routed.name != shared.name or not (_gated", "if not (_gated"),
+    ("lc-looked-up", "tables that tokens look experts up in lie on the host", '_LOOKED_UP: Final = ("compressor_ape.weight", "ffn_gate_tid2eid.weight")', '_LOOKED_UP: Final = ("compressor_ape.weight",)'),
+    ("lc-pools-few", "keys are copied out for 17 tokens too", "FEW: Final = 16  # tokens", "FEW: Final = 17  # tokens"),
+)
+
 PLACEMENT = _rows(
     "test_boundaries.py memory/test_placement.py memory/test_gpus.py",
     ("pl-float32", "split points are compared in double precision", 'struct.unpack("<f", struct.pack("<f", value))[0]', 'struct.unpack("<d", struct.pack("<d", value))[0]'),
@@ -235,6 +253,26 @@ PLACEMENT = _rows(
     ("gpu-apple", "a Mac of 24 GiB may wire three quarters", "if gib < 36 else", "if gib < 24 else"),
     ("gpu-cuda-hides", "what CUDA hides is usable", "return hidden(self.capacity) if self.cuda_mib is None else (self.total_mib - self.cuda_mib) * MIB", "return 0"),
     ("gpu-count-most", "1,024 GPUs are refused", "if not 1 <= count <= MAX_GPUS:", "if not 1 <= count < MAX_GPUS:"),
+)
+
+RANGES = (
+    *_rows(
+        "memory/test_ranges.py",
+        ("rg-total", "the lower end of a sum is its upper end", "return self.total_nbytes - ranged(self.lines)", "return self.total_nbytes"),
+        ("rg-context", "CUDA's context is known", "return least * MIB, most * MIB", "return most * MIB, most * MIB"),
+        ("rg-safe", "the lower end of a profiling run is counted", 'return Line("compute", span[1], ', 'return Line("compute", span[0], '),
+        ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))", "int(peak * (seen if towers else text))"),
+        ("rg-captured", "decode steps have no graphs of their own", "sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "sum(n <= limit for n in sizes)"),
+        ("rg-device", "a device's lower end is its upper end", "return used - below if below else None", "return used if below else None"),
+    ),
+    *_rows(
+        "memory/test_transformers.py",
+        ("rg-scan", "a scan in plain torch writes nothing down", "int((sizes[top] + scan) * most)", "int(sizes[top] * most)"),
+    ),
+    *_rows(
+        "report/test_memory_text.py test_units.py",
+        ("rg-shown", "only the upper end of a range is shown", "if low is None else format_between(low, nbytes)", "if low is None else format_between(nbytes, nbytes)"),
+    ),
 )
 
 VLLM = _rows(
@@ -258,7 +296,7 @@ VLLM = _rows(
     ("vl-async", "one step is in flight", 'steps = split.pipeline + bool(extra.get("async_scheduling", not pools(facts)))', "steps = split.pipeline"),
     ("vl-a100", "an A100 batches as an H100 does", "not (floor == 70 * GIB and small)", "True"),
     ("vl-search", "the longest context is one too short", "low, high = (middle, high) if result.fits else (low, middle - 1)", "low, high = (middle, high) if result.fits else (low, middle - 2)"),
-    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'if not options_of(workload).get("enforce_eager"):', "if options_of(workload) is not None:"),
+    ("vl-eager", "CUDA graphs are counted with --enforce-eager", 'return [runtime] if options_of(run.workload).get("enforce_eager") else [runtime, graphs]', "return [runtime, graphs]"),
 )
 
 TRANSFORMERS = _rows(
@@ -270,9 +308,8 @@ TRANSFORMERS = _rows(
     ("tf-conv", "states keep K - 1 columns", "cache.conv_channels * cache.conv_kernel * sizes.get(cache.conv_dtype", "cache.conv_channels * (cache.conv_kernel - 1) * sizes.get(cache.conv_dtype"),
     ("tf-eager-mask", "eager masks are booleans", "return cells * s.n_seqs * s.elem * max(len(s.windows)", "return cells * s.n_seqs * max(len(s.windows)"),
     ("tf-partial", "glm rotates all of a head", "share = part if isinstance(part, (int, float)) else own", "share = part if isinstance(part, (int, float)) else 1.0"),
-    ("tf-fits", "what fills a device to the byte does not fit", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend",
-     "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)\n        found.append(\n            Device(gpu.name, gpu.capacity, used, used < gpu.capacity, backend"),
-    ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device", "used = sum(line.nbytes for line in lines if line.device"),
+    ("tf-fits", "what fills a device to the byte does not fit", "fits, low = used <= gpu.capacity, lowest(used, mine)", "fits, low = used < gpu.capacity, lowest(used, mine)"),
+    ("tf-peak", "devices are judged after the prefill", "used = sum(line.peak_nbytes or line.nbytes for line in mine)", "used = sum(line.nbytes for line in mine)"),
     ("tf-context", "a model without a context gets 4,096 (transformers)", "DEFAULT_CONTEXT: Final = 2048\n\n\n", "DEFAULT_CONTEXT: Final = 4096\n\n\n"),
     ("tf-lfm2", "LFM2's MLP is as wide as it says", "int(2 * width / 3))", "width)"),
 )
@@ -330,26 +367,45 @@ QUANT = _rows(
     ("label-permille", "shares are in hundredths", "n * 1000 // total if total else 0", "n * 100 // total if total else 0"),
 )
 
-AUDIT = _rows(
-    "test_boundaries.py audit/test_cli_audit.py audit/test_sarif.py audit/test_gguf.py audit/test_safetensors.py",
-    ("au-order", "the least bad comes first", "findings.sort(key=lambda f: -rank(f.severity))", "findings.sort(key=lambda f: rank(f.severity))"),
-    ("au-verdict", "a warning fails", '= ("pass", "warn", "fail")  #', '= ("pass", "fail", "fail")  #'),
-    ("au-most", "nineteen of one kind are listed", "MOST_OF_ONE_KIND: Final = 20", "MOST_OF_ONE_KIND: Final = 19"),
-    ("au-ranks", "info is worse than a warning", 'SEVERITIES: Final = ("info", "warning", "error")', 'SEVERITIES: Final = ("warning", "info", "error")'),
-    ("au-st-truncated", "a cut safetensors file is a warning", '"ST009", "st-truncated", severity="error"', '"ST009", "st-truncated", severity="warning"'),
-    ("au-st-layout", "holes in a safetensors file are a warning", '"ST008", "st-layout", severity="error"', '"ST008", "st-layout", severity="warning"'),
-    ("au-st-duplicate", "a tensor given twice is information", '"ST011", "st-duplicate", severity="warning"', '"ST011", "st-duplicate", severity="info"'),
-    ("au-st-align", "an unaligned header is a warning", '"ST013", "st-alignment", severity="info"', '"ST013", "st-alignment", severity="warning"'),
-    ("au-gg-truncated", "a cut GGUF is a warning", '"GG019", "gguf-truncated", severity="error"', '"GG019", "gguf-truncated", severity="warning"'),
-    ("au-gg-offset", "overlaps in a GGUF are a warning", '"GG018", "gguf-offset", severity="error"', '"GG018", "gguf-offset", severity="warning"'),
-    ("au-gg-trailing", "bytes behind a GGUF are information", '"GG020", "gguf-trailing-data", severity="warning"', '"GG020", "gguf-trailing-data", severity="info"'),
-    ("au-gg-endian", "a big-endian GGUF is an error", '"GG002", "gguf-big-endian", severity="warning"', '"GG002", "gguf-big-endian", severity="error"'),
-    ("au-ignore", "--ignore wants capitals", "r.code.lower() in skipped or r.name in skipped", "r.code in skipped or r.name in skipped"),
-    ("au-fail-on", "--fail-on warning lets warnings pass", "return outcome.NO if worst >= rank(fail_on) else outcome.OK", "return outcome.NO if worst > rank(fail_on) else outcome.OK"),
-    ("au-failed", "a target that cannot be read is no failure", "    if failed:\n        return outcome.FAILED\n    worst", "    if failed:\n        return outcome.NO\n    worst"),
-    ("au-sarif", "warnings are notes in SARIF", '{"error": "error", "warning": "warning", "info": "note"}', '{"error": "error", "warning": "note", "info": "note"}'),
-    ("au-hint-once", "each finding repeats its hint", "            hints.add(f.hint)\n", ""),
-    ("au-plural", "one error is told as errors", "{'s' if n > 1 and s != 'info' else ''}\" for s, n", "{'s' if s != 'info' else ''}\" for s, n"),
+AUDIT = (
+    *_rows(
+        "test_boundaries.py audit/test_cli_audit.py audit/test_sarif.py audit/test_gguf.py audit/test_safetensors.py",
+        ("au-order", "the least bad comes first", "findings.sort(key=lambda f: -rank(f.severity))", "findings.sort(key=lambda f: rank(f.severity))"),
+        ("au-verdict", "a warning fails", '= ("pass", "warn", "fail")  #', '= ("pass", "fail", "fail")  #'),
+        ("au-most", "nineteen of one kind are listed", "MOST_OF_ONE_KIND: Final = 20", "MOST_OF_ONE_KIND: Final = 19"),
+        ("au-ranks", "info is worse than a warning", 'SEVERITIES: Final = ("info", "warning", "error")', 'SEVERITIES: Final = ("warning", "info", "error")'),
+        ("au-st-truncated", "a cut safetensors file is a warning", '"ST009", "st-truncated", severity="error"', '"ST009", "st-truncated", severity="warning"'),
+        ("au-st-layout", "holes in a safetensors file are a warning", '"ST008", "st-layout", severity="error"', '"ST008", "st-layout", severity="warning"'),
+        ("au-st-duplicate", "a tensor given twice is information", '"ST011", "st-duplicate", severity="warning"', '"ST011", "st-duplicate", severity="info"'),
+        ("au-st-align", "an unaligned header is a warning", '"ST013", "st-alignment", severity="info"', '"ST013", "st-alignment", severity="warning"'),
+        ("au-gg-truncated", "a cut GGUF is a warning", '"GG019", "gguf-truncated", severity="error"', '"GG019", "gguf-truncated", severity="warning"'),
+        ("au-gg-offset", "overlaps in a GGUF are a warning", '"GG018", "gguf-offset", severity="error"', '"GG018", "gguf-offset", severity="warning"'),
+        ("au-gg-trailing", "bytes behind a GGUF are information", '"GG020", "gguf-trailing-data", severity="warning"', '"GG020", "gguf-trailing-data", severity="info"'),
+        ("au-gg-endian", "a big-endian GGUF is an error", '"GG002", "gguf-big-endian", severity="warning"', '"GG002", "gguf-big-endian", severity="error"'),
+        ("au-ignore", "--ignore wants capitals", "r.code.lower() in skipped or r.name in skipped", "r.code in skipped or r.name in skipped"),
+        ("au-fail-on", "--fail-on warning lets warnings pass", "return outcome.NO if worst >= rank(fail_on) else outcome.OK", "return outcome.NO if worst > rank(fail_on) else outcome.OK"),
+        ("au-failed", "a target that cannot be read is no failure", "    if failed:\n        return outcome.FAILED\n    worst", "    if failed:\n        return outcome.NO\n    worst"),
+        ("au-sarif", "warnings are notes in SARIF", '{"error": "error", "warning": "warning", "info": "note"}', '{"error": "error", "warning": "note", "info": "note"}'),
+        ("au-hint-once", "each finding repeats its hint", "            hints.add(f.hint)\n", ""),
+        ("au-plural", "one error is told as errors", "{'s' if n > 1 and s != 'info' else ''}\" for s, n", "{'s' if s != 'info' else ''}\" for s, n"),
+    ),
+    *_rows(
+        "audit/test_rdata.py audit/test_hdf5_links.py audit/test_embedded.py audit/test_lz4.py",
+        ("au-r-forced", "a promise without its value passes in a frame", "elif kind == _UNBOUND and role == _VALUE:", "elif kind == _UNBOUND and role == _CALLED:"),
+        ("au-r-colons", "base::system is no call of system", "first, rest = _CALLED, role if role == _CALLED else _PLAIN", "first, rest = _CALLED, _PLAIN"),
+        ("au-r-attributes", "attributes behind a list are not read", "        self.attributes(flags)\n        if kind == _TEXTS:", "        if kind == _TEXTS:"),
+        ("au-h5-rows", "blocks of a heap double a row late", "return self.start << max(row - 1, 0)", "return self.start << max(row - 2, 0)"),
+        ("au-h5-outside", "a link to another file is nothing", "elif kind == _OUTSIDE:", "elif kind == _OUTSIDE + 1:"),
+        ("au-search-edge", "what lies across two pieces is passed over", "at += len(raw) - TRIED", "at += len(raw)"),
+        ("au-search-chain", "an import hides the one before it", "{0,30}(?!", "{0,0}(?!"),
+        ("au-lz4-window", "a match reaches one byte too far back", "start = len(out) - back\n", "start = len(out) - back - 1\n"),
+    ),
+    *_rows(
+        "audit/test_pickle_tricks.py audit/test_files.py audit/test_companions.py",
+        ("au-memo-forgotten", "arguments remembered long ago are none", "if own is FORGOTTEN:", "if own is None:"),
+        ("au-holes-nearly", "a file that is nearly all a hole passes", "if total >= e.size // _SHARE:", "if e.size // _SHARE <= total < e.size - e.size // 64:"),
+        ("au-yaml-prose", "prose about tags is a document", "all(_YAML_LINE.match(line) for line in lines)", "any(_YAML_LINE.match(line) for line in lines)"),
+    ),
 )
 
 VALUES = _rows(
@@ -358,6 +414,48 @@ VALUES = _rows(
     ("va-bf16", "BF16 is looked at as F16", '"BF16": ("u2", 0x7F80, 0x007F)', '"BF16": ("u2", 0x7C00, 0x03FF)'),
     ("va-scale-place", "Q6_K's scale is looked for at the start", '"Q6_K": ((208, "F16"),)', '"Q6_K": ((0, "F16"),)'),
     ("va-vector-zero", "a bias of zeros is a finding", "return sum(n > 1 for n in shape) > 1", "return sum(n > 1 for n in shape) > 0"),
+)
+
+STORES_AND_FLEET = (
+    *_rows(
+        "stores/test_walk.py stores/test_targets.py",
+        ("st-lacking", "a split set that lacks one part is whole", "if split is None or len(files) >= split[2]:", "if split is None or len(files) >= split[2] - 1:"),
+        ("st-deep", "what lies too deep is passed over in silence", "if depth >= MAX_DEPTH and level.folders:", "if depth > MAX_DEPTH and level.folders:"),
+        ("st-tag", "Q4_K takes Q4_K_M", 're.search(re.escape(tag) + "[.-]", name, re.IGNORECASE)', "re.search(re.escape(tag), name, re.IGNORECASE)"),
+        ("st-digest", "a digest of any length leaves the store", "        if len(digits) == 64 and _HEX.issuperset(digits):\n            return digits", "        if digits:\n            return digits"),
+        ("st-blob-size", "a blob that is too long is no finding", "    if layer.found != layer.nbytes:", "    if layer.found < layer.nbytes:"),
+    ),
+    *_rows(
+        "fleet/test_items.py",
+        ("st-link", "links to a folder of a longer name are followed", "startswith(root.rstrip(os.sep) + os.sep):\n                return File(", "startswith(root.rstrip(os.sep)):\n                return File("),
+        ("st-stamp", "a file of another size is unchanged", 'f"{stamp}+{nbytes}" for stamp, nbytes in stamps', 'f"{stamp}" for stamp, _ in stamps'),
+        ("fl-documents", "a new template leaves a model unchanged", 'if e.name.endswith((".json", ".jinja")) and', 'if e.name.endswith(".json") and'),
+        ("fl-shut", "what must not be opened is opened", 'return bool(model.error) and not model.nbytes and model.role != "unfinished"', 'return bool(model.error) and not model.nbytes and model.role == "unfinished"'),
+        ("fl-sha256", "each of several models has the hash of one", 'if row["found"] == row["target"] else None)', "if row else None)"),
+    ),
+    *_rows(
+        "fleet/test_journal.py fleet/test_run.py",
+        ("fl-asked", "a row that answers another question is taken over", 'row["asked"], row["stamp"]) == (\n                SCHEMA, __version__, asked, escape(item.stamp),', 'row["stamp"]) == (\n                SCHEMA, __version__, escape(item.stamp),'),
+        ("fl-passing", "what did not answer is not asked again", 'PASSING_ERRORS: Final = ("source", "worker")', 'PASSING_ERRORS: Final = ("worker",)'),
+        ("fl-tensors", "a table of tensors lacks what was read without", " or (tensors and blob is None):", ":"),
+        ("fl-once", "a row that comes twice is the later one", "INSERT OR IGNORE INTO rows VALUES", "INSERT OR REPLACE INTO rows VALUES"),
+        ("fl-suspect", "a model is lost with its neighbour", "        elif len(chunk) > 1:", "        elif len(chunk) > 2:"),
+        ("fl-unreached", "models that end processes exit 1", 'row["error_kind"] in ("source", "worker")', 'row["error_kind"] in ("source",)'),
+    ),
+    *_rows(
+        "fleet/test_smallest.py fleet/test_tables.py fleet/test_row.py",
+        ("fl-smallest", "the device before the smallest that holds it is named", "(guess + 1, high) if lacking else (low, guess)", "(guess + 1, high) if lacking else (low, guess - 1)"),
+        ("fl-formula", "a name that begins with @ runs in a spreadsheet", '("=", "+", "-", "@", "\'", ', '("=", "+", "-", "\'", '),
+        ("fl-shapes", "models of other shapes are one in several quants", 'f"{t.name} {t.shape}" for t in', 'f"{t.name}" for t in'),
+        ("fl-trained", "the cache at the trained context is left out", "return sorted(within | ({trained} if trained else set()))", "return sorted(within)"),
+    ),
+    *_rows(
+        "sources/test_limit.py sources/test_index_pages.py sources/test_filesystems.py",
+        ("so-hung", "what hangs holds up all that follows", "    _own.helper = None  # until", "    _own.helper = helper  # until"),
+        ("so-below", "a page lists what does not lie below it", 'if path.startswith(start) and name and "/" not in name', 'if name and "/" not in name'),
+        ("so-changed", "only an ETag tells that a file has changed", "if kind == kind_now and _plain_tag", 'if kind == kind_now == "etag" and _plain_tag'),
+        ("so-once-more", "a file of two ranges is not looked at again", "if self._n_fetched > 1:", "if self._n_fetched > 2:"),
+    ),
 )
 
 REST = (
@@ -403,6 +501,15 @@ REST = (
         ("record-eq", "records of two types are equal", "if type(self) is not type(other):\n                return NotImplemented", "if not hasattr(other, '_fields'):\n                return NotImplemented"),
     ),
 )
+BUILDS = _rows(
+    "memory/test_llamacpp_builds.py",
+    ("build-until", "a rule still holds for the build that dropped it", "not 0 < self.until <= build", "not 0 < self.until < build"),
+    ("build-windows", "every build reads a file's list of windows", "if flags is not None and self.arrays:", "if flags is not None:"),
+    ("build-mixed", "every build has inputs for embeddings among tokens", '"mixes inputs": Span(11401)', '"mixes inputs": Span()'),
+    ("build-newest", "builds to come follow the oldest rules", "min(max(build, MEASURED[0]), REPLAYED)", "min(build, MEASURED[0])"),
+    ("build-measured", "a build that nobody measured is as sure as others", "sure = build in MEASURED and", "sure = build > 0 and"),
+    ("build-command", "the command of a choice forgets the build", "if choice.candidate.source or self.build else []", "if choice.candidate.source else []"),
+)
 # fmt: on
 
 AREAS: dict[str, tuple[Mutation, ...]] = {
@@ -412,16 +519,20 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "joining files": CHECKPOINT,
     "layers": LAYERS,
     "caches and totals": CACHES,
-    "llama.cpp": LLAMACPP,
+    "llama.cpp": (*LLAMACPP, *GRAPHS),
     "llama.cpp's drafts": DRAFTS,
+    "llama.cpp's sparse graphs": SPARSE,
+    "llama.cpp's builds": BUILDS,
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "vLLM": VLLM,
+    "ranges": RANGES,
     "transformers": TRANSFORMERS,
     "textbook": TEXTBOOK,
     "fit": FIT,
     "quantisation mixes": QUANT,
     "audit": AUDIT,
     "values": VALUES,
+    "stores and fleet": STORES_AND_FLEET,
     "diff, sources, reports, command line": REST,
 }

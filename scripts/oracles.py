@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import engines
+import oracles_builds
 import oracles_cuda
 import oracles_llamacpp
 import oracles_python
@@ -37,6 +38,8 @@ class Oracle(NamedTuple):
     @property
     def release(self) -> str:
         """The package that is asked, and its version."""
+        if self.engine == "builds":
+            return f"{engines.PACKAGES['llamacpp']}, older ones"
         name = "transformers" if self.engine == "sources" else "llamacpp" if self.engine == "cuda" else self.engine
         return f"{engines.PACKAGES[name]} {engines.PINNED.get(name, '')}".strip()
 
@@ -80,6 +83,7 @@ ORACLES = (
     Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
+    Oracle("llamacpp-builds.jsonl.xz", "builds", "builds", oracles_builds.builds, 30, ("build", "model")),
     Oracle("loading.jsonl.xz", "loaders", "llamacpp", _L.loading, 12, ("base", "damage")),
     Oracle("quantize.jsonl.gz", "quantize", "llamacpp", _L.quantize, 2, ("model", "to")),
     Oracle("quantize_options.jsonl.gz", "quantize", "llamacpp", _L.quantize_options, 2, ("arch",), _L.lost_keys),
@@ -96,7 +100,15 @@ ORACLES = (
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),
     Oracle("vllm_kv.jsonl", "vllm", "vllm", _P.planned, 0.1, ("name", "kv_cache_dtype", "max_model_len")),
-    Oracle("vllm_planner.jsonl", "vllm", "vllm", _P.planned, 0.1, ("config", "kv_cache_dtype", "max_model_len")),
+    Oracle(
+        "vllm_planner.jsonl",
+        "vllm",
+        "vllm",
+        _P.planned_ahead,
+        0.1,
+        ("config", "kv_cache_dtype", "max_model_len", "num_speculative_tokens"),
+        spaced=True,
+    ),
     Oracle(
         "transformers.jsonl.gz",
         "transformers",
@@ -114,5 +126,6 @@ ORACLES = (
 NOT_ASKED = {
     "quantized.jsonl": "one layer by each packing library, half of them built for a GPU; some by their layout",
     "gpu_logs.jsonl, vllm_logs.jsonl, vllm_activation.jsonl": "published logs of real cards",
+    "vllm_starts.jsonl, contexts.jsonl": "published logs of real cards: what is a range",
 }
 GROUPS = tuple(dict.fromkeys(o.group for o in ORACLES))

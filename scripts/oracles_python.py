@@ -71,9 +71,19 @@ def towers(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
 
 
 def planned(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
-    """vllm_kv.jsonl, vllm_planner.jsonl: what vLLM's own planner says of a config's caches."""
+    """vllm_kv.jsonl: groups, pages and blocks as vLLM's own planner counts them."""
+    return asked_planner("measure_vllm", tools, rows)
+
+
+def planned_ahead(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """vllm_planner.jsonl: the same for more kinds of layers, split over GPUs, with drafts."""
+    return asked_planner("measure_vllm_planner", tools, rows)
+
+
+def asked_planner(script: str, tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """What a script that loads vLLM's planner says of each row."""
     assert tools.vllm is not None
-    command = [sys.executable, str(HERE / "measure_vllm.py"), str(tools.vllm)]
+    command = [sys.executable, str(HERE / f"{script}.py"), str(tools.vllm)]
     text = "".join(json.dumps(row) + "\n" for row in rows)
     done = subprocess.run(command, check=True, input=text, stdout=subprocess.PIPE, text=True)
     yield from map(json.loads, done.stdout.splitlines())

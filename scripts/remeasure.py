@@ -18,7 +18,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -110,21 +110,23 @@ def cuda_programs(release: engines.Release, options: argparse.Namespace) -> Path
     return work / "bin"
 
 
-def tools_for(found: list[oracles.Oracle], options: argparse.Namespace) -> Tools:
-    """What these oracles are put to; nothing is built that none of them needs."""
-    kinds = {o.engine for o in found}
-    release = engines.Release("llamacpp", engines.PINNED["llamacpp"], Path())
+def tools_for(
+    found: list[oracles.Oracle], options: argparse.Namespace, versions: Mapping[str, str] = engines.PINNED
+) -> Tools:
+    """What these oracles are put to; nothing is built that none of them needs. `versions`: others than the replayed."""
+    kinds, versions = {o.engine for o in found}, {**engines.PINNED, **versions}
+    release = engines.Release("llamacpp", versions["llamacpp"], Path())
     if kinds & {"llamacpp", "cuda"}:
         release = engines.llamacpp(release.version, options.cache, source=options.source, build=options.build)
+        engines.probe(release, options.cache)
     elif "sources" in kinds:
         source = options.source or engines.sources("llamacpp", release.version, options.cache)
         release = release._replace(source=source)
     cuda = cuda_programs(release, options) if "cuda" in kinds else None
     python = Path(sys.executable)
     if kinds & {"transformers", "sources"}:
-        version = engines.PINNED["transformers"]
-        python = engines.python_with("transformers", version, options.cache, given=options.python)
-    vllm = options.vllm or (engines.sources("vllm", engines.PINNED["vllm"], options.cache) if "vllm" in kinds else None)
+        python = engines.python_with("transformers", versions["transformers"], options.cache, given=options.python)
+    vllm = options.vllm or (engines.sources("vllm", versions["vllm"], options.cache) if "vllm" in kinds else None)
     return Tools(release, options.cache, cuda, python, vllm)
 
 
@@ -143,6 +145,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="what there is")
     parser.add_argument("--row", help="a row's number, or words of its name")
     parser.add_argument("--write", action="store_true", help="keep what was measured in fixtures/")
+    add_places(parser)
+    return parser.parse_args()
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Options that name the cache and finished builds."""
     parser.add_argument("--cache", type=Path, default=engines.CACHE)
     parser.add_argument("--source", type=Path, help="unpacked sources of llama.cpp")
     parser.add_argument("--build", type=Path, help="a finished CPU build of them")
@@ -151,7 +159,6 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--clang", default="clang++-19")
     parser.add_argument("--python", type=Path, help="a Python with torch and transformers")
     parser.add_argument("--vllm", type=Path, help="unpacked sources of vLLM")
-    return parser.parse_args()
 
 
 def main() -> int:

@@ -10,6 +10,7 @@ import lzma
 import math
 import os
 import struct
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ SYNTHETIC = FIXTURES / "llamacpp-synthetic.jsonl.xz"
 
 
 def hole(path: Path, head: bytes, size: int) -> Path:
-    """A file of this size that starts with `head`."""
+    """A file of this size that starts with `head`; there at once, for whoever else makes it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.stat().st_size != size:
-        path.write_bytes(head)
-        os.truncate(path, size)
+        part = path.with_suffix(f".{threading.get_ident()}")
+        part.write_bytes(head)
+        os.truncate(part, size)
+        part.replace(path)
     return path
 
 

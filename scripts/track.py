@@ -3,13 +3,16 @@
     python scripts/track.py llamacpp                      the newest build in the index, against the one we replay
     python scripts/track.py llamacpp 9509 10502           these builds
     python scripts/track.py llamacpp 9509 10502 --markdown docs/versions.md    and the tables of that page
-    python scripts/track.py vllm|transformers|safetensors|gguf [VERSION]    source and names; no rows
+    python scripts/track.py llamacpp --only llamacpp.jsonl.gz placement.jsonl.gz       rows of these fixtures alone
+    python scripts/track.py vllm|transformers|safetensors|gguf [VERSION]
 
-Every row of the CPU, RPC and quantizer fixtures is asked again (scripts/remeasure.py), and what the release gives is
-held to what is committed. Each file and function of its source that our docstrings cite is looked up: one that is gone
-fails loudly, one whose text changed is named. Names that the release has and the replayed one has not are listed:
-architectures, element types, keys, options, model types. Exit code 1 where a row moved or a citation fell, 2 where a
-cited file or function is gone. Measured rows are kept in the cache: a second run takes seconds.
+Every row that the engine was asked for is asked again (ROWS; scripts/remeasure.py), two fixtures at a time, and what
+the release gives is held to what is committed: llama.cpp's CPU, RPC and CUDA buffers (CUDA's host code where clang++-19
+is there), its quantizer and converter; vLLM's planner; transformers' parameters, caches and prefills. Each file and
+function of its source that our docstrings cite is looked up: one that is gone fails loudly, one whose text changed is
+named. Names that the release has and the replayed one has not are listed: architectures, element types, keys, options,
+model types. Exit code 1 where a row moved, could not be asked or a citation fell, 2 where a cited file or function is
+gone. Measured rows are kept in the cache: a second run takes seconds.
 """
 
 from __future__ import annotations
@@ -18,11 +21,14 @@ import argparse
 import ast
 import io
 import json
+import os
 import re
+import shutil
 import statistics
 import sys
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,13 +36,21 @@ from typing import Any, NamedTuple
 import engines
 import oracles
 from oracles_llamacpp import Tools
-from remeasure import differences
+from remeasure import add_places, differences, tools_for
 
 ROOT = Path(__file__).resolve().parent.parent
-FIXTURES = (
-    "llamacpp-synthetic.jsonl.xz", "llamacpp.jsonl.gz", "placement.jsonl.gz", "quantize.jsonl.gz",
-    "quantize_options.jsonl.gz",
-)  # fmt: skip
+ROWS = {  # engine: fixtures whose rows a release of it is asked for
+    "llamacpp": (
+        "llamacpp-synthetic.jsonl.xz", "llamacpp.jsonl.gz", "placement.jsonl.gz", "quantize.jsonl.gz",
+        "quantize_options.jsonl.gz", "convert.jsonl.gz", "cuda.jsonl.gz", "cuda-options.jsonl.gz",
+        "cuda-mixed.jsonl.gz", "cuda-synthetic.jsonl.gz", "cuda-refused.json.gz",
+    ),
+    "vllm": ("vllm_kv.jsonl", "vllm_planner.jsonl"),
+    "transformers": (
+        "transformers.jsonl.gz", "params.jsonl", "measured_transformers.json.gz", "hf_measured.jsonl",
+        "params_towers.jsonl",
+    ),
+}  # fmt: skip
 MARK = "<!-- written by scripts/track.py -->"
 SUFFIXES = {"llamacpp": r"cpp|h|hpp|cu|cuh", "vllm": "py", "transformers": "py", "safetensors": "py", "gguf": "py"}
 
@@ -190,15 +204,29 @@ def names(tree: Path, engine: str) -> dict[str, set[str]]:
 # -------------------------------------------------------------------------------------------------------------- rows
 
 _LINES = {  # path of a figure in a row → the line that it is one of
-    r"rows\[\d+\]\.model|model_bytes_no_repack|devices\.\w+\.model_mib": "weights",
-    r"rows\[\d+\]\.context|kv_bytes|devices\.\w+\.context_mib": "caches",
+    r"rows\[\d+\]\.model|model_bytes_no_repack|devices\.\w+\.model(_mib)?": "weights",
+    r"rows\[\d+\]\.context|kv_bytes|devices\.\w+\.context(_mib)?": "caches",
+    r"cache_(bytes_)?(logical|storage)|after_\d+_decode_\w+": "caches",
     r"rs_bytes": "recurrent state",
-    r"rows\[\d+\]\.compute|compute_bytes|compute_mib\.\w+": "compute",
-    r"output_bytes|output_mib\.\w+": "output",
+    r"rows\[\d+\]\.compute|compute_bytes|compute_mib\.\w+|devices\.\w+\.compute": "compute",
+    r"(alloc_)?peak_bytes|peak_minus_cache": "compute",
+    r"output_bytes|output_mib(\.\w+)?": "output",
     r"mib|runs\[\d+\]\.mib": "size",
     r"offloaded.*": "layers on devices",
     r"sched_copies": "copies of a pipeline",
+    r"bytes_per_block|stage_bytes_per_block\[\d+\]|groups\[\d+\]\.page_bytes": "pages",
+    r"blocks_one_req|bytes_one_req|groups\[\d+\]\.max_bytes_one_req": "one request",
+    r"(total|active|routed_expert)_params|n_params": "parameters",
 }
+# What else a row says, compared as a whole: what differs of it is counted.
+_WHOLE: dict[str, tuple[str, Callable[[str], bool]]] = {
+    "quantize": ("tensor types", lambda path: ".types." in f".{path}" or path.endswith("default")),
+    "convert": ("tensors and keys", lambda _: True),
+    "transformers": ("shapes of caches", lambda path: "layer" in path.partition("[")[0]),
+}
+
+
+_COUNTED = frozenset(line for line, _ in _WHOLE.values())
 
 
 class Moved(NamedTuple):
@@ -223,45 +251,60 @@ def flat(row: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, row
 
 
+def name_of(row: dict[str, Any]) -> str:
+    """What a row's model is called."""
+    called = next((row[k] for k in ("arch", "model", "name", "class") if row.get(k) is not None), None)
+    return str(row["config"].get("model_type") if called is None and "config" in row else called)
+
+
 def figures(oracle: oracles.Oracle, before: dict[str, Any], now: dict[str, Any]) -> Iterator[Moved]:
     """Every figure of a committed row, beside the release's."""
     found = dict(flat(now))
-    model = str(before.get("arch") or before.get("model"))
     for path, value in flat(before):
         line = next((line for pattern, line in _LINES.items() if re.fullmatch(pattern, path)), None)
         if line:
-            yield Moved(oracle.fixture, line, model, value, found.get(path))
-    if oracle.group == "quantize":
-        differ = sum(".types." in f".{path}" or path.endswith("default") for path, _, _ in differences(before, now))
+            yield Moved(oracle.fixture, line, name_of(before), value, found.get(path))
+    if oracle.group in _WHOLE:
+        line, counts = _WHOLE[oracle.group]
+        differ = sum(counts(path) for path, _, _ in differences(before, now))
         lost = _refused(now) and not _refused(before)
-        yield Moved(oracle.fixture, "tensor types", model, 0, None if lost else differ)
+        yield Moved(oracle.fixture, line, name_of(before), 0, None if lost else differ)
 
 
 def _refused(row: dict[str, Any]) -> bool:
-    return bool(row.get("rc")) or any(run["rc"] for run in row.get("runs", ()))
+    return bool(row.get("rc")) or "error" in row or any(run["rc"] for run in row.get("runs", ()))
 
 
-def measured(oracle: oracles.Oracle, tools: Tools) -> list[dict[str, Any]]:
+def measured(oracle: oracles.Oracle, tools: Tools, version: str) -> list[dict[str, Any]]:
     """Rows as a release gives them, from the cache where they were asked before."""
-    kept = tools.cache / "rows" / str(tools.release.build) / f"{oracle.fixture.split('.')[0]}.json"
+    kept = tools.cache / "rows" / version / f"{oracle.fixture.split('.')[0]}.json"
     if not kept.exists():
         rows = [row for row in oracle.rows() if not oracle.left_out(row)]
-        kept.parent.mkdir(parents=True, exist_ok=True)
         found = json.dumps(list(oracle.measure(tools, rows)))
+        kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_text(found, encoding="utf-8")
     again: list[dict[str, Any]] = json.loads(kept.read_text(encoding="utf-8"))
     return again
 
 
-def all_figures(tools: Tools, fixtures: Iterable[str]) -> list[Moved]:
-    """Every figure of these fixtures, beside a release's."""
-    found: list[Moved] = []
-    for oracle in oracles.ORACLES:
-        if oracle.fixture in fixtures:
-            before = [row for row in oracle.rows() if not oracle.left_out(row)]
-            for one, now in zip(before, measured(oracle, tools), strict=True):
-                found += figures(oracle, one, now)
-    return found
+def asked(oracle: oracles.Oracle, tools: Tools, version: str) -> list[Moved] | str:
+    """Every figure of a fixture beside a release's, or why it could not be asked."""
+    try:
+        now = measured(oracle, tools, version)
+    except (Exception, SystemExit) as e:  # whatever a new release breaks is said, and the others go on
+        said = (getattr(e, "stderr", None) or str(e)).strip().splitlines() or [type(e).__name__]
+        return f"{oracle.fixture}: could not be asked: {said[-1]}"
+    before = [row for row in oracle.rows() if not oracle.left_out(row)]
+    return [m for one, new in zip(before, now, strict=True) for m in figures(oracle, one, new)]
+
+
+def all_figures(tools: Tools, fixtures: Iterable[str], version: str) -> tuple[list[Moved], list[str]]:
+    """Every figure of these fixtures beside a release's, and what could not be asked; two fixtures at a time."""
+    chosen = [oracle for oracle in oracles.ORACLES if oracle.fixture in fixtures]
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        answers = list(pool.map(lambda oracle: asked(oracle, tools, version), chosen))
+    found = [m for answer in answers if not isinstance(answer, str) for m in answer]
+    return found, [answer for answer in answers if isinstance(answer, str)]
 
 
 # ------------------------------------------------------------------------------------------------------------ report
@@ -274,11 +317,11 @@ def table(found: list[Moved]) -> list[str]:
     for fixture, line in dict.fromkeys((m.fixture, m.line) for m in found):
         own = [m for m in found if (m.fixture, m.line) == (fixture, line)]
         given = [m for m in own if m.now is not None]
-        off = {m: _off(m) for m in given if m.now != m.before}
-        worst = max(off, key=lambda m: abs(off[m]), default=None)
-        unit = " tensors" if line == "tensor types" else "%"
-        median = f"{statistics.median(map(abs, off.values())):.3g}{unit}" if off else ""
-        largest = f"{off[worst]:+.3g}{unit}" if worst else ""
+        off = [m for m in given if m.now != m.before]  # rows alike are as many figures
+        worst = max(off, key=lambda m: abs(_off(m)), default=None)
+        unit = {"tensor types": " tensors"}.get(line, " values" if line in _COUNTED else "%")
+        median = f"{statistics.median(abs(_off(m)) for m in off):.3g}{unit}" if off else ""
+        largest = f"{_off(worst):+.3g}{unit}" if worst else ""
         none = len(own) - len(given) or ""
         where = worst.model if worst else ""
         name, equal = fixture.split(".")[0], len(given) - len(off)
@@ -287,9 +330,9 @@ def table(found: list[Moved]) -> list[str]:
 
 
 def _off(m: Moved) -> float:
-    """How far our figure, which is the committed one, is from the release's: percent, or tensors."""
+    """How far our figure, which is the committed one, is from the release's: percent, or how many differ."""
     assert m.now is not None
-    return m.now if m.line == "tensor types" else (m.before - m.now) / m.now * 100 if m.now else 100.0
+    return m.now if m.line in _COUNTED else (m.before - m.now) / m.now * 100 if m.now else 100.0
 
 
 def by_model(found: list[Moved]) -> list[str]:
@@ -298,7 +341,7 @@ def by_model(found: list[Moved]) -> list[str]:
     Compute buffers differ in nearly every small model when a graph changes, so only those of the 25 are named.
     """
     rows = []
-    kept = [m for m in found if not m.fixture.startswith("quant")]
+    kept = [m for m in found if m.line not in _COUNTED and not m.fixture.startswith("quant")]
     lost = sorted({m.model for m in kept} - {m.model for m in kept if m.now is not None})
     for line in dict.fromkeys(m.line for m in kept):
         off: dict[str, list[float]] = {}
@@ -325,17 +368,20 @@ class Report(NamedTuple):
     names: dict[str, tuple[list[str], list[str]]]
     gone: list[str]
     changed: list[str]
+    unasked: list[str]
 
     @property
     def code(self) -> int:
-        """2 where a cited text is gone, 1 where something moved."""
-        return 2 if self.gone else 1 if self.changed or any(m.now != m.before for m in self.rows) else 0
+        """2 where a cited text is gone, 1 where something moved or could not be asked."""
+        moved = self.changed or self.unasked or any(m.now != m.before for m in self.rows)
+        return 2 if self.gone else 1 if moved else 0
 
     def lines(self, engine: str, *, whole: bool) -> list[str]:
         """Markdown; `whole`: with all names and citations."""
         lines = [f"## {engines.PACKAGES[engine]} {self.version}", ""]
         if self.rows:
             lines += [*table(self.rows), "", "Which figures differ (ours less theirs):", "", *by_model(self.rows), ""]
+        lines += [f"- {said}" for said in self.unasked]
         for kind, (new, old) in self.names.items():
             full = whole or kind in {"architectures", "element types"}
             more = f": {', '.join(new)}" if new and full else "", f": {', '.join(old)}" if old and full else ""
@@ -347,20 +393,28 @@ class Report(NamedTuple):
         return lines
 
 
+def fixtures_for(engine: str, options: argparse.Namespace) -> list[str]:
+    """Fixtures to ask; without a clang, none of CUDA's."""
+    found = [name for name in ROWS.get(engine, ()) if not options.only or name in options.only]
+    if not (options.cuda or shutil.which(options.clang)):
+        print(f"{options.clang} is not there: rows of CUDA's host code are not asked", file=sys.stderr)
+        return [name for name in found if not name.startswith("cuda")]
+    return found
+
+
 def report(engine: str, version: str, options: argparse.Namespace) -> Report:
     """What one release moved."""
-    pinned = engines.PINNED.get(engine) or version
-    before = options.source or engines.sources(engine, pinned, options.cache)
-    found: list[Moved] = []
-    if engine == "llamacpp":
-        given = (options.source, options.build) if version == pinned else (None, None)
-        release = engines.llamacpp(version, options.cache, source=given[0], build=given[1])
-        found, now = all_figures(Tools(release, options.cache), FIXTURES), release.source
-    else:
-        now = engines.sources(engine, version, options.cache)
+    pinned = engines.PINNED[engine]
+    if version != pinned:  # finished builds that were named are the replayed release's
+        options = argparse.Namespace(**vars(options) | dict.fromkeys(("source", "build", "objects", "cuda", "vllm")))
+    fixtures = fixtures_for(engine, options)
+    tools = tools_for([o for o in oracles.ORACLES if o.fixture in fixtures], options, {engine: version})
+    found, unasked = all_figures(tools, fixtures, version)
+    before = engines.sources(engine, pinned, options.cache)
+    now = engines.sources(engine, version, options.cache)
     had, has = names(before, engine), names(now, engine)
     parted = {k: (sorted(has[k] - had[k]), sorted(had[k] - has[k])) for k in had}
-    return Report(version, found, parted, *verdicts(before, now, citations(before, engine)))
+    return Report(version, found, parted, *verdicts(before, now, citations(before, engine)), unasked)
 
 
 def main() -> int:
@@ -368,9 +422,8 @@ def main() -> int:
     parser.add_argument("engine", choices=engines.PACKAGES)
     parser.add_argument("version", nargs="*", help="releases; default: the newest in the index")
     parser.add_argument("--markdown", type=Path, help="write the tables into this page, behind its mark")
-    parser.add_argument("--cache", type=Path, default=engines.CACHE)
-    parser.add_argument("--source", type=Path, help="sources of the release that we replay")
-    parser.add_argument("--build", type=Path, help="its finished build")
+    parser.add_argument("--only", nargs="+", metavar="FIXTURE", help="rows of these fixtures alone")
+    add_places(parser)
     options = parser.parse_args()
     asked = [f"{v}.0.0" if v.isdecimal() else v for v in options.version] or engines.versions(options.engine)[-1:]
     reports = []

@@ -246,3 +246,30 @@ def hub_snapshot(
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(os.path.relpath(repo / "blobs" / blob, link.parent))
     return snapshot
+
+
+def r_bytes(parts: Sequence[Any], way: str = "X") -> bytes:
+    """An R object: numbers as they are, names and texts as bytes (None: a missing one), ("raw", …) as it stands.
+
+    `way`: how R writes it: X (big-endian), B (little-endian), A (words).
+    """
+    order: Any = "big" if way == "X" else "little"
+    out: list[bytes] = []
+    for part in (2, 0x40202, 0x20300, *parts):
+        if isinstance(part, tuple):
+            out.append(part[1])
+        elif isinstance(part, int):
+            out.append(b"%d\n" % part if way == "A" else part.to_bytes(4, order, signed=True))
+        else:
+            text = b"" if part is None else part
+            n = -1 if part is None else len(text)
+            out.append(r_bytes_of_text(text, n, way))
+    return way.encode() + b"\n" + b"".join(out)
+
+
+def r_bytes_of_text(text: bytes, n: int, way: str) -> bytes:
+    """A text with its kind and length before it."""
+    if way == "A":
+        return b"9\n%d\n" % n + text + b"\n"
+    order: Any = "big" if way == "X" else "little"
+    return (9).to_bytes(4, order) + n.to_bytes(4, order, signed=True) + text

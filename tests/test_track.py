@@ -72,6 +72,29 @@ def test_a_figure_that_moved_is_its_lines_and_a_release_that_gives_none_is_told_
     assert "| compute | 1 | 1 | 0 |  |  |  |" in lines[3]
 
 
+def test_what_a_row_says_beside_its_figures_is_counted_where_it_differs(track):
+    oracle = next(o for o in track.oracles.ORACLES if o.group == "convert")
+    before = {"name": "m", "keys": {"a": 1, "b": [2]}}
+    moved = list(track.figures(oracle, before, {"name": "m", "keys": {"a": 1, "b": [3]}}))
+    assert [(m.line, m.model, m.before, m.now) for m in moved] == [("tensors and keys", "m", 0, 1)]
+    assert "| convert | tensors and keys | 1 |  | 0 | 1 values | +1 values | m |" in track.table(moved)[2]
+
+
+def test_rows_that_a_release_cannot_be_asked_for_are_said(track, tmp_path):
+    oracle = next(o for o in track.oracles.ORACLES if o.fixture == "vllm_kv.jsonl")
+    (tmp_path / "vllm").mkdir()
+    tools = track.Tools(track.engines.Release("llamacpp", "1.0.0", tmp_path), tmp_path, vllm=tmp_path)
+    found, unasked = track.all_figures(tools, {oracle.fixture}, "0.0.0")
+    assert found == []
+    assert [said.partition(": could not be asked: ")[0] for said in unasked] == [oracle.fixture]
+    assert track.Report("0.0.0", found, {}, [], [], unasked).code == 1
+
+
+def test_every_fixture_that_is_tracked_is_an_oracle(track):
+    known = {oracle.fixture for oracle in track.oracles.ORACLES}
+    assert {name for names in track.ROWS.values() for name in names} <= known
+
+
 def test_two_rows_part_where_a_value_or_a_length_does(remeasure):
     before, now = {"a": [1, {"b": 2}], "c": 3}, {"a": [1, {"b": 4}], "d": 5}
     assert list(remeasure.differences(before, now)) == [("a[1].b", 2, 4), ("c", 3, None), ("d", None, 5)]

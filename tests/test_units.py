@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inspector.errors import InspectorError
-from inspector.units import format_count, format_nbytes, is_shop_size, pad, parse_count, parse_nbytes, parse_tokens
+from inspector.units import (
+    format_between,
+    format_count,
+    format_nbytes,
+    is_shop_size,
+    pad,
+    parse_count,
+    parse_nbytes,
+    parse_tokens,
+)
 
 
 @pytest.mark.parametrize(
@@ -76,3 +85,10 @@ def test_padding_is_the_next_multiple(value, alignment):
     padded = pad(value, alignment)
     assert padded % alignment == 0
     assert value <= padded < value + alignment
+
+
+def test_a_range_is_in_the_unit_of_its_upper_end_and_one_figure_where_both_read_the_same():
+    assert format_between(322 << 20, 944 << 20) == "322.00–944.00 MiB"
+    assert format_between(322 << 20, 3 << 30) == "0.31–3.00 GiB"
+    assert format_between(0, 12) == "0–12 B"
+    assert format_between((3 << 30) - 1, 3 << 30) == "3.00 GiB"

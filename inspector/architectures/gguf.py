@@ -125,7 +125,7 @@ _LATENT: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
         nextn_kept=True, nextn_tensor="nextn.eh_proj.weight",
     ),
     "dots3note": lambda: Arch(
-        "sparse", latent=Latent(only=True), index=Index(Typed(no_layer, needs_top_k=True)),
+        "sparse", latent=Latent(only=True), index=Index(Typed(no_layer, needs_top_k=True, any_length=True)),
         sliding=Sliding(required, as_listed),
     ),
     "glm-dsa": lambda: Arch("sparse", latent=Latent(only=True), index=Index(Typed(glm_layers))),

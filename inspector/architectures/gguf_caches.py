@@ -145,17 +145,20 @@ def after_dense_lead(keys: Keys, numbers: Numbers) -> tuple[bool, ...]:
 class Typed(Record):
     """The layers that `attention.indexer.types` names; without the key, those of `absent`.
 
-    `needs_top_k`: without `attention.indexer.top_k` the checkpoint has no sparse attention (hy-v4.cpp).
+    `needs_top_k`: without `attention.indexer.top_k` the checkpoint has no sparse attention (hy-v4.cpp). `any_length`:
+    an array of more or fewer than the layers is taken too (dots3note.cpp).
     """
 
     absent: FlagsRule
     needs_top_k: bool = False
+    any_length: bool = False
 
     def __call__(self, keys: Keys, numbers: Numbers) -> tuple[bool, ...]:
         """One truth value a layer; prediction layers have no indexer."""
         if self.needs_top_k and not keys.integer("attention.indexer.top_k"):
             return no_layer(keys, numbers)
-        types = keys.per_layer_flags("attention.indexer.types", numbers.n_main)
+        read = keys.flags if self.any_length else keys.per_layer_flags
+        types = read("attention.indexer.types", numbers.n_main)
         if types is None:
             types = self.absent(keys, numbers)
         return types[: numbers.n_main] + (False,) * (numbers.n_all - numbers.n_main)

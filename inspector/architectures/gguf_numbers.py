@@ -53,7 +53,7 @@ def _prediction_layers(arch: Arch, keys: Keys, names: Collection[str], n: int) -
     if n_nextn > n:
         raise FactsError(f"{keys.arch}.nextn_predict_layers is {n_nextn:,} of {n:,} layers")
     left_out = arch.nextn_tensor and f"blk.{n - n_nextn}.{arch.nextn_tensor}" not in names
-    return 0 if left_out or arch.router else n_nextn
+    return 0 if left_out or arch.router or not arch.nextn else n_nextn
 
 
 def _loops(arch: Arch, keys: Keys, n: int) -> int:

@@ -127,8 +127,8 @@ class Arch(Record):
 
     Which layers there are: `loops`: all run `num_loops` times, each time with caches of their own. `router`: one layer
     of one head more, which routes tokens to adapters. `nextn_kept`: caches cover the multi-token prediction layers.
-    `nextn_tensor`: prediction layers are there only if the first of them has this tensor. `width`: the key for elements
-    of a hidden state.
+    `nextn_tensor`: prediction layers are there only if the first of them has this tensor. `nextn`: False where the key
+    that counts them is not read, so that all layers run. `width`: the key for elements of a hidden state.
     """
 
     plan: str
@@ -150,6 +150,7 @@ class Arch(Record):
     router: bool = False
     nextn_kept: bool = False
     nextn_tensor: str = ""
+    nextn: bool = True
     width: str = "embedding_length"
     name: str = ""
 

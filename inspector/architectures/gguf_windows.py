@@ -120,17 +120,19 @@ class Every(Record):
     """All but the last of every `period` layers slide, or all but the first of them where `dense_first`.
 
     The pattern key is an array of truth values instead, or a number that replaces `period`; at 0 all layers slide.
+    `arrays`: False where an array is passed over, as if there was no key.
     """
 
     period: int
     dense_first: bool = False
+    arrays: bool = True
 
     def __call__(self, keys: Keys, numbers: Numbers) -> tuple[bool, ...]:
         """One truth value a layer."""
         flags = keys.flags(_PATTERN, numbers.n_all)
-        if flags is not None:
+        if flags is not None and self.arrays:
             return flags
-        stated = keys.integer(_PATTERN)
+        stated = keys.integer(_PATTERN) if flags is None else None
         period = self.period if stated is None else stated
         full_at = 0 if self.dense_first else period - 1
         return tuple(i < numbers.n_main and (period == 0 or i % period != full_at) for i in range(numbers.n_all))

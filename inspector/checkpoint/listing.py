@@ -24,7 +24,7 @@ class Entry(Record):
     """One file of a folder: `name` relative to it with "/", bytes, and its sha256 where the Hub's cache knows it.
 
     `path` is "" for a file that is not on this machine. `problem`: why it must not be opened (a Defect's code and
-    words), or None.
+    words), or None. `stamp`: a store's word for this state of the file (its ETag, a time), or "".
     """
 
     name: str
@@ -32,6 +32,7 @@ class Entry(Record):
     nbytes: int
     sha256: str | None = None
     problem: tuple[str, str] | None = None
+    stamp: str = ""
 
 
 class Listing(Record):

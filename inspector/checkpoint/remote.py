@@ -8,12 +8,12 @@ from inspector.checkpoint.listing import MAX_ENTRIES, Entry, Listing
 from inspector.checkpoint.ranged import RangedGathering, open_named
 from inspector.checkpoint.stored import open_found
 from inspector.errors import NotFound, SourceError
-from inspector.sources.filesystems import FilesystemSource, Remote, connect, list_remote, read_whole, stat
+from inspector.sources.filesystems import Remote, RemoteEntry, connect, list_remote, open_source, read_whole, stat
 from inspector.sources.target import Target
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from inspector.checkpoint.gather import Gathering
     from inspector.checkpoint.records import Checkpoint
@@ -40,17 +40,28 @@ class StoreGathering(RangedGathering):
     def open(self, entry: Entry) -> Source:
         path = f"{self.at.path}/{self.folder}{entry.name}"
         first = self.first_range(entry)
-        return FilesystemSource(self.at.fs, path, name=entry.name, size=entry.nbytes, first=first, say=self.say)
+        return open_source(
+            self.at.fs, path, name=entry.name, size=entry.nbytes, stamp=entry.stamp, first=first, say=self.say
+        )
 
     def read(self, entry: Entry, *, most: int) -> bytes:
         check_document_size(entry.nbytes, most)
         return read_whole(self.at.fs, f"{self.at.path}/{self.folder}{entry.name}", name=entry.name, size=entry.nbytes)
 
 
+def _entries(found: Iterable[RemoteEntry], folder: str = "") -> dict[str, Entry]:
+    """The files of a remote folder, by their names from where the listing begins."""
+    return {
+        f"{folder}{e.name}": Entry(f"{folder}{e.name}", "", e.nbytes or 0, stamp=e.stamp)
+        for e in found
+        if not e.is_folder
+    }
+
+
 def list_store(at: Remote) -> Listing:
     """The files of a remote folder and of its sub-folders, within the bounds of a folder on disk."""
     found, complete = list_remote(at, most=MAX_ENTRIES)
-    entries = {e.name: Entry(e.name, "", e.nbytes or 0) for e in found if not e.is_folder}
+    entries = _entries(found)
     folders = tuple(e.name for e in found if e.is_folder and not e.name.startswith("."))
     left = MAX_ENTRIES - len(found)
     for name in folders[:MOST_FOLDERS]:
@@ -61,9 +72,7 @@ def list_store(at: Remote) -> Listing:
         except SourceError:
             continue
         left, complete = left - len(inner), complete and whole
-        entries.update(
-            {f"{name}/{e.name}": Entry(f"{name}/{e.name}", "", e.nbytes or 0) for e in inner if not e.is_folder}
-        )
+        entries.update(_entries(inner, f"{name}/"))
     return Listing("", entries, folders, complete and left > 0 and len(folders) <= MOST_FOLDERS)
 
 
@@ -84,7 +93,7 @@ def open_in_store(target: Target, *, strict: bool, progress: Callable[[str], Non
             return open_listing(listing, gathering, target.quant)
         except NotFound as error:
             return _open_below(target, error, strict=strict, progress=progress)
-    return _open_file(target, at, found.nbytes or 0, strict=strict, progress=progress)
+    return _open_file(target, at, found, strict=strict, progress=progress)
 
 
 def _open_below(
@@ -109,21 +118,21 @@ def reopen(target: Target, name: str) -> Source:
         at = Remote(at.fs, f"{at.path}/{name}", f"{at.url}/{name}")
     elif found.name != name:
         at = Remote(at.fs, f"{at.path.rpartition('/')[0]}/{name}", f"{at.url.rpartition('/')[0]}/{name}")
-    return FilesystemSource(at.fs, at.path, name=name, size=stat(at).nbytes or 0)
+    file = stat(at)
+    return open_source(at.fs, at.path, name=name, size=file.nbytes or 0, stamp=file.stamp)
 
 
 def _open_file(
-    target: Target, at: Remote, nbytes: int, *, strict: bool, progress: Callable[[str], None] | None
+    target: Target, at: Remote, file: RemoteEntry, *, strict: bool, progress: Callable[[str], None] | None
 ) -> Checkpoint:
     folder, _, name = at.path.rpartition("/")
     above = Remote(at.fs, folder, at.url.rpartition("/")[0])
     gathering = StoreGathering(target.text, strict=strict, at=above, say=progress)
-    listing = Listing("", {name: Entry(name, "", nbytes)}, ())
+    listing = Listing("", _entries([file]), ())
     if not name.lower().endswith(".gguf") or "-of-" in name:  # whose other parts and documents lie beside it
         try:
             found, _ = list_remote(above, most=MAX_ENTRIES)
-            entries = {e.name: Entry(e.name, "", e.nbytes or 0) for e in found if not e.is_folder}
-            listing = Listing("", entries, ())
+            listing = Listing("", _entries(found), ())
         except SourceError:  # a folder that may be read and not listed
             pass
     if name not in listing.entries:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from inspector.checkpoint.documents import INDEX_SUFFIX
 from inspector.checkpoint.gather import open_entries
@@ -29,6 +30,11 @@ def unsafe_path(name: str) -> str | None:
     if ".." in name.replace("\\", "/").split("/"):
         return "a path that leaves the folder"
     return None
+
+
+def not_beside(path: str) -> str:
+    """Why a path is none beside the model, which `unsafe_path` leaves alone: an address, somebody's home; else ""."""
+    return "an address" if re.match(r"\w+:", path) else "a user's folder" if path.startswith("~") else ""
 
 
 def pick_index(documents: dict[str, Any]) -> str | None:

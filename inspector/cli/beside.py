@@ -5,10 +5,12 @@ from __future__ import annotations
 import click
 
 from inspector.cli.options import complete_files, open_target
+from inspector.memory.kept import Kept, drafting, kept_with
+from inspector.memory.kept import read_beside as read_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from typing import Any, Final
 
     from inspector.checkpoint import Checkpoint
@@ -43,67 +45,19 @@ def take_from_store(
     takes_beside: bool = True,
     search: bool = False,
 ) -> tuple[str, ...]:
-    """Puts what the program that keeps a model would run it with where nothing else was asked; words that say so.
-
-    `search`: a projector whose compute is not known is left out, for then nothing could be said to fit.
-    """
-    kept = checkpoint.keeping if checkpoint is not None else None
-    if kept is None:
-        return ()
-    notes = []
-    if takes_beside and kept.projectors and not beside["mmproj"]:
-        counted = not search or _is_known(kept.projectors[0])
-        beside["mmproj"] = kept.projectors[0] if counted else None
-        why = "" if counted else "not counted, its compute being unknown: it needs room besides"
-        notes.append(f"the projector that {kept.program} keeps with it is {why or 'counted'}")
-    if takes_beside and kept.adapters and not beside["lora"]:
-        beside["lora"] = kept.adapters
-        notes.append(f"the adapter that {kept.program} keeps with it is counted")
-    if kept.n_ctx is not None and params["n_ctx"] is None and not params.get("longest"):
-        params["n_ctx"] = kept.n_ctx
-        notes.append(f"a context of {kept.n_ctx:,} tokens, as {kept.program} would run it (-c for another)")
-    return tuple(notes)
-
-
-def _is_known(projector: str) -> bool:
-    """Whether a projector's tower is of a kind whose compute is known."""
-    from inspector.memory.engines.llamacpp.backends import policies
-    from inspector.memory.engines.llamacpp.graph.tower import tower_buffers
-
-    found = open_target(projector)
-    return tower_buffers(found.tensors, found.metadata, policies(("cpu",)), flash=True) is not None
+    """Puts what the program that keeps a model would run it with where nothing else was asked; words that say so."""
+    n_ctx = params["n_ctx"] or (0 if params.get("longest") else None)  # 0: not to be asked of the store
+    given = Kept(n_ctx, beside["mmproj"], tuple(beside["lora"] or ()))
+    found = kept_with(checkpoint, given=given, opened=open_target, beside=takes_beside, search=search)
+    beside["mmproj"], beside["lora"], params["n_ctx"] = found.mmproj, found.lora, found.n_ctx or None
+    return found.notes
 
 
 def read_beside(asked: dict[str, Any]) -> Beside | None:
     """The files that the options name, opened; None where they name none."""
-    if not any(asked.values()):
-        return None
-    from inspector.facts import read_facts
-    from inspector.memory.engines.llamacpp.beside import Beside, Projector
-
-    projector = open_target(asked["mmproj"]) if asked["mmproj"] else None
-    return Beside(
-        projector=None if projector is None else Projector(projector.tensors, projector.metadata),
-        adapters=tuple(open_target(path).tensors for path in asked["lora"]),
-        draft=read_facts(open_target(asked["draft"])) if asked["draft"] else None,
-        named=tuple(_named(asked)),
-    )
+    return read_files(asked, open_target)
 
 
 def read_drafting(target: str | None, workload: Workload) -> ModelFacts | None:
     """The model or the head that drafts in vLLM: the one named, else that of its configuration; None for neither."""
-    from inspector.facts import as_drafting, read_facts
-    from inspector.memory.engines.vllm.prediction import SHARED, asked
-
-    spec = asked(workload.options or {}, None)
-    name = target or spec.model
-    if not name or (not target and spec.method not in ("draft_model", "mtp", *SHARED)):
-        return None
-    checkpoint = open_target(name)
-    return read_facts(as_drafting(checkpoint, spec.method) if spec.method in SHARED else checkpoint)
-
-
-def _named(asked: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for option, value in asked.items():
-        for name in (value,) if isinstance(value, str) else value or ():
-            yield option, name
+    return drafting(target, workload.options or {}, open_target)

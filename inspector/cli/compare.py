@@ -63,9 +63,9 @@ def read_log_text(path: str) -> str:
 def compare(log: str, target: str, *, within: float, as_json: bool, **params: Any) -> int:
     """An engine's start-up log beside our figures for the same settings, line by line.
 
-    LOG is a file with what llama.cpp (-lv 4) or vLLM printed, or - for stdin. Settings and devices are the log's
-    own; placement options say what a log leaves out (-ts, -ot, -ncmoe). Exit code 1 when a line is off by more
-    than --within.
+    LOG is a file with what llama.cpp (-lv 4) or vLLM printed, or - for stdin. Settings, devices and llama.cpp's build
+    are the log's own; placement options say what a log leaves out (-ts, -ot, -ncmoe). Exit code 1 when a line is off by
+    more than --within.
 
     \b
     Examples:
@@ -77,7 +77,7 @@ def compare(log: str, target: str, *, within: float, as_json: bool, **params: An
     from inspector.facts import read_facts
     from inspector.logs import read_startup_log
     from inspector.memory.compare import compare as compare_with
-    from inspector.memory.compare import placement_of, workload_of
+    from inspector.memory.compare import engine_of_log, placement_of, workload_of
     from inspector.memory.engines import estimate
     from inspector.report.compare import compare_json, compare_lines
 
@@ -86,7 +86,8 @@ def compare(log: str, target: str, *, within: float, as_json: bool, **params: An
     placement = placement_of(said, given)
     if given.gpus:
         placement = placement.replace(gpus=given.gpus)
-    result = estimate(read_facts(open_target(target)), workload_of(said), engine=said.engine, placement=placement)
+    facts = read_facts(open_target(target))
+    result = estimate(facts, workload_of(said), engine=engine_of_log(said), placement=placement)
     rows = compare_with(said, result)
     if as_json:
         outcome.write_json(compare_json(target, said, result, rows, within=within))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli import outcome
-from inspector.cli.beside import beside_options, read_beside, take_beside, take_from_store
+from inspector.cli.beside import beside_options, read_beside, read_drafting, take_beside, take_from_store
 from inspector.cli.options import (
     build_workload,
     engine_option,
@@ -18,19 +18,18 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
-from inspector.cli.quants import engine_asked, with_tag
 from inspector.cli.values import COUNT, GPU, LAYERS, OVERRIDES, SHARES, SIZE
 from inspector.errors import InspectorError
 from inspector.memory.devices.placement import ALL_LAYERS
 from inspector.memory.engines.protocol import QUANT_HELP
+from inspector.memory.tagged import engine_asked, with_tag
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from typing import Any, Final
 
-    from inspector.memory.engines.protocol import Engine
-    from inspector.memory.fit.records import Ask, Candidate, Choice
+    from inspector.memory.fit.records import Ask, Choice
     from inspector.report.fit import Commands
 
 _OPTIONS: Final = (
@@ -73,36 +72,6 @@ def _options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def _of_quants(candidate: Candidate, quants: tuple[str, ...]) -> list[Candidate]:
-    """The textbook's candidates: parameters times the bits of a format."""
-    from inspector.memory.engines.textbook import precision, weights_nbytes
-
-    n_params = candidate.facts.n_params
-    if n_params is None:
-        raise InspectorError("--quant needs the number of parameters, which this model does not give")
-    return [
-        candidate.replace(
-            label=row.name, options={"quant": row.name}, nbytes=weights_nbytes(n_params, row), above_floor=None
-        )
-        for row in map(precision, quants)
-    ]
-
-
-def _forms(
-    found: Sequence[Candidate], engine: Engine, quants: tuple[str, ...], *, makeable: bool
-) -> Sequence[Candidate]:
-    """The forms of the model that the engine could run: those that are there, asked for, or could be made."""
-    from inspector.memory.fit.candidates import hypothetical, offered
-
-    if quants:
-        engine_settings(engine.name, {"quant": quants})
-        if engine.quants_by_bits:
-            return _of_quants(max(found, key=lambda c: c.nbytes), quants)
-    if makeable and not engine.quantizer:
-        return [*found, *hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])]
-    return offered(found, engine, quants=quants, makeable=makeable)
-
-
 def _take_this_machine(params: dict[str, Any]) -> tuple[str, ...]:
     """Where no GPU is named: those of this machine, and the host memory that is free on it; a note that says so."""
     if params["gpus"]:
@@ -138,13 +107,16 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     arguments, extra = engine_settings(engine, params)
     if any(asked.values()):
         if engine_of(engine).option("beside") is None:
-            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}")
+            more = ": name what drafts in --speculative-config" if asked["draft"] and engine == "vllm" else ""
+            raise click.UsageError(f"--mmproj, --lora and --draft are for llama.cpp, not for {engine}{more}")
         arguments["beside"] = read_beside(asked)
     overrides = tuple(rule for rules in params.pop("overrides") for rule in rules)
     workload = build_workload(params)
     if params["margin"] is None:
         params["margin"] = engine_of(engine).margin
     workload = engine_of(engine).served(workload.replace(options={**(workload.options or {}), **extra} or None))
+    if engine_of(engine).option("draft") is not None and (drafts := read_drafting(None, workload)) is not None:
+        arguments["draft"] = drafts
     return Ask(
         gpus=gpus, engine=engine, n_ctx=workload.n_ctx, workload=workload, overrides=overrides,
         kv_offload=not params["no_kv_offload"], offload=not params["no_offload"], prefer=prefer, arguments=arguments,
@@ -188,7 +160,7 @@ def fit(
       inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
     """
     from inspector.memory.engines import engine_of
-    from inspector.memory.fit.candidates import judged
+    from inspector.memory.fit.candidates import forms, judged
     from inspector.memory.fit.choose import fit as search
     from inspector.memory.fit.gather import gather
     from inspector.report import fit as report
@@ -203,7 +175,9 @@ def fit(
     takes_beside = engine.option("beside") is not None
     of_store = take_from_store(there.checkpoint, params, params, takes_beside=takes_beside, search=True)
     ask = _read_ask(params, engine.name)
-    candidates = _forms(there.candidates, engine, quants, makeable=hypothetical)
+    if quants:
+        engine_settings(engine.name, {"quant": quants})
+    candidates = forms(there.candidates, engine, quants=quants, makeable=hypothetical)
     found = search(
         candidates if engine.quants_by_bits and quants else judged(candidates, min_quant),
         ask.replace(floor=min_quant.upper()) if min_quant else ask,

@@ -22,8 +22,9 @@ from inspector.cli.options import (
 )
 from inspector.cli.pasted import PastingCommand
 from inspector.cli.plain import incomplete
-from inspector.cli.quants import engine_asked, open_tagged
+from inspector.cli.quants import open_tagged
 from inspector.errors import AccessDenied
+from inspector.memory.tagged import engine_asked
 from inspector.record import Record
 
 TYPE_CHECKING = False

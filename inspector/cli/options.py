@@ -147,7 +147,9 @@ _KINDS: Final[dict[str, dict[str, Any]]] = {
     "share": dict(type=click.FloatRange(0, 1, min_open=True)), "text": {},
     "real": dict(type=click.FloatRange(0, 1 << 20)),
 }  # fmt: skip
-_ENGINE_HELP: Final = f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format."
+_ENGINE_HELP: Final = (
+    f"{', '.join(ENGINE_NAMES[:-1])} or {ENGINE_NAMES[-1]}; default by format. llama.cpp@9509: the rules of that build."
+)
 
 
 def engine_option(function: F) -> F:

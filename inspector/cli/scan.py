@@ -13,7 +13,8 @@ import click
 from inspector.cli import outcome
 from inspector.cli.options import complete_files, json_option
 from inspector.cli.progress import progress_line
-from inspector.cli.values import COUNT, GPU, TOKENS
+from inspector.cli.values import COUNT, GPU, SECONDS, TOKENS
+from inspector.fleet.options import DEFAULT_TIMEOUT
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def _options(params: dict[str, Any]) -> ScanOptions:
         gpus=params["gpus"],
         audit=params["audit"],
         tensors=params["tensors"],
+        timeout=params["timeout"] or None,
     )
 
 
@@ -104,6 +106,9 @@ def _ended_as_interrupted() -> Iterator[None]:
               help="processes, dask, or the address of a Dask scheduler, like tcp://host:8786.")  # fmt: skip
 @click.option("-j", "--jobs", type=COUNT, help="Processes of this machine. Default: its cores.")
 @click.option("--resume", is_flag=True, help="What has not changed since the last scan into FILE is not read again.")
+@click.option("--timeout", type=SECONDS, metavar="SECONDS", default=DEFAULT_TIMEOUT,
+              help=f"After so long a target is a row with its error; 0: no limit. Default: {DEFAULT_TIMEOUT:g}."
+              )  # fmt: skip
 @click.option("--most", type=COUNT, help="So many models at most.")
 @json_option
 def scan(

@@ -68,6 +68,18 @@ def counted(low: int, high: int, parse: Callable[[str], int] = parse_count) -> P
     return Parsed("N", convert)
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= MOST_SECONDS:
+        raise InspectorError(f"{text!r} is not between 0 and {MOST_SECONDS:,} seconds")
+    return seconds
+
+
+MOST_SECONDS = 1_000_000
+SECONDS = Parsed("seconds", _seconds)
 TOKENS = Parsed("tokens", parse_tokens)
 SIZE = Parsed("size", _size)
 COUNT = counted(1, 1 << 31)

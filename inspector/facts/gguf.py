@@ -78,6 +78,27 @@ def facts_of_gguf(metadata: Mapping[str, Any], tensors: Sequence[TensorInfo]) ->
     )
 
 
+def read_by(facts: ModelFacts, build: int) -> ModelFacts:
+    """The same GGUF as another build of llama.cpp reads it (inspector/architectures/gguf_builds.py). Raises FactsError.
+
+    Facts that are not a GGUF's, or that were read by this build, stay as they are.
+    """
+    from inspector.architectures.gguf_builds import arch_at
+
+    if facts.format != "gguf" or facts.keys is None or facts.build == build:
+        return facts
+    by_name = {t.name: t for t in facts.tensors}
+    was, now = (
+        read_stack(arch_at(facts.arch, number) or GENERIC, Keys(facts.arch, facts.keys), by_name)
+        for number in (facts.build, build)
+    )
+    if now is None or facts.generic:
+        return facts.replace(build=build)
+    gone = () if was is None else was.notes
+    notes = (*(note for note in facts.notes if note not in gone), *now.notes)
+    return facts.replace(build=build, notes=notes, **_of_layers(now, Keys(facts.arch, facts.keys)))
+
+
 def _arch_name(metadata: Mapping[str, Any], what: Purpose | None) -> str:
     """`general.architecture`, or what a file that is no model is for. Raises FactsError."""
     name = metadata.get("general.architecture")

@@ -44,7 +44,8 @@ class ModelFacts(Record):
     `uncounted`: parts beside the language model that no rule counts (`n_params` is None, `promised` without them).
     `outer_type`: the model type of the whole config, where these are the facts of a part of it.
     `ahead_layers`: of a config.json, the layers that predict ahead as an engine that runs them builds them;
-    `ahead_promised`: of a config alone, their tensors (none: not known).
+    `ahead_promised`: of a config alone, their tensors (none: not known). `build`: the build of llama.cpp by whose rules
+    a GGUF was read; 0: the replayed one.
     """
 
     arch: str
@@ -85,3 +86,4 @@ class ModelFacts(Record):
     outer_type: str = ""
     ahead_layers: tuple[Layer, ...] = ()
     ahead_promised: tuple[PromisedTensor, ...] = ()
+    build: int = 0

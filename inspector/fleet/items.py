@@ -7,6 +7,7 @@ import sys
 
 from inspector.errors import InspectorError, NotFound, SourceError, Unreachable
 from inspector.fleet.journal import Item
+from inspector.sources.limit import within
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,47 +37,64 @@ def read_targets(path: str) -> Iterator[str]:
         raise SourceError(f"{path}: {(error.strerror or 'cannot be read').lower()}") from None
 
 
-def items(roots: Iterable[str]) -> Iterator[Item]:
-    """Every model below all roots. A root that cannot be looked at is an item with its error."""
+def items(roots: Iterable[str], *, timeout: float | None = None) -> Iterator[Item]:
+    """Every model below all roots. A root that cannot be looked at is an item with its error.
+
+    `timeout`: seconds that listing one folder may take.
+    """
     for root in roots:
         try:
-            yield from _below(root)
+            yield from _below(root, timeout)
         except SourceError as error:
             yield Item(root, root=root, error=str(error), reached=False)
 
 
-def _below(root: str) -> Iterator[Item]:
-    if root.startswith("@") and not os.path.lexists(root):
-        yield from items(read_targets(root[1:]))
-    elif is_search(root):
+def _below(root: str, timeout: float | None) -> Iterator[Item]:
+    if is_search(root):
         yield from search(root)
+        return
+    here = within(timeout, lambda: os.path.lexists(root), root)
+    if root.startswith("@") and not here:
+        yield from items(read_targets(root[1:]), timeout=timeout)
     else:
-        yield from _found(root)
+        yield from _found(root, here=here, timeout=timeout)
 
 
-def _found(root: str) -> Iterator[Item]:
+def _found(root: str, *, here: bool, timeout: float | None) -> Iterator[Item]:
     """What lies below a root on this machine, in a store or in a bucket; any other target is itself.
 
     Paths are whole ones: workers elsewhere do not stand in this folder, nor do those who read the table.
     """
     from inspector.stores.walk import find_models
 
-    here = os.path.lexists(root)
     if not here and not _is_in_a_store(root):
         yield Item(root, root=root)
         return
-    for model in find_models(os.path.abspath(root) if here else root):
+    for model in find_models(os.path.abspath(root) if here else root, timeout=timeout):
         if model.role != "unused":
             yield Item(
                 model.target, root=root, store=model.store, role=model.role, stamp=_stamp(model),
-                sha256=model.sha256, error=model.error,
+                sha256=model.sha256, error=model.error, reached=not _must_stay_shut(model),
             )  # fmt: skip
 
 
+def _must_stay_shut(model: FoundModel) -> bool:
+    """Whether what was found is no file that may be read: a link out of the root, a pipe, a folder of no access."""
+    return bool(model.error) and not model.nbytes and model.role != "unfinished"
+
+
 def _is_in_a_store(root: str) -> bool:
-    """Whether a root is an address below which there may be many models: `s3://bucket/…`."""
+    """Whether a root is an address below which there may be many models: `s3://bucket/…`, `https://host/folder/`."""
+    from inspector.checkpoint import read_target
+
     scheme, mark, _ = root.partition("://")
-    return bool(mark) and scheme.lower() not in {"hf", "http", "https"}
+    if scheme.lower() not in {"http", "https"}:
+        return bool(mark) and scheme.lower() != "hf"
+    try:
+        found = read_target(root)
+    except InspectorError:  # which the row will say
+        return False
+    return found.kind == "remote" and not found.quant
 
 
 def _stamp(model: FoundModel) -> str:

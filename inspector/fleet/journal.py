@@ -84,7 +84,8 @@ class Journal:
             self._db.executescript(_TABLES)
             self._shelve()
         except (sqlite3.Error, OSError) as error:
-            raise InspectorError(f"{path}: {error}", hint="remove it, or name another output") from None
+            hint = "remove it, or name another output" if os.path.exists(path) else "name another output"
+            raise InspectorError(f"{path}: {error}", hint=hint) from None
 
     def _shelve(self) -> None:
         """What an earlier run has read becomes what this one may take over."""

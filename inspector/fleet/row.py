@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from inspector.errors import FormatError, InspectorError, SourceError
 from inspector.fleet.columns import EMPTY_ROW, SCHEMA
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
     from inspector.fleet.options import Row
 
 _MOST_FILES: Final = 1000
+_LOADED_WITHIN: Final = 30.0  # seconds: a shorter limit could be used up by what is loaded for the first target
+_READERS: Final = (
+    "inspector.audit.api", "inspector.checkpoint.folder", "inspector.checkpoint.hub", "inspector.checkpoint.local",
+    "inspector.checkpoint.remote", "inspector.checkpoint.stored", "inspector.facts.gguf", "inspector.facts.hf",
+    "inspector.fleet.audits", "inspector.fleet.figures", "inspector.formats.gguf", "inspector.formats.safetensors",
+    "inspector.quantization.labels",
+)  # fmt: skip
 _MOST_MISSING: Final = 100
 
 
@@ -33,6 +41,32 @@ def scan_one(target: str, options: ScanOptions | None = None) -> Row:
 def scan_all(target: str, options: ScanOptions | None = None) -> list[Row]:
     """A row for each model that a target holds: of a repository with several quants, one a quant."""
     options = options or ScanOptions()
+    from inspector.sources.limit import within
+
+    try:
+        if options.timeout and options.timeout < _LOADED_WITHIN:
+            _load(options.engines)
+        return within(options.timeout, lambda: _rows(target, options), target)
+    except Exception as error:
+        return [_failed(target, options, error)]
+
+
+@lru_cache(maxsize=8)
+def _load(engines: tuple[str, ...]) -> None:
+    """What reading a model loads once a process, which is no part of the first one's time."""
+    from importlib import import_module
+
+    from inspector.audit.registry import rules
+    from inspector.memory.engines import default_engine, engine_of
+
+    rules()
+    for name in _READERS:
+        import_module(name)
+    for name in {default_engine("gguf"), default_engine(""), *engines}:
+        import_module(engine_of(name).rules)
+
+
+def _rows(target: str, options: ScanOptions) -> list[Row]:
     from inspector.checkpoint import SeveralModels, open_checkpoint
 
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from itertools import islice
 
 from inspector.errors import InspectorError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
+    from inspector.fleet.engines import Engine
     from inspector.fleet.journal import Item
     from inspector.fleet.options import Row
     from inspector.fleet.tables import Table
@@ -63,14 +65,30 @@ def scan(
     `on`: processes, dask, or the address of a Dask scheduler; `resume`: what an earlier scan into the same table has
     read and what has not changed since is taken over; `most`: so many models at most. `tell` is told "found", "read"
     or "written", how many, and of how many (0: not known). An interrupt writes what has been read before it goes on.
-    Raises InspectorError; with what was read written, where the engine fails on the way.
+    Raises InspectorError; with what was read written, where the engine fails on the way, and kept for `resume` where
+    the disk is full.
     """
     options = options or ScanOptions()
     _check(outputs, resume=resume)
     engine = engine_on(on, n_workers)
     try:
+        return _scan(roots, outputs, options, engine=engine, resume=resume, most=most, tell=tell)
+    except sqlite3.Error as error:
+        path = outputs.first + SUFFIX
+        hint = "when there is room again, --resume goes on from there" if os.path.exists(path) else None
+        raise InspectorError(f"{path}: {error}", hint=hint) from None
+
+
+def _scan(
+    roots: Iterable[str], outputs: Outputs, options: ScanOptions, *, engine: Engine, resume: bool, most: int | None,
+    tell: Tell,
+) -> ScanTotals:  # fmt: skip
+    """The scan itself. Raises sqlite3.Error where what was read cannot be kept."""
+    try:
         journal = Journal(outputs.first + SUFFIX, resume=resume)
-        n, n_kept = _list(journal, islice(items(roots), most), outputs, options, resume=resume, tell=tell)
+        n, n_kept = _list(
+            journal, islice(items(roots, timeout=options.timeout), most), outputs, options, resume=resume, tell=tell
+        )
         stopped: BaseException | None = None
         try:
             Run(journal, engine, options, lambda done: tell("read", n_kept + done, n)).run()
@@ -97,10 +115,25 @@ def _check(outputs: Outputs, *, resume: bool) -> None:
         raise InspectorError("--resume goes on with a table", hint="name it with -o")
     if outputs.table:
         format_of(outputs.table)
+    _check_places([path for path in (outputs.table, outputs.page, outputs.sbom) if path])
     if outputs.sbom:
         from inspector.fleet.sbom import check_library
 
         check_library()
+
+
+def _check_places(paths: list[str]) -> None:
+    """That every output can be put in its place: hours later it would be too late."""
+    for path in paths:
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path):
+            raise InspectorError(f"{path}: a folder, not a file")
+        if not os.path.isdir(folder):
+            raise InspectorError(f"{path}: no such folder to write to")
+        if not os.access(folder, os.W_OK):
+            raise InspectorError(f"{path}: its folder cannot be written to")
+    if len({os.path.realpath(path) for path in paths}) < len(paths):
+        raise InspectorError("two outputs have one name")
 
 
 def _list(

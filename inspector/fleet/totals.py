@@ -7,11 +7,12 @@ from inspector.report.records import ScanGroup, ScanTotals
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Final
+    from typing import Any, Final
 
     from inspector.fleet.options import Row
 
 MOST_GROUPS: Final = 20
+MOST_ERRORS: Final = 5
 _OTHERS: Final = "(others)"
 
 
@@ -41,12 +42,15 @@ class _Sums:
 def totals(rows: Iterable[Row], *, n_kept: int = 0, complete: bool = True) -> ScanTotals:
     """The sums of all rows, in one pass."""
     n = unread = unreached = nbytes = n_params = missing = 0
+    errors: list[str] = []
     sums = {name: _Sums() for name in ("format", "arch", "quant", "verdict", "code")}
     for row in rows:
         own = row["nbytes"] or 0
         n, nbytes, n_params = n + 1, nbytes + own, n_params + (row["n_params"] or 0)
         missing += row["missing_nbytes"] or 0
         unread += row["error"] is not None
+        if row["error"] is not None and len(errors) < MOST_ERRORS:
+            errors.append(_which_and_why(row))
         unreached += row["error_kind"] in ("source", "worker")
         sums["format"].add(row["format"], own)
         sums["arch"].add(row["arch"], own)
@@ -54,5 +58,12 @@ def totals(rows: Iterable[Row], *, n_kept: int = 0, complete: bool = True) -> Sc
         sums["verdict"].add(row["verdict"], own)
         for code in row["codes"] or ():
             sums["code"].add(code, own)
-    groups = {f"by_{name}": s.groups() for name, s in sums.items()}
+    groups: dict[str, Any] = {f"by_{name}": s.groups() for name, s in sums.items()}
+    groups["first_errors"] = tuple(errors)
     return ScanTotals(n, unread, unreached, n_kept, complete, nbytes, n_params, missing, **groups)
+
+
+def _which_and_why(row: Row) -> str:
+    """A model's error with its target in front, once."""
+    target, name, error = row["target"], row["name"], row["error"]
+    return error if error.startswith(f"{target}:") else f"{target}: {error.removeprefix(f'{name}: ')}"

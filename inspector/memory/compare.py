@@ -133,6 +133,12 @@ class _LlamaCpp(_Log):
 _LOGS: Final = MappingProxyType({"llama.cpp": _LlamaCpp(), "vllm": _Vllm()})
 
 
+def engine_of_log(log: StartupLog) -> str:
+    """The engine that wrote a log, with its build where it is one of llama.cpp's that the log says."""
+    digits = log.build.removeprefix("b").partition(" ")[0]
+    return f"{log.engine}@{digits}" if log.engine == "llama.cpp" and digits.isdecimal() else log.engine
+
+
 def workload_of(log: StartupLog) -> Workload:
     """The workload that a log's settings describe; what it does not say is left to the engine's defaults."""
     return _LOGS[log.engine].workload(log.settings)
@@ -189,7 +195,7 @@ def compare(log: StartupLog, estimate: Estimate) -> tuple[Comparison, ...]:
     Lines that the log has no figure of anywhere (an old build without output buffers) are left out.
     Raises InspectorError when the estimate is of another engine than the log.
     """
-    if log.engine != estimate.engine:
+    if log.engine != estimate.engine.partition("@")[0]:
         raise InspectorError(f"a log of {log.engine} beside an estimate of {estimate.engine}")
     of = _LOGS[log.engine]
     theirs = _sums(((b.what, of.device(b.device)), b.nbytes) for b in log.buffers)

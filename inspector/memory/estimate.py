@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     What = Annotated[str, ("enum", WHATS)]
     Outputs = Annotated[str, ("enum", OUTPUTS)]
     Peak = Annotated[int, "What storage holds for a moment, where that differs"]
+    Low = Annotated[int, "The least that is plausible, where the size is a range; the figure beside it is the most"]
 
 
 class Workload(Record):
@@ -58,7 +59,8 @@ class Workload(Record):
 class Line(Record):
     """One part of an estimate: what it is for, bytes, grade, how it came about, and the device it lies on.
 
-    `peak_nbytes`: what storage holds for a moment, where that differs; `label` tells lines of one kind apart.
+    `peak_nbytes`: what storage holds for a moment, where that differs; `label` tells lines of one kind apart. `low`:
+    the least that is plausible, where the size is a range: `nbytes` is then its safe end, which sums and verdicts use.
     """
 
     what: What
@@ -68,13 +70,32 @@ class Line(Record):
     device: str = "host"
     label: str = ""
     peak_nbytes: Peak | None = None
+    low: Low | None = None
+
+    @property
+    def least(self) -> int:
+        """The lower end of a range; the size itself where it is none."""
+        return self.nbytes if self.low is None else self.low
+
+
+def ranged(lines: Iterable[Line]) -> int:
+    """How many bytes the lower ends of these lines' ranges are below their safe ends; 0 where all sizes are known."""
+    return sum(line.nbytes - line.least for line in lines)
+
+
+def lowest(used: int, lines: Iterable[Line]) -> int | None:
+    """The lower end of what these lines take, `used` being the safe end; None where no line is a range."""
+    below = ranged(lines)
+    return used - below if below else None
 
 
 class Device(Record):
     """One device's verdict: capacity in bytes (None: not asked), bytes used, and whether they fit.
 
-    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free. `backend`: what
-    drives it; `unified`: the host's memory is the same, and what lies there is counted here.
+    `reserve`: bytes of the capacity that the runtime takes for itself and the verdict leaves free, `reserve_low` the
+    least that it may be, where that is a range. `backend`: what drives it; `unified`: the host's memory is the same,
+    and what lies there is counted here. `low`: the least bytes used, where sizes of lines are ranges; `used` and the
+    verdict take their safe ends.
     """
 
     device: str
@@ -84,6 +105,8 @@ class Device(Record):
     reserve: int = 0
     backend: str | None = None
     unified: bool = False
+    low: Low | None = None
+    reserve_low: Low | None = None
 
     @property
     def usable(self) -> int | None:
@@ -113,8 +136,13 @@ class Estimate(Record):
 
     @property
     def total_nbytes(self) -> int:
-        """Always the sum of the lines."""
+        """Always the sum of the lines, ranges by their safe ends."""
         return sum(line.nbytes for line in self.lines)
+
+    @property
+    def total_low(self) -> int:
+        """The sum of the lines' lower ends; the total itself where no size is a range."""
+        return self.total_nbytes - ranged(self.lines)
 
     @property
     def grade(self) -> str:
@@ -135,8 +163,9 @@ class Estimate(Record):
 class Gpu(Record):
     """A device to place things on: bytes as its driver reports them, and what of them no model can use.
 
-    `reserve`: bytes that programs never see; `context`: what CUDA takes for a process, on top. `backend`: what drives
-    it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's;
+    `reserve`: bytes that programs never see (`reserve_low`: the least, where that is a range); `context`: what CUDA
+    takes for a process, on top, the most that cards of this size show, and `context_low` the least. `backend`: what
+    drives it (llama.cpp's are in `inspector.memory.engines.llamacpp.backends`); `unified`: its memory is the host's;
     `compute_capability`: NVIDIA's ("8.9"), or empty; `sized`: a size given by hand, of no card in particular.
     """
 
@@ -149,6 +178,8 @@ class Gpu(Record):
     compute_capability: str = ""
     context: int = 0
     sized: bool = False
+    context_low: int = 0
+    reserve_low: int | None = None
 
 
 class Placement(Record):

@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from inspector.stores.records import Store
 
 EngineName = Annotated[str, ("enum", ENGINE_NAMES)]
+AskedEngine = Annotated[
+    str,
+    ("pattern", f"^({'|'.join(ENGINE_NAMES).replace('.', '[.]')})(@[0-9]+)?$"),
+    "The engine; with llama.cpp's build where one was asked for, as llama.cpp@9509",
+]
 LogEngineName = Annotated[str, ("enum", ("llama.cpp", "vllm"))]  # whose logs are read
 FileFormat = Annotated[str, ("enum", ("gguf", "safetensors", "config"))]
 Notes = Sequence[str]
@@ -158,7 +163,7 @@ class Answer(TypedDict):
     """An estimate. Workload, null: the engine's own default; facts, null: not known."""
 
     target: str
-    engine: EngineName
+    engine: AskedEngine
     facts: ModelFacts
     workload: Workload
     effective: Annotated[
@@ -167,6 +172,7 @@ class Answer(TypedDict):
     lines: Sequence[Line]
     devices: Sequence[EstimateDevice]
     total_nbytes: Annotated[int, "The sum of the lines"]
+    total_low_nbytes: Annotated[int, "The sum of their lower ends; the total itself where no size is a range"]
     grade: Grade
     fits: Annotated[bool | None, "null: no device was named, or a part is unknown"]
     unknown: Annotated[Sequence[str], "Parts that cannot be known and that the total leaves out"]
@@ -253,7 +259,7 @@ class Sweep(TypedDict):
 
     schema: Literal["inspector.memory-sweep/1"]
     target: str
-    engine: EngineName | None
+    engine: AskedEngine | None
     axis: Annotated[str, ("enum", ("ctx", "np", "kv"))]
     points: Sequence[CtxPoint | NpPoint | KvPoint]
     kv_overtakes_weights_at: int | None
@@ -318,7 +324,7 @@ class Fit(TypedDict):
 
     schema: Literal["inspector.fit/1"]
     target: str
-    engine: EngineName
+    engine: AskedEngine
     gpus: Sequence[Gpu]
     margin: Annotated[int, "bytes left free on each device beside its reserve"]
     fits: bool

@@ -26,13 +26,14 @@ _INNER: Final = frozenset(
         "outer_type",
         "ahead_layers",
         "ahead_promised",
+        "build",
     }
 )
 
 # record: the fields (and properties) that are written, in this order
 FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "ModelFacts": (*(f for f in ModelFacts._fields if f not in _INNER), "layers"),
-    "Device": ("device", "backend", "capacity", "reserve", "used", "fits", "unified"),
+    "Device": ("device", "backend", "capacity", "reserve", "reserve_low", "used", "low", "fits", "unified"),
     "Gpu": ("name", "capacity", "reserve", "context"),
     "Candidate": ("label", "path", "nbytes", "hypothetical"),
     "Rule": ("code", "name", "severity", "summary"),
@@ -43,7 +44,8 @@ FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 # record: fields that are left out while they are None or empty
 SPARSE: Final[Mapping[str, frozenset[str]]] = {
-    "Line": frozenset({"label", "peak_nbytes"}),
+    "Line": frozenset({"label", "peak_nbytes", "low"}),
+    "Device": frozenset({"low", "reserve_low"}),
     "Workload": frozenset({"backend"}),
 }
 

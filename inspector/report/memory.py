@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.units import format_nbytes
+from inspector.units import format_between, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,9 +19,16 @@ WORDS = {
 }  # fmt: skip
 
 
-def display_nbytes(nbytes: int, grade: str) -> str:
-    """Bytes in words; a modelled figure is marked as about right."""
+def display_nbytes(nbytes: int, grade: str, *, low: int | None = None) -> str:
+    """Bytes in words; a modelled figure is marked as about right, the safe end of a range as the most."""
+    if low is not None and low != nbytes:
+        return "≤ " + format_nbytes(nbytes)
     return ("≈ " if grade == "modelled" else "") + format_nbytes(nbytes)
+
+
+def both_ends(nbytes: int, grade: str, *, low: int | None) -> str:
+    """The same where there is room for both ends of a range."""
+    return display_nbytes(nbytes, grade) if low is None else format_between(low, nbytes)
 
 
 def lines_json(estimate: Estimate) -> list[Line]:
@@ -39,6 +46,7 @@ def _answer(target: str, facts: ModelFacts, estimate: Estimate, notes: Sequence[
         "lines": lines_json(estimate),
         "devices": estimate.devices,
         "total_nbytes": estimate.total_nbytes,
+        "total_low_nbytes": estimate.total_low,
         "grade": estimate.grade,
         "fits": estimate.fits,
         "unknown": estimate.unknown,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inspector.report.escape import escape
 from inspector.report.look import BOLD, DIM, GREEN, RED, YELLOW, Look
-from inspector.report.memory import WORDS, display_nbytes
+from inspector.report.memory import WORDS, both_ends, display_nbytes
 from inspector.report.names import device_name, device_names, model_name, with_names
 from inspector.report.picture import parts_of, picture, size_words
 from inspector.report.text import columns, flow, join, pad, shorten_middle, table, wrap
@@ -62,7 +62,7 @@ def verdict(estimate: Estimate, *, look: Look) -> list[str]:
     devices = [d for d in estimate.devices if d.capacity is not None]
     if not devices:
         where = " in host memory" if {d.device for d in estimate.devices} == {"host"} else " in all"
-        total = _bounded("≥", estimate, estimate.total_nbytes)
+        total = _bounded("≥", estimate, estimate.total_nbytes, estimate.total_low)
         return [look.paint(total, BOLD) + where]
     mark, style = _MARKS[estimate.fits]
     words = {True: "fits", False: "does not fit", None: "may fit"}[estimate.fits]
@@ -73,26 +73,29 @@ def verdict(estimate: Estimate, *, look: Look) -> list[str]:
 
 def _figures(estimate: Estimate, devices: Sequence[Device]) -> Iterator[str]:
     used, usable = sum(d.used for d in devices), sum(d.usable or 0 for d in devices)
+    low = sum(d.used if d.low is None else d.low for d in devices)
     unit = format_nbytes(usable).rpartition(" ")[2]
-    yield f"{_bounded('≥', estimate, used).removesuffix(f' {unit}')} of {format_nbytes(usable)} usable"
+    yield f"{_bounded('≥', estimate, used, low).removesuffix(f' {unit}')} of {format_nbytes(usable)} usable"
     over = [d for d in devices if (d.spare or 0) < 0]
     for d in over:
         where = f", {device_name(d.device)}" if len(devices) > 1 else ""
         yield f"{format_nbytes(-(d.spare or 0))} too much{where}"
+    if over and all(d.low is not None and d.low <= (d.usable or 0) for d in over):
+        yield f"at the least {format_nbytes(low)}, which would fit"
     if not over:
         fullest = min(devices, key=lambda d: d.spare or 0)
         alike = len({d.spare for d in devices}) == 1
         where = "" if len(devices) == 1 else " on each" if alike else f" on {device_name(fullest.device)}"
-        bound = "≤ " if estimate.unknown else ""
+        bound = "≤ " if estimate.unknown else "≥ " if low != used else ""
         yield f"{bound}{format_nbytes(fullest.spare or 0)} spare{where}"
 
 
-def _bounded(sign: str, estimate: Estimate, nbytes: int) -> str:
-    """Bytes of which some are not known, or about right, or as they are."""
+def _bounded(sign: str, estimate: Estimate, nbytes: int, low: int) -> str:
+    """Bytes of which some are not known, or the safe end of a range, or about right, or as they are."""
     if estimate.unknown:
         return f"{sign} {format_nbytes(nbytes)}"
     modelled = any(line.grade == "modelled" and line.nbytes for line in estimate.lines)
-    return display_nbytes(nbytes, "modelled" if modelled else "")
+    return display_nbytes(nbytes, "modelled" if modelled else "", low=low)
 
 
 # --- in a pipe
@@ -104,8 +107,9 @@ def plain_table(estimate: Estimate, *, how: bool, width: int) -> list[str]:
     for line in estimate.lines:
         name = WORDS.get(line.what, line.what) + (f" ({escape(line.label)})" if line.label else "")
         rows.append((name, device_name(line.device), f"{line.nbytes:,}", line_size(line), line.grade))
-    total = estimate.total_nbytes
-    rows.append(("total", "", f"{total:,}", display_nbytes(total, estimate.grade), estimate.grade))
+    total, low = estimate.total_nbytes, estimate.total_low
+    size = both_ends(total, estimate.grade, low=None if low == total else low)
+    rows.append(("total", "", f"{total:,}", size, estimate.grade))
     lines = table(rows, align="<<>><")
     return _with_hows(lines, [line.how for line in estimate.lines], width) if how else lines
 
@@ -114,7 +118,7 @@ def line_size(line: Line) -> str:
     """A line's bytes in words."""
     if not line.nbytes and line.peak_nbytes:  # nothing at load
         return f"up to {format_nbytes(line.peak_nbytes)}"
-    return display_nbytes(line.nbytes, line.grade)
+    return both_ends(line.nbytes, line.grade, low=line.low)
 
 
 def _with_hows(lines: Sequence[str], hows: Sequence[str], width: int) -> list[str]:
@@ -189,8 +193,8 @@ def _device_lines(estimate: Estimate) -> list[str]:
         if d.capacity is not None:
             name = device_name(d.device) + (" and host" if d.unified else "")
             rows.append(
-                (name, format_nbytes(d.used), format_nbytes(d.capacity), format_nbytes(d.reserve),
-                 format_nbytes(d.spare or 0))
+                (name, both_ends(d.used, "", low=d.low), format_nbytes(d.capacity),
+                 both_ends(d.reserve, "", low=d.reserve_low), format_nbytes(d.spare or 0))
             )  # fmt: skip
     return ["", *table(rows, align="<>>>>")] if len(rows) > 1 else []
 

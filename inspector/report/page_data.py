@@ -57,8 +57,8 @@ def table_data(table: Table) -> dict[str, Any]:
         "seqs": list(axes.seqs),
         "contexts": list(axes.contexts),
         "cards": [
-            [card.word, card.gpu.name, card.group, kind, own, *room, card.gpu.unified and table.engine.by_layer]
-            for (card, (kind, own)), room in zip(table.cards, table.room, strict=True)
+            [card.word, card.gpu.name, card.group, kind, own, *room, card.gpu.unified and table.engine.by_layer, below]
+            for (card, (kind, own)), room, below in zip(table.cards, table.room, table.below, strict=True)
             if room[1] > 0
         ],
         "said": [[escape(str(word)) for word in said] for said in table.said],

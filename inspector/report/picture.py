@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.estimate import weakest
+from inspector.memory.estimate import lowest, weakest
 from inspector.record import Record
 from inspector.report.look import COLORS, DIM, Look, Segment, bar, gauge
 from inspector.report.memory import WORDS, display_nbytes
@@ -23,12 +23,16 @@ _GRADE: Final = 10  # columns of the longest grade and its gap
 
 
 class Part(Record):
-    """All lines of one kind on some devices. `peak`: what storage holds for a moment, where nothing is held at load."""
+    """All lines of one kind on some devices. `peak`: what storage holds for a moment, where nothing is held at load.
+
+    `low`: the lower end, where a size is a range.
+    """
 
     what: str
     nbytes: int
     grade: str
     peak: int
+    low: int | None = None
 
 
 class Group(Record):
@@ -60,7 +64,8 @@ def parts_of(lines: Iterable[Line]) -> tuple[Part, ...]:
     found = []
     for what, some in kinds.items():
         grade = weakest(x.grade for x in some)
-        found.append(Part(what, sum(x.nbytes for x in some), grade, sum(x.peak_nbytes or 0 for x in some)))
+        nbytes, peak = sum(x.nbytes for x in some), sum(x.peak_nbytes or 0 for x in some)
+        found.append(Part(what, nbytes, grade, peak, lowest(nbytes, some)))
     return tuple(sorted(found, key=lambda p: -p.nbytes))
 
 
@@ -97,7 +102,7 @@ def _segments(parts: Sequence[Part]) -> list[Segment]:
 def size_words(part: Part) -> str:
     if not part.nbytes and part.peak:  # nothing at load
         return f"up to {format_nbytes(part.peak)}"
-    return display_nbytes(part.nbytes, part.grade)
+    return display_nbytes(part.nbytes, part.grade, low=part.low)
 
 
 def _share(part: int, whole: int) -> str:
@@ -111,7 +116,7 @@ def _one_device(group: Group, look: Look) -> list[str]:
     scale = max(room, d.used, 1)
     parts = [(WORDS.get(p.what, p.what), size_words(p)) for p in group.parts]
     grade = weakest(p.grade for p in group.parts)
-    rows = [(group.kind, display_nbytes(d.used, grade)), *parts]
+    rows = [(group.kind, display_nbytes(d.used, grade, low=d.low)), *parts]
     labels, taken = _labels(rows, look)
     wide = _bar_width(look.width - taken - 7)
     lines = [f"{labels[0]}{gauge(look, _segments(group.parts), room=room, width=wide)}  {_share(d.used, room)}"]
@@ -141,7 +146,7 @@ def _device_of_several(group: Group, groups: Sequence[Group], look: Look) -> lis
     grade = weakest(p.grade for p in group.parts)
     name = max(columns(g.name) for g in groups)
     size = max(columns(display_nbytes(g.device.used, "modelled")) for g in groups)
-    label = f"  {pad(group.name, name)}  {pad(display_nbytes(d.used, grade), size, '>')}  "
+    label = f"  {pad(group.name, name)}  {pad(display_nbytes(d.used, grade, low=d.low), size, '>')}  "
     wide = _bar_width(look.width - columns(label) - 7)
     room = d.usable or 0
     line = f"{label}{gauge(look, _segments(group.parts), room=room, width=wide)}  {_share(d.used, room)}"
@@ -150,10 +155,13 @@ def _device_of_several(group: Group, groups: Sequence[Group], look: Look) -> lis
     return [line, *("    " + x for x in words)]
 
 
+_LEAST_NAME: Final = 12  # columns of what a card is called: GPU 141 GiB
+
+
 def _labels(rows: Sequence[tuple[str, str]], look: Look) -> tuple[list[str], int]:
     """Names and sizes as aligned columns, and how many they take; long names give way to figures and bars."""
     size = max(columns(s) for _, s in rows)
-    name = min(max(columns(n) for n, _ in rows), max(look.width - size - 7 - 6 - _SHORTEST_BAR, 9))
+    name = min(max(columns(n) for n, _ in rows), max(look.width - size - 7 - 6 - _SHORTEST_BAR, _LEAST_NAME))
     taken = 2 + name + 2 + size + 2
     return [f"  {pad(shorten_middle(n, name), name)}  {pad(s, size, '>')}  " for n, s in rows], taken
 

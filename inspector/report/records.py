@@ -55,7 +55,8 @@ class ScanTotals(Record):
     """Sums over all rows. `n_unread`: models with an error; `n_unreached`: those whose place did not answer, of them.
 
     `n_kept`: taken over from an earlier scan, unread; `complete`: whether the scan came to its end. Groups by bytes,
-    most first; at most twenty, the last being all others.
+    most first; at most twenty, the last being all others. `first_errors`: of the first models with an error, which and
+    why.
     """
 
     n_models: int
@@ -71,6 +72,7 @@ class ScanTotals(Record):
     by_quant: tuple[ScanGroup, ...]
     by_verdict: tuple[ScanGroup, ...]
     by_code: tuple[ScanGroup, ...]
+    first_errors: tuple[str, ...] = ()
 
 
 class KeptRow(Record):

@@ -30,6 +30,9 @@ def scan_lines(found: ScanTotals, outputs: Sequence[str], *, width: int) -> list
     if found.n_unread:
         reached = f", {found.n_unreached:,} of them not reached" if found.n_unreached else ""
         lines.append(f"  {found.n_unread:,} could not be read in full{reached}: see the column error")
+        lines += [shorten(f"    {escape(words)}", width) for words in found.first_errors]
+        more = found.n_unread - len(found.first_errors)
+        lines += [f"    and {more:,} more"] if more else []
     if found.missing_nbytes:
         lines.append(f"  {format_nbytes(found.missing_nbytes)} are missing that headers promise")
     for title, groups in (
@@ -41,7 +44,7 @@ def scan_lines(found: ScanTotals, outputs: Sequence[str], *, width: int) -> list
 
 
 def _group_lines(title: str, groups: Sequence[ScanGroup]) -> list[str]:
-    if not groups:
+    if not groups or all(g.name == "unknown" for g in groups):
         return []
     cells = [(title, "models", "bytes")]
     cells += [(escape(g.name), f"{g.n_models:,}", format_nbytes(g.nbytes)) for g in groups[:_MOST_SHOWN]]

@@ -60,10 +60,15 @@ class CloudFiles:
 
     def cat_file(self, path: str, *, start: int, end: int) -> bytes:
         """Bytes from `start` to before `end`, in one request."""
+        return self.cat_tagged(path, start=start, end=end)[0]
+
+    def cat_tagged(self, path: str, *, start: int, end: int) -> tuple[bytes, str | None]:
+        """The same, and the ETag of the object that they are of."""
         import obstore
 
         store, key = self._at(path)
-        return bytes(obstore.get_range(store, key, start=start, end=end))
+        found = obstore.get(store, key, options={"range": (start, end)})
+        return bytes(found.bytes()), found.meta.get("e_tag")
 
 
 def _last(path: str) -> str:

@@ -56,6 +56,11 @@ class RemoteEntry(Record):
 def connect(url: str) -> Remote:
     """The store that an address is in. Raises InspectorError: what to install, or that nobody knows the scheme."""
     scheme = url.partition("://")[0].lower()
+    if scheme in {"http", "https"}:
+        from inspector.sources.index_pages import IndexPages
+
+        pages = guarded(lambda: IndexPages(url), url)
+        return Remote(pages, pages.base, pages.base)
     if "::" in url:
         raise InspectorError(f"{url}: addresses with :: in them are not read")
     fs, path = guarded(lambda: _filesystem(scheme, url), url)
@@ -158,18 +163,37 @@ def list_remote(at: Remote, *, most: int) -> tuple[list[RemoteEntry], bool]:
     return sorted(entries, key=lambda e: e.name)[:most], len(found) <= most
 
 
+def open_source(
+    fs: Any, path: str, *, name: str, size: int, stamp: str = "", first: int = DEFAULT_FIRST,
+    say: Callable[[str], None] | None = None,
+) -> PrefixSource:  # fmt: skip
+    """A file of a store, read by ranges. `size`, `stamp`: what its listing or `stat` says. Raises SourceError."""
+    own = getattr(fs, "open_source", None)
+    if own is not None:
+        source: PrefixSource = own(path, name=name, size=size or None, stamp=stamp, first=first, say=say)
+        return source
+    return FilesystemSource(fs, path, name=name, size=size, stamp=stamp, first=first, say=say)
+
+
 class FilesystemSource(PrefixSource):
-    """One file of a store. `size` in bytes, as its listing or `stat` says. Raises SourceError on use."""
+    """One file of a store. `size` in bytes and `stamp`, as its listing or `stat` says. Raises SourceError on use.
+
+    A file that changes while it is read is an error. obstore says with every range which object it is of; any other
+    package is asked once more what is there: after the second range and each that follows, or, after one range, in
+    the end.
+    """
 
     def __init__(
-        self, fs: Any, path: str, *, name: str, size: int, first: int = DEFAULT_FIRST,
+        self, fs: Any, path: str, *, name: str, size: int, stamp: str = "", first: int = DEFAULT_FIRST,
         say: Callable[[str], None] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(name, first=first)
         self.size = size
         self._fs = fs
         self._path = path
+        self._stamp = stamp
         self._say = say
+        self._n_fetched = self._n_checked = 0
 
     def _fill(self, goal: int) -> None:
         while len(self._prefix) < goal:
@@ -179,19 +203,62 @@ class FilesystemSource(PrefixSource):
 
     def _fetch(self, start: int, end: int) -> bytes:
         """Bytes from `start` on, at least one and none beyond `end`."""
-        found = guarded(lambda: self._fs.cat_file(self._path, start=start, end=end), self.name)
-        data = bytes(found)
+        data = self._tagged(start, end)
+        if data is None:
+            found = guarded(lambda: self._fs.cat_file(self._path, start=start, end=end), self.name)
+            data = bytes(found)
+            self._n_fetched += 1
+            if self._n_fetched > 1:
+                self._check()
         if not data:
             raise SourceError(f"{self.name}: the store has {start:,} bytes, its listing says {self.size:,}")
         if len(data) > end - start:
             raise LimitExceeded(f"{self.name}: the store sends whole files only")
         return data
 
+    def _tagged(self, start: int, end: int) -> bytes | None:
+        """The bytes where the package says which object they are of; None where it does not."""
+        tagged = getattr(self._fs, "cat_tagged", None)
+        if tagged is None:
+            return None
+        data, etag = guarded(lambda: tagged(self._path, start=start, end=end), self.name)
+        if etag:
+            self._compare(f"etag:{etag}")
+        return bytes(data)
+
+    def _check(self) -> None:
+        """What the store says of the file now."""
+        self._n_checked = self._n_fetched
+        guarded(lambda: self._fs.invalidate_cache(self._path), self.name)  # or the listing would be asked again
+        found = _entry(guarded(lambda: self._fs.info(self._path), self.name), name=self.name, path=self._path)
+        if found.nbytes not in {None, self.size}:
+            words = f"the store has {found.nbytes:,} bytes, its listing says {self.size:,}"
+            raise SourceError(f"{self.name}: the file was changed while it was read ({words})")
+        self._compare(found.stamp)
+
+    def _compare(self, stamp: str) -> None:
+        """Holds one stamp against the first; only what is of one kind can be compared."""
+        kind, _, value = self._stamp.partition(":")
+        kind_now, _, value_now = stamp.partition(":")
+        if kind == kind_now and _plain_tag(value) != _plain_tag(value_now):
+            what = "ETag" if kind == "etag" else "time"
+            raise SourceError(f"{self.name}: the file was changed while it was read (its {what} is another)")
+        self._stamp = self._stamp or stamp
+
+    def close(self) -> None:
+        if self._n_fetched > self._n_checked:
+            self._check()
+
     def _fetch_apart(self, start: int, end: int) -> bytes:
         data = self._fetch(start, end)
         while len(data) < end - start:
             data += self._fetch(start + len(data), end)
         return data
+
+
+def _plain_tag(tag: str) -> str:
+    """An ETag as every call of a store gives it: listings of some leave out the quotes."""
+    return tag.strip().removeprefix("W/").strip('"')
 
 
 def read_whole(fs: Any, path: str, *, name: str, size: int) -> bytes:

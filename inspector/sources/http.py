@@ -65,7 +65,7 @@ def _words(error: BaseException) -> str:
 
 
 class Client:
-    """GETs against one Hub (or any server). Safe to use from several threads.
+    """GETs (and HEADs) against one Hub, or any server. Safe to use from several threads.
 
     `progress` is told what is being read; `n_requests` counts what was sent, redirects included.
     """
@@ -89,22 +89,25 @@ class Client:
         self._lock = threading.Lock()
         self.n_requests = 0
 
-    def send(self, url: str, *, headers: Mapping[str, str], encoding: str = "identity") -> Any:
+    def send(self, url: str, *, headers: Mapping[str, str], encoding: str = "identity", method: str = "GET") -> Any:
         """One request, the body not yet read, redirects not followed. Raises Offline; transport errors pass through."""
         if self.offline:
             raise Offline("HF_HUB_OFFLINE is set and the answer is not in the cache")
         sent = {**self._headers, "accept-encoding": encoding, **headers}
         if self._token and origin(url) == origin(self.endpoint):
             sent["authorization"] = self._token
-        request = self._session.build_request("GET", url, headers=sent, timeout=self.timeout)
+        request = self._session.build_request(method, url, headers=sent, timeout=self.timeout)
         if "authorization" not in sent:
             request.headers.pop("authorization", None)  # a default of the user's own client
         with self._lock:
             self.n_requests += 1
         return self._session.send(request, stream=True, follow_redirects=False)
 
-    def get_document(self, url: str, *, what: str) -> tuple[bytes, Any]:
-        """A whole small body and its response, redirects followed, failures retried. Raises SourceError."""
+    def get_document(self, url: str, *, what: str, most: int = MAX_BODY) -> tuple[bytes, Any]:
+        """A whole small body and its response, redirects followed, failures retried. Raises SourceError.
+
+        `most`: bytes, beyond which it is refused.
+        """
 
         def once() -> tuple[bytes, Any]:
             response = self._follow(url, {}, encoding="gzip, deflate")
@@ -113,17 +116,29 @@ class Client:
                 body = bytearray()
                 for chunk in paced(response.iter_bytes(), self.timeout):
                     body += chunk
-                    if len(body) > MAX_BODY:
-                        raise Unreachable(f"{what}: an answer of more than {MAX_BODY:,} bytes")
+                    if len(body) > most:
+                        raise Unreachable(f"{what}: an answer of more than {most:,} bytes")
                 return bytes(body), response
             finally:
                 response.close()
 
         return retried(once, what=what)
 
-    def _follow(self, url: str, headers: Mapping[str, str], *, encoding: str) -> Any:
+    def head(self, url: str, *, what: str) -> Mapping[str, str]:
+        """What is said of a file without sending it, redirects followed, failures retried. Raises SourceError."""
+
+        def once() -> Mapping[str, str]:
+            response = self._follow(url, {}, encoding="identity", method="HEAD")
+            response.close()
+            check_status(response, what)
+            headers: Mapping[str, str] = response.headers
+            return headers
+
+        return retried(once, what=what)
+
+    def _follow(self, url: str, headers: Mapping[str, str], *, encoding: str, method: str = "GET") -> Any:
         for _ in range(MAX_REDIRECTS + 1):
-            response = self.send(url, headers=headers, encoding=encoding)
+            response = self.send(url, headers=headers, encoding=encoding, method=method)
             target = redirect_target(response, url)
             if target is None:
                 return response

@@ -57,7 +57,8 @@ def _tag(etag: str | None) -> str | None:
 class RangeSource(PrefixSource):
     """One remote file. `size`: what a listing says, or None to learn it from the first answer.
 
-    `first`: bytes of the first request. `sha256`: what the listing says; a server that serves another one is refused.
+    `first`: bytes of the first request. `sha256`, `etag`: what the listing says; a server that serves another one is
+    refused.
     Raises SourceError on use. For one thread at a time.
     """
 
@@ -70,13 +71,14 @@ class RangeSource(PrefixSource):
         size: int | None = None,
         first: int = DEFAULT_FIRST,
         sha256: str | None = None,
+        etag: str | None = None,
     ) -> None:
         super().__init__(name, first=first)
         self._client = client
         self._url = url
         self._signed: str | None = None
         self._sha256 = sha256
-        self._etag: str | None = None
+        self._etag = _tag(etag)
         self._open: Any = None  # an answer that goes on from the prefix's end: (response, chunks, more would come)
         self._total = size
         if size is None:

@@ -4,8 +4,8 @@ Paths of Windows (`C:\\models\\x.gguf`, `C:x`, `\\\\server\\share\\x`) are paths
 a backslash, and no organisation or scheme is a single letter before a colon.
 
 Forms: `org/name[@revision][:QUANT][/file]`, `hf://[models/]…`, `hf.co/…`, pasted huggingface.co addresses
-(blob, resolve, tree, raw; `%2F` and `refs/pr/N` in revisions), plain https addresses of model files, and addresses of
-any other store (`s3://bucket/folder[:QUANT]`).
+(blob, resolve, tree, raw; `%2F` and `refs/pr/N` in revisions), https addresses of model files and of folders that their
+server lists, and addresses of any other store (`s3://bucket/folder[:QUANT]`).
 """
 
 from __future__ import annotations
@@ -99,11 +99,21 @@ def _parse_address(text: str, endpoint: str | None) -> Target | None:
     for host in _hosts(endpoint):
         if rest.lower().startswith(host.lower() + "/"):
             return _parse_web(text, rest[len(host) + 1 :])
+    return _parse_server(text, scheme, rest)
+
+
+def _parse_server(text: str, scheme: str, rest: str) -> Target:
+    """An address of any web server: a file of weights, or a folder (`https://host/folder/`, `…/folder:QUANT`)."""
     path = rest.partition("#")[0].partition("?")[0]
     if path.lower().endswith((".gguf", ".safetensors")):
         return Target(text, "url", url=text)
+    if path == rest and path.strip("/"):
+        found = _parse_remote(text, scheme, rest)
+        if found.quant or path.endswith("/"):
+            return found
     raise InspectorError(
-        f"{_shown(text)}: not the address of a model", hint="give a .gguf or .safetensors file, or a page of the Hub"
+        f"{_shown(text)}: not the address of a model",
+        hint="give a .gguf or .safetensors file, a page of the Hub, or a folder with its / at the end",
     )
 
 
@@ -117,8 +127,8 @@ def _parse_remote(text: str, scheme: str, rest: str) -> Target:
             return Target(text, "local", path=path)
         return _no_such_path(path)
     front, _, last = rest.rpartition("/")
-    name, colon, quant = last.rpartition(":")
-    if not (front and colon and name and quant and all(c in _NAME_CHARS for c in quant)):
+    _, colon, quant = last.rpartition(":")
+    if not (front and colon and quant and all(c in _NAME_CHARS for c in quant)):
         return Target(text, "remote", url=text)
     return Target(text, "remote", url=text[: -len(quant) - 1], quant=quant)
 

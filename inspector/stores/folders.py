@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from inspector.errors import InspectorError, SourceError
+from inspector.sources.limit import within
 from inspector.stores.levels import MAX_ENTRIES, File, Level, list_level, stamp_of
 from inspector.stores.names import role_of
 from inspector.stores.records import FoundModel
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from typing import Final
 
     Lister = Callable[[str, str], Level]
-    StoreAt = Callable[[str], Callable[[str], Iterator[FoundModel]] | None]
+    FindIn = Callable[[str], Iterator[FoundModel]]
+    StoreAt = Callable[[str], FindIn | None]
 
 MAX_FOLDERS: Final = 1_000_000
 MAX_DEPTH: Final = 60  # a path of 4,096 bytes has more, but no model's
@@ -37,12 +39,13 @@ def models_below(
     *,
     most_folders: int = MAX_FOLDERS,
     lister: Lister = list_level,
+    timeout: float | None = None,
 ) -> Iterator[FoundModel]:
     """Every model below a folder whose links may lead anywhere in `real_root`: folder by folder, depth first.
 
     What is one model with its sub-folders is not entered, nor a folder that `store_at` knows the models of. A folder
-    that cannot be listed is a record with its error. `lister`: what lists a folder, where it is none of
-    this machine. Raises SourceError where the first one cannot.
+    that cannot be listed (within `timeout` seconds) is a record with its error. `lister`: what lists a folder, where
+    it is none of this machine. Raises SourceError where the first one cannot.
     """
     waiting: list[tuple[str, str, int]] = [(root, "", 0)]
     n = 0
@@ -52,24 +55,33 @@ def models_below(
             why = f"more than {most_folders:,} folders: the rest was not looked at"
             yield FoundModel(root, os.path.basename(root), "folder", (), 0, error=why)
             return
-        if store_at is not None and (in_store := store_at(path)) is not None:
-            yield from in_store(path)
-            continue
         try:
-            level = lister(path, real_root)
+            level = within(timeout, lambda: _look(path, real_root, store_at, lister), path)  # noqa: B023 - called at once
         except SourceError as error:
             if not name:
                 raise
             yield FoundModel(path, name, "folder", (), 0, error=error.what.removeprefix(f"{path}: "))
             continue
+        if not isinstance(level, Level):
+            yield from level(path)
+            continue
         yield from _models_of(level, name, lister)
         if not level.complete:
             yield FoundModel(path, name or os.path.basename(path), "folder", (), 0,
                              error=f"more than {MAX_ENTRIES:,} entries: some may have been overlooked")  # fmt: skip
-        if depth >= MAX_DEPTH or not level.names().isdisjoint(_PIPELINES):
+        if not level.names().isdisjoint(_PIPELINES):
+            continue
+        if depth >= MAX_DEPTH and level.folders:
+            why = f"folders more than {MAX_DEPTH} deep: what is below was not looked at"
+            yield FoundModel(path, name, "folder", (), 0, error=why)
             continue
         below = [(_inside(path, f), _joined(name, f), depth + 1) for f in level.folders if f != ".git"]
         waiting += reversed(below)
+
+
+def _look(path: str, real_root: str, store_at: StoreAt | None, lister: Lister) -> Level | FindIn:
+    """A folder's own entries; of a program's store, what finds its models."""
+    return (store_at(path) if store_at is not None else None) or lister(path, real_root)
 
 
 def _models_of(level: Level, name: str, lister: Lister) -> Iterator[FoundModel]:

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-def find_models(root: str, *, most_folders: int = MAX_FOLDERS) -> Iterator[FoundModel]:
+def find_models(root: str, *, most_folders: int = MAX_FOLDERS, timeout: float | None = None) -> Iterator[FoundModel]:
     """Every model in a file, folder or store, here or at an address that fsspec understands, in order of path; a folder
-    that cannot be listed is a record with its error. `most_folders`: how many are looked into, at most.
+    that cannot be listed is a record with its error. `most_folders`: how many are looked into, at most; `timeout`:
+    seconds after which a folder counts as one that cannot be listed.
 
     Nothing is opened but manifests, by which a store names its files, and the first bytes of files that are named by
     a digest alone. A split GGUF set is one model, a folder of safetensors shards is one. Raises NotFound for a root
@@ -32,14 +33,15 @@ def find_models(root: str, *, most_folders: int = MAX_FOLDERS) -> Iterator[Found
     if "://" in root and not os.path.lexists(root):
         from inspector.stores.remote import find_remote
 
-        yield from find_remote(root, most_folders=most_folders)
+        yield from find_remote(root, most_folders=most_folders, timeout=timeout)
         return
     if not os.path.lexists(root):
         raise NotFound(f"{root}: no such file or folder")
     if not os.path.isdir(root):
         yield _one_file(root)
         return
-    yield from models_below(root, os.path.realpath(root), _store_at, most_folders=most_folders)
+    real = os.path.realpath(root)
+    yield from models_below(root, real, _store_at, most_folders=most_folders, timeout=timeout)
 
 
 def _one_file(path: str) -> FoundModel:

@@ -26,6 +26,14 @@ BAD = {
     "yaml apply": ("a.yaml", "a: !!python/object/apply:os.system ['id']\n", "CD012", "error"),
     "yaml name": ("a.yaml", "a: !!python/name:subprocess.Popen\n", "CD012", "error"),
     "yaml, long tag": ("a.yaml", "a: !<tag:yaml.org,2002:python/object/apply:os.system> ['id']\n", "CD012", "error"),
+    "yaml without its name": ("hparams", "lr: 1\nhp: !!python/object/apply:os.system ['id']\n", "CD012", "error"),
+    "yaml of a list": ("run.cfg", "# x\n- 1\n- !!python/object/new:subprocess.Popen [id]\n", "CD012", "error"),
+    "yaml that is a tag": ("notes.txt", "!!python/object/apply:os.system ['id']\n", "CD012", "error"),
+    "yaml, flow style": ("configuration", "{a: [1, !!python/name:os.system ]}\n", "CD012", "error"),
+    "yaml, a tag of its own": (
+        "configuration", "%TAG ! tag:yaml.org,2002:python/\n---\na: !object/apply:os.system [id]\n", "CD012", "error"),
+    "yaml, an escaped tag": ("x.conf", "a: !!py%74hon/object/apply:os.system [id]\n", "CD012", "error"),
+    "yaml behind an anchor": ("x.ini", "a: &b !!python/name:os.system\n", "CD012", "error"),
     "sentence-transformers": ("modules.json", '[{"idx": 0, "name": "0", "path": "", "type": "os.system"}]', "CD012",
                               "error"),
     "diffusers component": ("model_index.json", '{"_class_name": "X", "unet": ["subprocess", "Popen"]}', "CD012",
@@ -74,6 +82,12 @@ HONEST = {
     "PyTorch's index": ("requirements.txt", "--extra-index-url https://download.pytorch.org/whl/cu121\n"),
     "path file": ("x.pth", "./lib\n# import os\n"),
     "some script": ("train.py", "import os\nos.system('id')\n"),
+    "prose about tags": ("NOTES.txt", "Beware: of !!python/object/apply\nUse safe_load, not !!python/name:os.system\n"),
+    "a document about tags": ("NOTES", "title: tags\nbody: the tag !!python/name:os.system is bad\n"),
+    "prose with an example": ("WARNING.txt", "Do not load files like this one:\n\nhp: !!python/name:os.system\n"),
+    "a tag in a comment": ("x.cfg", "lr: 1\n# a: !!python/name:os.system\n"),
+    "tags of plain values": ("hparams", "a: !!python/tuple [1, 2]\nb: !!str x\n"),
+    "a package that looks up its parts": ("m/__init__.py", "import importlib\nimportlib.import_module('m.x')\n"),
     "labels": ("labels.json", '{"0": "os.system", "1": "!!python/object"}'),
 }  # fmt: skip
 

@@ -260,3 +260,20 @@ def test_honest_zeros_that_are_stored_as_holes_are_not_accused(holes, written, n
 def test_a_header_without_any_data_is_an_info(holes):
     path = with_holes(holes / "m.safetensors", [])
     assert [(f.code, f.severity) for f in audit(path).findings] == [("FL016", "info")]
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "m.ckpt", "m.h5", "m.npy"])
+@pytest.mark.parametrize("written", [4096, 0, 2 * MIB])
+def test_a_checkpoint_that_is_nearly_all_a_hole_is_a_warning_and_with_deep_an_error(holes, name, written):
+    """A download of which the first block, or nothing, or half has come."""
+    with (holes / name).open("wb") as file:
+        file.write(b"PK\3\4"[:written].ljust(written, b"x"))
+        file.truncate(4 * MIB)
+    assert ("FL016", "warning") in {(f.code, f.severity) for f in audit(holes).findings}
+    assert ("VA005", "error") in {(f.code, f.severity) for f in audit(holes, deep=True).findings}
+
+
+def test_a_checkpoint_that_was_written_is_no_hole(holes):
+    raw = b"PK\3\4" + bytes(4 * MIB)
+    (holes / "pytorch_model.bin").write_bytes(raw)
+    assert not {f.code for f in audit(holes, deep=True).findings} & {"FL016", "VA005"}

@@ -190,6 +190,7 @@ def test_models_in_sub_folders_have_their_own_index(tmp_path):
 
 @pytest.mark.parametrize(("name", "severity"), [
     ("model.safetensors", "error"), ("config.json", "error"), ("pytorch_model.bin", "error"), ("NOTES", "warning"),
+    ("README.md", "warning"), ("LICENSE", "warning"),
 ])  # fmt: skip
 def test_a_link_that_leaves_the_folder_is_found_and_not_followed(tmp_path, name, severity):
     folder = llama_folder(tmp_path / "model")

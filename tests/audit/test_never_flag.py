@@ -293,3 +293,13 @@ def test_every_published_config_with_the_tensors_that_it_promises(tmp_path, root
         assert_clean(folder)
         n += 1
     assert n > 35
+
+
+def test_a_folder_of_many_vocabularies(tmp_path):
+    """llama.cpp's own models/: GGUFs that are vocabularies alone, more than 48 MiB of headers together."""
+    tokens = Arr(8, [f"{i}" * (1 << 19) for i in range(10, 36)])
+    keys = {"tokenizer.ggml.tokens": (9, tokens), "tokenizer.ggml.scores": None, "tokenizer.ggml.token_type": None}
+    raw = gguf_bytes(keys, [])
+    write(tmp_path, {f"vocab-{i}.gguf": raw for i in "abc"})
+    assert 2 * len(raw) > 48 << 20
+    assert not {f.code for f in audit(tmp_path).findings} & {"FL012", "FL013"}

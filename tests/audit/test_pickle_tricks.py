@@ -6,14 +6,16 @@ import base64
 import io
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from audit_builder import audit, write
 
+from inspector.audit.readers.pickle_memo import RECENT, Memo
 from inspector.audit.readers.pickle_names import weigh
 from inspector.audit.readers.pickle_scan import scan_pickle
-from inspector.audit.readers.pickle_values import Global
+from inspector.audit.readers.pickle_values import Global, Value
 
 PICKLES = Path(__file__).parents[2] / "fixtures" / "pickles"
 EVIL = b"\x80\x02cos\nsystem\nU\x02id\x85R."
@@ -246,3 +248,76 @@ def test_names_that_promise_nothing_are_no_fault(tmp_path, name, raw):
 def test_base64_is_only_text(tmp_path):
     write(tmp_path, {"m.pkl": pickle.dumps({"a": base64.b64encode(EVIL).decode()})})
     assert loud(tmp_path) == set()
+
+
+# --- large pickles ---------------------------------------------------------------------------------------------------
+
+
+def op(n):
+    """Instructions of a scan."""
+    return lambda raw: scan_pickle(lambda at, k: raw[at : at + k], len(raw), budget=n)
+
+
+LARGE = {
+    "words": lambda n: {f"word{i}": i for i in range(n // 3)},
+    "tuples": lambda n: [(i, i + 1) for i in range(n // 4)],
+    "one tuple": lambda n: tuple(range(n)),
+}
+
+
+@pytest.mark.parametrize(("what", "n"), [("words", 200_000), ("tuples", 200_000), ("one tuple", 900_000)])
+def test_an_honest_pickle_of_many_instructions_is_followed(what, n):
+    raw = pickle.dumps(LARGE[what](n), protocol=4)
+    scan = op(12_000_000)(raw)
+    assert (scan.problem, scan.n_pickles, scan.end) == ("", 1, len(raw))
+    assert scan.n_ops > n - 10
+
+
+@pytest.mark.slow
+def test_an_honest_pickle_of_ten_million_instructions_takes_bounded_time_and_memory(tmp_path):
+    (tmp_path / "m.pkl").write_bytes(pickle.dumps(LARGE["words"](10_000_000), protocol=4))
+    tracemalloc.start()
+    report = audit(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert report.verdict == "pass"
+    assert peak < 300 << 20
+
+
+def test_where_the_limit_is_is_said():
+    raw = pickle.dumps(list(range(5_000)))
+    assert "instructions: the rest was only searched" in op(5_000)(raw).problem
+    assert not op(6_000)(raw).problem
+
+
+def test_what_was_remembered_long_ago_is_known_again(tmp_path):
+    """More than are kept as they are stand between the name of a module and its use."""
+    words = b"".join(b"\x8c\4%04x\x94a" % (i % 65536) for i in range(3 * RECENT))
+    raw = b"\x80\4]\x94\x8c\5posix\x94a\x8c\6system\x94a" + words + b"h\1h\2\x93\x8c\2id\x85R."
+    write(tmp_path, {"m.pkl": raw})
+    assert ("CD002", "error") in {(f.code, f.severity) for f in audit(tmp_path).findings}
+    assert {g.path for g in op(12_000_000)(raw).globals} == {"posix.system"}
+
+
+def test_arguments_that_were_remembered_long_ago_are_not_taken_for_none():
+    """bytearray(2**40): what its argument is was forgotten by then."""
+    words = b"".join(b"\x8c\4%04x\x94a" % (i % 65536) for i in range(3 * RECENT))
+    argument = b"\x8a\6\0\0\0\0\0\1\x85\x94"
+    raw = b"\x80\4]\x94" + argument + b"a" + words + b"cbuiltins\nbytearray\nh\1R."
+    assert "remembered long before" in op(12_000_000)(raw).problem
+
+
+def test_a_memo_gives_back_what_it_was_given():
+    memo = Memo()
+    kept = {i: (None, f"w{i}\0\udc80", Value([1, 2]), 7, "x" * 10_000)[i % 5] for i in range(0, 6 * RECENT, 2)}
+    for i, value in kept.items():
+        assert memo.put(i, value)
+    assert memo.n == len(kept)
+    assert all(memo.get(i) is value or memo.get(i) == value for i, value in kept.items())
+    assert memo.get(1) is memo.get(10**9) is None
+    assert memo.put(0, "again")
+    assert (memo.get(0), memo.n) == ("again", len(kept))
+    above = Memo(memo)
+    assert above.put(2, "above")
+    assert (above.get(2), above.get(6), memo.get(2)) == ("above", kept[6], kept[2])
+    assert above.n == memo.n

@@ -92,6 +92,32 @@ def cluster():
         process.wait()
 
 
+@pytest.fixture(scope="module")
+def stalled(fleet):
+    """A server that takes a connection and says nothing, among files: where to scan, all roots, the files of them."""
+    files = [str(path) for path in sorted((fleet / "models").glob("*/*/*.gguf"))[:3]]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        yield fleet, [files[0], f"{address}/x.gguf", files[1], f"{address}/folder/", files[2]], files
+
+
+@pytest.mark.parametrize("engine", ["processes", "dask"])
+def test_a_server_that_says_nothing_is_one_row_and_the_others_are_as_ever(
+    engine, undisturbed, stalled, cluster, run_inspector
+):
+    fleet, roots, files = stalled
+    on = ["--on", cluster[0]] if engine == "dask" else ["-j", "1"]
+    code, _, err = run_inspector(["scan", *roots, "-o", "stalled.jsonl", "--timeout", "1.5", *on], cwd=fleet)
+    assert (code, err) == (2, "")
+    rows = {row["target"]: row for row in jsonl(fleet / "stalled.jsonl")}
+    assert list(rows) == roots
+    for row in rows.values():
+        if row["target"] not in files:
+            assert (row["error_kind"], row["error"].rpartition(": ")[2]) == ("source", "no end within 1.5 s")
+    expected = {row["target"]: row for row in undisturbed}
+    assert [rows[f] for f in files] == [expected[f] | {"root": f} for f in files]
+
+
 def test_a_worker_of_a_dask_cluster_is_killed_in_the_middle(fleet, undisturbed, cluster):
     address, (_, first, _) = cluster
     process = begun(["models", "--on", address], fleet, "dask.jsonl")

@@ -96,8 +96,11 @@ def test_two_quants_of_a_model_have_one_shape_key_and_another_model_has_another(
     for name, kind in (("a-F32.gguf", 0), ("a-F16.gguf", 1)):
         (tmp_path / name).write_bytes(small_gguf(tensor_type=kind))
     (tmp_path / "b.gguf").write_bytes(g.build([("general.architecture", g.STR, "llama")], [g.Tensor("x", (64, 64))]))
-    f32, f16, other = (scan_one(str(tmp_path / n))["shape_key"] for n in ("a-F32.gguf", "a-F16.gguf", "b.gguf"))
-    assert f32 == f16 != other
+    (tmp_path / "c.gguf").write_bytes(g.build([("general.architecture", g.STR, "llama")], [g.Tensor("x", (64, 32))]))
+    f32, f16, other, narrower = (
+        scan_one(str(tmp_path / n))["shape_key"] for n in ("a-F32.gguf", "a-F16.gguf", "b.gguf", "c.gguf")
+    )
+    assert f32 == f16 != other != narrower
 
 
 def test_what_is_broken_is_a_row_with_its_error_and_its_findings(tmp_path, files):

@@ -11,6 +11,10 @@ import sys
 import pytest
 from fleet_runs import jsonl
 
+from inspector.errors import InspectorError
+from inspector.fleet.options import ScanOptions
+from inspector.fleet.scan import Outputs, scan
+
 Q8 = "gguf/tiny-llama-q8_0.gguf"
 
 
@@ -80,11 +84,68 @@ def test_roots_from_standard_input_and_each_model_once(place, run_inspector):
     assert targets(place / "m.jsonl") == ["a.gguf", "b.gguf", "c.gguf", "tied"]
 
 
+def test_the_first_errors_stand_below_the_sums_and_what_is_not_known_in_no_table(tmp_path, run_inspector):
+    roots = [f"absent-{i}.gguf" for i in range(7)]
+    code, out, _ = run_inspector(["scan", *roots, "-o", "m.jsonl", "-j", "1"], cwd=tmp_path)
+    assert (code, out.splitlines()) == (2, [
+        "7 models · 0 B", "  7 could not be read in full, 7 of them not reached: see the column error",
+        *(f"    absent-{i}.gguf: no such file or folder" for i in range(5)), "    and 2 more", "", "wrote m.jsonl",
+    ])  # fmt: skip
+
+
 def test_sums_as_json(place, run_inspector):
     code, out, _ = run_inspector(["scan", place, "-o", place / "m.jsonl", "--json"])
     totals = json.loads(out)["totals"]
     assert (code, totals["n_models"], totals["n_unread"], totals["complete"]) == (0, 4, 0, True)
     assert totals["nbytes"] == sum(row["nbytes"] for row in jsonl(place / "m.jsonl"))
+
+
+def test_what_must_not_be_opened_is_a_row_that_says_why(place, run_inspector):
+    (place / "link.gguf").symlink_to("/etc/hostname")
+    (place / "gone.gguf").symlink_to("nowhere.gguf")
+    os.mkfifo(place / "pipe.gguf")
+    os.mkfifo(place / "tied" / "tokenizer_config.json")
+    code, _, err = run_inspector(["scan", place, "-o", place / "m.jsonl", "-j", "1"])
+    rows = {row["name"]: (row["error_kind"], row["error"]) for row in jsonl(place / "m.jsonl")}
+    assert (code, err) == (2, "")
+    assert rows["link.gguf"] == ("source", "a link that leads out of the folder")
+    assert rows["gone.gguf"] == ("source", "a link that leads nowhere")
+    assert rows["pipe.gguf"] == ("source", "a named pipe, not a file")
+    assert rows["tied"] == (None, None)
+    assert len(rows) == 7
+
+
+def test_a_limit_changes_no_question():
+    assert ScanOptions(timeout=1.0).asked == ScanOptions().asked != ScanOptions(audit=False).asked
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        (Outputs("m.jsonl", sbom="./m.jsonl"), "two outputs have one name"),
+        (Outputs("m.jsonl", page=os.sep), "a folder, not a file"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_read(outputs, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InspectorError, match=words):
+        scan(["x"], outputs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_can_be_gone_on_from(place):
+    resource = pytest.importorskip("resource")
+    out = Outputs(str(place / "m.jsonl"))
+    roots = [str(place / f"absent-{i}.gguf") for i in range(400)]
+    was = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, was[1]))
+        with pytest.raises(InspectorError, match=r"m\.jsonl\.unfinished: ") as raised:
+            scan(roots, out, resume=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, was)
+    assert "--resume goes on from there" in raised.value.hint
+    assert scan([], out, resume=True).n_models == 0
 
 
 def test_the_page_holds_every_model_and_no_markup_of_theirs(place, run_inspector):
@@ -110,7 +171,8 @@ def test_the_page_holds_every_model_and_no_markup_of_theirs(place, run_inspector
         (["x", "-o", "m.jsonl", "--on", "spark"], "no such engine"),
         (["x", "-o", "m.jsonl", "-e", "tgi"], "unknown engine"),
         (["x", "-o", "m.jsonl", "--gpu", "rtx0"], "rtx0"),
-        (["x", "-o", "nowhere/m.jsonl"], "nowhere/m.jsonl"),
+        (["x", "-o", "nowhere/m.jsonl"], "nowhere/m.jsonl: no such folder"),
+        (["x", "-o", "m.jsonl", "--report", "nowhere/p.html"], "nowhere/p.html: no such folder"),
         (["x", "-o", "m.jsonl", "--on", "tcp://127.0.0.1:9"], "no Dask scheduler answers"),
     ],
 )

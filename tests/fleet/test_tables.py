@@ -23,7 +23,7 @@ def rows(files):
     options = ScanOptions(tensors=True, gpus=("24GiB",), contexts=(128,))
     targets = [*sorted(files.glob("gguf/*")), *sorted(files.glob("safetensors/*")), files / "nothing"]
     found = [scan_one(str(t), options) for t in targets]
-    found[0] |= {"title": "=1+1", "license": "'quoted", "arch": "-x\ny"}
+    found[0] |= {"title": "=1+1", "license": "'quoted", "arch": "-x\ny", "name": "@sum", "role": "+1", "repo": "\tx"}
     return found
 
 
@@ -75,6 +75,7 @@ def test_a_spreadsheet_finds_no_formula_in_a_csv(rows, tmp_path):
     with (tmp_path / "m.csv").open(newline="", encoding="utf-8") as file:
         first = next(csv.DictReader(file))
     assert (first["title"], first["license"], first["arch"]) == ("'=1+1", "''quoted", "'-x\ny")
+    assert (first["name"], first["role"], first["repo"]) == ("'@sum", "'+1", "'\tx")
 
 
 def test_a_table_that_cannot_be_written_leaves_the_one_that_was_there(tmp_path, rows):

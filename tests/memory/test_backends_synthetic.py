@@ -22,10 +22,7 @@ from inspector.units import GIB, MIB
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
 # What is still off, by architecture and part, and by how much at most (MiB).
-OFF = {
-    ("glm5-next", "model"): 0.01,
-    ("nanbeige", "model"): 0.01,
-}
+OFF = {}
 
 
 def rows():
@@ -89,5 +86,5 @@ def test_ninety_nine_of_a_hundred_figures_are_equal_to_the_byte(compared):
     assert sum(n == 0 for _, _, n in found) / len(found) >= 0.99
 
 
-def test_sixty_two_rows_claim_no_compute_buffers(compared):
-    assert compared[1] == 62
+def test_every_row_claims_its_compute_buffers(compared):
+    assert compared[1] == 0

@@ -32,6 +32,30 @@ def test_llamacpp_in_parts_is_llamacpp_as_a_whole(sparse_model, name):
             assert (found.devices, found.unknown) == (wanted.devices, wanted.unknown)
 
 
+@pytest.mark.parametrize("name", ["llama-3-8b", "gpt-oss-20b"])
+def test_types_of_a_cache_share_a_replay_only_where_they_take_as_much(sparse_model, name):
+    """Asked in turn, with one memory: where layers stay on the host, bytes of caches are copied, and differ."""
+    facts = inspector.read_facts(inspector.inspect(str(sparse_model(name))))
+    (gpu,) = parse_gpu("24GiB")
+    quick = Quick(facts, {})
+    for place in (Place(1), Place(2), Place(1, 9)):
+        for k, v in (("q8_0", "q8_0"), ("q4_0", "q4_0"), ("q8_0", "q4_0")):
+            workload = Workload(n_ctx=32768, kv_dtype_k=k, kv_dtype_v=v)
+            assert quick(workload, place.on(gpu)).lines == llamacpp(facts, workload, placement=place.on(gpu)).lines
+
+
+def test_what_cards_are_called_makes_no_new_replay(sparse_model):
+    facts = inspector.read_facts(inspector.inspect(str(sparse_model("gemma-3-1b"))))
+    memo, found = {}, []
+    quick = Quick(facts, memo)
+    for word in ("24GiB", "rtx3090", "h100"):
+        (gpu,) = parse_gpu(word)
+        found.append((quick(Workload(n_ctx=2048), Place(2).on(gpu)), len(memo)))
+    assert len({n for _, n in found}) == 1
+    (gpu,) = parse_gpu("h100")
+    assert found[-1][0].lines == llamacpp(facts, Workload(n_ctx=2048), placement=Place(2).on(gpu)).lines
+
+
 def test_one_replay_serves_all_quants(sparse_model):
     facts = inspector.read_facts(inspector.inspect(str(sparse_model("llama-3-8b"))))
     (gpu,) = parse_gpu("24GiB")

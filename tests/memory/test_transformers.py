@@ -23,6 +23,7 @@ from inspector.layers import (
 )
 from inspector.memory.engines import transformers
 from inspector.memory.engines.transformers import attention_of, estimate
+from inspector.memory.engines.transformers.shape import kind_of
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.units import GIB
 
@@ -99,21 +100,23 @@ def in_torch_math(row: dict) -> bool:
 
 
 def test_activation_peaks_stay_within_half_a_percent_of_what_torch_holds(measured, config):
-    errors, refused = [], set()
+    errors, ranges = [], set()
     for row in measured:
         if row["kind"] not in {"act_real_meta", "act_cpu"} or in_torch_math(row):
             continue
         options = {"dtype": row["dtype"], "attn": ATTENTION[row["attn"]], "outputs_asked": True}
         outputs = "last" if row["logits_to_keep"] else "all"
         asked = Workload(n_ctx=row["prefill"], n_seqs=row["batch"], outputs=outputs, options=options)
-        ours = compute(estimate(config(row["name"]), asked))
-        if ours is None:
-            refused.add(row["model_type"])
+        line = next(x for x in estimate(config(row["name"]), asked).lines if x.what == "compute")
+        ours = line.nbytes
+        if line.low is not None:
+            assert line.low <= row["peak_minus_cache"] <= ours, row
+            ranges.add(row["model_type"])
             continue
         errors.append(abs(ours / row["peak_minus_cache"] - 1))
         assert errors[-1] < 0.005, (row["name"], row["attn"], row["batch"], row["prefill"], row["dtype"], ours)
-    # recurrent layers run a chunked scan in plain torch when no kernel is installed: nothing is claimed of them
-    assert refused == {"qwen3_next", "mamba2", "falcon_h1"}
+    # recurrent layers run a chunked scan in plain torch when no kernel is installed
+    assert ranges == {"qwen3_next", "mamba2", "falcon_h1"}
     assert len(errors) == 235
     assert sum(e < 1e-4 for e in errors) >= 200
 
@@ -125,9 +128,9 @@ def ours_measured(root):
 
 
 def test_further_architectures_hold_what_we_measured_on_the_meta_device(ours_measured):
-    """Fifty-odd model types in shapes of our own: scripts/measure_transformers.py."""
+    """Seventy-odd model types in shapes of our own, or their classes': scripts/measure_transformers.py."""
     facts = {name: facts_of(config) for name, config in ours_measured["configs"].items()}
-    seen, refused = set(), set()
+    seen, ranges = set(), set()
     for row in ours_measured["rows"]:
         model = facts[row["name"]]
         options = {"dtype": "bfloat16", "attn": ATTENTION[row["attn"]], "outputs_asked": True}
@@ -136,15 +139,37 @@ def test_further_architectures_hold_what_we_measured_on_the_meta_device(ours_mea
             model, Workload(n_ctx=row["prefill"], n_seqs=row["batch"], outputs=outputs, options=options)
         )  # fmt: skip
         assert caches(result) == (row["cache_bytes_logical"], row["cache_bytes_storage"]), row["name"]
-        ours = compute(result)
-        if ours is None:
-            refused.add(model.arch)
-        elif not (model.arch == "bloom" and row["attn"] == "stub_fused"):  # it has its own attention, always eager
-            measured = row["peak_bytes"] - row["cache_bytes_storage"]
+        line = next(x for x in result.lines if x.what == "compute")
+        ours, measured = line.nbytes, row["peak_bytes"] - row["cache_bytes_storage"]
+        if model.arch in {"bloom", "xglm"} and row["attn"] == "stub_fused":
+            continue  # they have their own attention, always eager
+        if line.low is not None:
+            assert line.low <= measured <= ours, (row["name"], row["attn"], row["batch"], line.low, measured, ours)
+            ranges.add(model.arch)
+        else:
             assert abs(ours / measured - 1) < 0.005, (row["name"], row["attn"], row["batch"], ours, measured)
             seen.add(model.arch)
-    assert refused == {"gemma3n_text", "gemma4_text", "bitnet", "doge", "diffllama", "olmo_hybrid"}
+    assert not ranges & seen
     assert len(seen) >= 50
+    assert len(ranges) >= 24
+
+
+def test_a_range_is_no_wider_than_what_was_measured(ours_measured):
+    """The factors over a blind reading are those of measured types, rounded outwards; no kind's most is a guess."""
+    facts = {name: facts_of(config) for name, config in ours_measured["configs"].items()}
+    reached = {}
+    for row in ours_measured["rows"]:
+        model, attn = facts[row["name"]], ATTENTION[row["attn"]]
+        options = {"dtype": "bfloat16", "attn": attn, "outputs_asked": True}
+        outputs = "last" if row["logits_to_keep"] else "all"
+        result = estimate(model, Workload(n_ctx=row["prefill"], n_seqs=row["batch"], outputs=outputs, options=options))
+        line = next(x for x in result.lines if x.what == "compute")
+        kind = kind_of(model), attn == "eager"
+        if line.low is not None and not (model.arch == "xglm" and attn == "flash"):
+            share = (row["peak_bytes"] - row["cache_bytes_storage"]) / line.nbytes
+            reached[kind] = max(reached.get(kind, 0), share)
+    for kind in ("dense", "gdn", "mamba1", "mamba2"):
+        assert all(reached[kind, eager] > 0.97 for eager in (False, True)), (kind, reached)
 
 
 def by_hand(*layers: tuple, **changes) -> ModelFacts:
@@ -318,9 +343,9 @@ def test_a_device_must_hold_the_peak_not_the_remainder():
     facts = by_hand(*[(KVCache(8, 128, 128, window=128),)] * 32).replace(
         tensors=(tensor("model.layers.0.mlp.up_proj.weight", (1024, 1024)),)
     )
-    card = Placement(gpus=(Gpu("card", 3 * GIB),))
+    card = Placement(gpus=(Gpu("card", 4 * GIB),))
     result = estimate(facts, Workload(n_ctx=16384), placement=card)
-    assert result.total_nbytes < 3 * GIB < result.effective["peak_nbytes"]
+    assert result.total_nbytes < 4 * GIB < result.effective["peak_nbytes"]
     assert result.fits is False
 
 

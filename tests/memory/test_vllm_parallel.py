@@ -109,7 +109,7 @@ def test_the_ceiling_of_sequences_is_no_demand(facts):
     assert few.fits
     assert not at_once.fits
     assert of(few, "kv_cache", "card 0") == 1 << 30
-    assert "room for 5 requests of 8,192 tokens at once; more wait" in few.notes
+    assert "room for 4 requests of 8,192 tokens at once; more wait" in few.notes
 
 
 def test_tokens_of_a_step_are_no_more_than_all_contexts_together(facts):

@@ -10,7 +10,7 @@ from inspector.facts import ModelFacts
 from inspector.memory.estimate import Device, Estimate, Line, Workload
 from inspector.memory.longest import Longest
 from inspector.report.look import Look
-from inspector.report.memory_text import answer_lines, headline, rest_lines
+from inspector.report.memory_text import answer_lines, headline, plain_table, rest_lines
 from inspector.report.names import device_name, device_names, model_name
 from inspector.report.picture import groups_of
 from inspector.report.text import columns
@@ -199,3 +199,24 @@ def test_a_size_is_a_device_of_that_size(name, shown):
 
 def test_devices_alike_are_counted():
     assert device_names(["RTX 3090 #0", "RTX 3090 #1", "24.00 GiB"]) == "2 × RTX 3090 + GPU 24 GiB"
+
+
+def test_a_range_is_its_safe_end_in_the_picture_and_both_ends_in_the_table():
+    result = estimate((LINES[1], Line("compute", 944 * MIB, "modelled", "a range", "RTX 3090", low=322 * MIB)))
+    (host, device) = result.devices
+    result = result.replace(devices=(host, device.replace(low=device.used - 622 * MIB)))
+    shown = "\n".join(text(result, Look(40, "blocks")))
+    assert "compute   ≤ 944.00 MiB" in shown
+    assert "≤ 4.92 of 23.00 GiB usable" in shown
+    assert "≥ 18.08 GiB spare" in shown
+    table = "\n".join(plain_table(result, how=False, width=100))
+    assert "322.00–944.00 MiB" in table
+    assert "4.31–4.92 GiB" in table
+
+
+def test_what_only_its_lower_end_fits_does_not_fit_and_says_so():
+    result = estimate((Line("compute", 26 * GIB, "modelled", "a range", "RTX 3090", low=20 * GIB),))
+    (host, device) = result.devices
+    shown = "\n".join(text(result.replace(devices=(host, device.replace(low=20 * GIB)))))
+    assert "✘ does not fit" in shown
+    assert "at the least 20.00 GiB, which would fit" in shown

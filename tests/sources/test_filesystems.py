@@ -12,7 +12,7 @@ from s3_server import KEYS, s3, s3_server  # noqa: F401 - fixtures
 from inspector.checkpoint import SeveralModels, open_checkpoint
 from inspector.errors import AccessDenied, InspectorError, LimitExceeded, NotFound, SourceError, Unreachable
 from inspector.sources import prefix
-from inspector.sources.filesystems import FilesystemSource, connect, guarded, list_remote
+from inspector.sources.filesystems import FilesystemSource, connect, guarded, list_remote, open_source, stat
 from inspector.stores.walk import find_models
 
 
@@ -154,6 +154,79 @@ def test_a_file_that_shrinks_while_it_is_read_is_said(memory):
     source = FilesystemSource(memory, "/m/x.gguf", name="x.gguf", size=1 << 30, first=1 << 20)
     with pytest.raises(SourceError, match="its listing says"):
         source.read_at(0, 1 << 20)
+
+
+def replaced(fs, data=None):
+    """The file again, of the same size unless told otherwise, at another time."""
+    fs.pipe_file("/m/x.gguf", data or bytes(reversed(fs.cat_file("/m/x.gguf"))))
+
+
+def opened(fs, *, first):
+    at = connect("memory://m/x.gguf")
+    found = stat(at)
+    return open_source(fs, at.path, name="x.gguf", size=found.nbytes, stamp=found.stamp, first=first)
+
+
+def test_a_file_that_changes_between_two_ranges_is_an_error(memory):
+    source = opened(memory, first=1000)
+    source.read_at(0, 1000)
+    replaced(memory)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        source.read_at(1000, 1000)
+
+
+@pytest.mark.parametrize("grown", [b"", b"more"])
+def test_a_file_that_changes_before_its_only_range_is_an_error_in_the_end(memory, grown):
+    source = opened(memory, first=1000)
+    replaced(memory, memory.cat_file("/m/x.gguf") + grown if grown else None)
+    source.read_at(0, 1000)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        source.close()
+
+
+def test_a_file_that_stays_as_it_is_is_looked_at_once_more_and_not_read_again(memory, monkeypatch):
+    looked: list[str] = []
+    info = type(memory).info
+    monkeypatch.setattr(type(memory), "info", lambda fs, path, **kw: looked.append(path) or info(fs, path, **kw))
+    with opened(memory, first=1 << 20) as source:
+        source.read_at(0, 1000)
+    assert len(looked) == 2, "before and after"
+
+
+def replace_object(at, data):
+    import obstore
+
+    store, key = at.fs._at(at.path)
+    obstore.put(store, key, data)
+
+
+def test_an_object_that_is_replaced_between_two_ranges_is_an_error(s3, bucket, files):  # noqa: F811
+    data = (files / "gguf" / "tiny-moe-q8_0.gguf").read_bytes()
+    s3.put("/models/changing/a/x.gguf", data)
+    at = connect(f"{bucket}/changing/a/x.gguf")
+    found = stat(at)
+    with open_source(at.fs, at.path, name="x", size=found.nbytes, stamp=found.stamp, first=100) as source:
+        assert source.read_at(0, 100) == data[:100]
+        assert source.read_at(100, 100) == data[100:200]
+        replace_object(at, bytes(reversed(data)))
+        with pytest.raises(SourceError, match="its ETag is another"):
+            source.read_at(300, 100)
+    (heads,) = [[path for method, path, _ in s3.requests if method == "HEAD"]]
+    assert len(heads) == 1, "each answer says which object it is of"
+
+
+def test_an_object_that_is_replaced_after_it_was_listed_is_an_error(s3, bucket, files, monkeypatch):  # noqa: F811
+    data = (files / "gguf" / "tiny-moe-q8_0.gguf").read_bytes()
+    s3.put("/models/changing/b/x.gguf", data)
+
+    def listed_and_replaced(at, *, most):
+        found = list_remote(at, most=most)
+        replace_object(connect(f"{bucket}/changing/b/x.gguf"), data[:-1] + b"x")
+        return found
+
+    monkeypatch.setattr("inspector.checkpoint.remote.list_remote", listed_and_replaced)
+    with pytest.raises(SourceError, match="changed while it was read"):
+        open_checkpoint(f"{bucket}/changing/b")
 
 
 def test_a_header_without_end_is_not_read(memory, monkeypatch):

@@ -115,7 +115,7 @@ def test_what_looks_like_a_path_and_is_none_is_not_found(text):
     "text",
     [
         "org/na me", "org/name@", "org/name:", "org/name@:Q4", "org/name:/x", "a/b/../c",
-        "https://huggingface.co/", "https://huggingface.co/datasets/a/b", "https://example.com/", "ftp://", "s3:///",
+        "https://huggingface.co/", "https://huggingface.co/datasets/a/b", "https://example.com/a", "ftp://", "s3:///",
         "https://huggingface.co/org/name/resolve/main/..%2f..%2fx", "https://huggingface.co/o/n/blob/main/%00",
         "x\0y", "\ud800", "a\x1b[31m/b", "a" * 300, "a/" + "b" * 300, "a" * 100_000, "a/" * 50_000, "hf://",
         "hf:///", "hf://@", "://", "https://", ":", "@", "org/..", "org/a--b", "file:///no/such/file", "a b://x/y",

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from inspector.errors import NotFound
+from inspector.stores.names import matches_tag
 from inspector.stores.walk import find_models
 
 
@@ -43,6 +44,10 @@ CASES = {
     "a split set says what it lacks": (
         {"m-00002-of-00003.gguf": 3},
         {"m-00002-of-00003.gguf": ("model", 3, "2 of 3 parts are missing")},
+    ),
+    "and so it does of the last one": (
+        {"m-00001-of-00002.gguf": 3},
+        {"m-00001-of-00002.gguf": ("model", 3, "1 of 2 parts is missing")},
     ),
     "shards with a config are their folder": (
         {"q/config.json": 2, "q/a.safetensors": 3, "q/b.safetensors": 4},
@@ -102,3 +107,26 @@ def test_a_stamp_changes_with_the_file(make):
 def test_a_root_that_is_not_there(tmp_path):
     with pytest.raises(NotFound):
         list(find_models(str(tmp_path / "absent")))
+
+
+def test_folders_too_deep_are_said(tmp_path):
+    from inspector.stores.folders import MAX_DEPTH
+
+    below = tmp_path.joinpath(*["d"] * (MAX_DEPTH + 1))
+    below.mkdir(parents=True)
+    (below / "x.gguf").write_bytes(b"")
+    (found,) = find_models(str(tmp_path))
+    assert f"more than {MAX_DEPTH} deep" in found.error
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "expected"),
+    [
+        ("m-Q4_K_M.gguf", "Q4_K_M", True), ("m-Q4_K_M.gguf", "q4_k_m", True), ("m-Q4_K_M.gguf", "Q4_K", False),
+        ("m-Q4_K_M-00001-of-00002.gguf", "Q4_K_M", True), ("Q8_0/m-F16.gguf", "Q8_0", False),
+        ("mxQ4.gguf", "x.4", False),
+    ],
+)  # fmt: skip
+def test_a_tag_is_matched_as_llama_cpp_does(name, tag, expected):
+    """common/download.cpp, find_best_model: the tag, then a dot or a hyphen, wherever it stands."""
+    assert matches_tag(name, tag) is expected

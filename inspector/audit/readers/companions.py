@@ -108,7 +108,8 @@ def _script(where: str, base: str, text: str) -> Iterator[Companion]:
     if base in _START:
         yield Companion(where, "Python runs it at every start from this folder", "error")
         return
-    calls = _calls(text)
+    # a package that looks up its own parts starts nothing
+    calls = tuple(c for c in _calls(text) if base not in _RUN_IF or c != "importlib.import_module")
     words = f", and it calls {', '.join(calls[:5])}" if calls else ""
     if base in _RUN_IF and not calls:
         return

@@ -15,12 +15,15 @@ from inspector.audit.readers.containers import (
     is_zip,
     joblib_start,
 )
+from inspector.audit.readers.embedded import embedded
 from inspector.audit.readers.findings import MAX_DEPTH, Found, Within
-from inspector.audit.readers.graphs import ACTING, examine_graph, graph_kind, looks_like_onnx, onnx_faults
+from inspector.audit.readers.graphs import examine_graph, graph_kind, looks_like_onnx, onnx_faults
 from inspector.audit.readers.hdf5 import MAGIC as HDF5_MAGIC
+from inspector.audit.readers.hdf5_links import outside
 from inspector.audit.readers.keras import hdf5_faults
 from inspector.audit.readers.pickle_names import is_danger
-from inspector.audit.readers.pickle_scan import scan_pickle, search
+from inspector.audit.readers.pickle_scan import scan_pickle
+from inspector.audit.readers.rdata import is_rdata, scan_rdata
 from inspector.audit.readers.streams import Inflated, Region, held, unpacker
 from inspector.audit.readers.texts import examine_text
 from inspector.formats.sniff import recognise
@@ -35,8 +38,6 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
 HEAD: Final = 1024
-MAX_EMBEDDED: Final = 4 << 20
-LAST_EMBEDDED: Final = 64 << 10
 TEXT_START: Final = 64 << 10
 MAX_HELD_TEXT: Final = 8 << 20
 HELD_START: Final = 1 << 20
@@ -44,7 +45,8 @@ _PROSE: Final = (".md", ".rst", ".py", ".pyi", ".c", ".h", ".cpp")  # nobody unp
 # Names that promise a pickle, or something that holds one; what is none is a finding.
 PICKLE_NAMES: Final = (".pkl", ".pickle", ".pt", ".pth", ".dill", ".joblib", ".ckpt", ".jit", ".ptl")
 LOOSE_NAMES: Final = (".sav", ".p", ".bin", ".dat", ".data", ".model", ".pdparams", ".pdopt", ".t7", ".tar")
-MAYBE_PICKLE: Final = (*PICKLE_NAMES, *LOOSE_NAMES, ".mar", ".nemo", ".npy", ".npz", ".keras", ".skops")
+R_NAMES: Final = (".rds", ".rda", ".rdata")
+MAYBE_PICKLE: Final = (*PICKLE_NAMES, *LOOSE_NAMES, *R_NAMES, ".mar", ".nemo", ".npy", ".npz", ".keras", ".skops")
 _TORCH_BIN: Final = re.compile(
     r"(pytorch_model|adapter_model|diffusion_pytorch_model|training_args|optimizer|scheduler)[\w.-]*\.bin$"
 )
@@ -52,13 +54,13 @@ _TORCH_BIN: Final = re.compile(
 _PROMISES: Final = {
     ".npy": "a NumPy array", ".npz": "a zip archive of arrays", ".h5": "an HDF5 file", ".hdf5": "an HDF5 file",
     ".keras": "a Keras model", ".onnx": "an ONNX model", ".nemo": "a NeMo archive", ".mar": "a TorchServe archive",
-    ".skops": "a skops archive",
+    ".skops": "a skops archive", **dict.fromkeys(R_NAMES, "an R object"),
 }  # fmt: skip
 _NOT_WEIGHTS: Final = frozenset({"empty", "short", "lfs", "html", "xml", "json", "json-error", "error-text", "zeros"})
 # Archives and packed files that are not looked into.
 _CLOSED: Final = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"), (b"Rar!\x1a\x07", "a RAR archive"), (b"MSCF", "a cabinet archive"),
-    (b"\x28\xb5\x2f\xfd", "packed by Zstandard"), (b"\x04\x22\x4d\x18", "packed by LZ4"), (b"LZIP", "packed by lzip"),
+    (b"\x28\xb5\x2f\xfd", "packed by Zstandard"), (b"LZIP", "packed by lzip"),
     (b"\x1f\x9d", "packed by compress"), (b"!<arch>\n", "a library or package (ar)"), (b"\x89LZO\0", "packed by lzop"),
 )  # fmt: skip
 # Names that promise weights of some kind: a program under one is none.
@@ -147,27 +149,26 @@ def _examine_hdf5(source: Source, where: str, allowed: Allowance) -> Iterator[Fo
     yield from embedded(source, where, allowed)
     for fault in faults:
         yield Found(where, "layer", (), fault)
+    elsewhere, unfollowed = outside(source)
+    for fault in elsewhere:
+        yield Found(where, "outside", (), fault)
     if unread:
         yield Found(where, "unread", (), unread)
+    elif unfollowed:
+        yield Found(where, "unread", (), f"its groups were not all followed ({unfollowed})")
 
 
-def embedded(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
-    """Pickles that call what attacks use, somewhere in a file of another format (a database, attributes, messages)."""
-    size = 0 if isinstance(source, Inflated) else source.size
-    n = min(size, MAX_EMBEDDED, allowed.embedded)
-    allowed.embedded -= n
-    found = search(lambda at, k: source.read_at(at, max(0, min(k, n - at))), 0)
-    if size > n and allowed.ends > 0:  # and its end
-        allowed.ends -= LAST_EMBEDDED
-        last = max(n, size - LAST_EMBEDDED)
-        found |= search(source.read_at, last)
-    if named := tuple(g for g in found.values() if g.called):
-        yield Found(where, "embedded", named)
-    if source.read_at(4, 4) == b"TFL3":
-        raw = source.read_at(0, MAX_EMBEDDED)
-        for match in dict.fromkeys(re.findall(rb"\0Flex(\w{3,40})\0", raw)):
-            if match.decode() in ACTING:
-                yield Found(where, "graph", (), f"the operation {match.decode()}, which runs code or opens files")
+def _examine_rdata(source: Source, where: str, allowed: Allowance) -> Iterator[Found]:
+    """An R object; of one whose first bytes are instructions of a pickle as well, that pickle."""
+    pickled = _old_pickle(MemorySource(source.read_at(0, HELD_START), name=where), where, allowed)
+    if pickled is not None and pickled.globals:
+        yield pickled
+    scan = scan_rdata(source.read_at, source.size)
+    yield Found(where, "r")
+    for fault in scan.faults:
+        yield Found(where, "r-code", (), fault)
+    if problem := getattr(source, "failed", "") or scan.problem:
+        yield Found(where, "broken" if scan.broken else "unread", (), problem)
 
 
 def examine_content(source: Source, where: str, allowed: Allowance, *, depth: int = 0) -> Iterator[Found]:
@@ -200,6 +201,8 @@ def _dispatch(source: Source, head: bytes, where: str, allowed: Allowance, depth
         yield from _by_start(source, head, where, allowed, known)
         if lower.endswith(BY_END) and is_zip(source, head, lower, packed=packed):
             yield from _go_in(examine_zip, source, where, allowed, depth)
+    elif is_rdata(head):
+        yield from _examine_rdata(source, where, allowed)
     elif kind == "tar" or is_tar(head):
         yield from _go_in(examine_tar, source, where, allowed, depth)
     elif is_zip(source, head, lower, packed=packed):
@@ -217,7 +220,7 @@ def _dispatch(source: Source, head: bytes, where: str, allowed: Allowance, depth
 def _unpacks(head: bytes, lower: str) -> bool:
     """Whether this is a packed stream: of zlib's and lzma's, which have no magic, a first piece must unpack."""
     decoder, _ = unpacker(head[joblib_start(head) :])
-    if decoder is None or head[:2] == b"\x1f\x8b" or head[:3] == b"BZh" or lower.endswith((*PICKLE_NAMES, ".z")):
+    if decoder is None or head[:2] in {b"\x1f\x8b", b"BZ", b"\x04\x22"} or lower.endswith((*PICKLE_NAMES, ".z")):
         return decoder is not None
     try:
         return bool(decoder.decompress(head[joblib_start(head) :], 64))
@@ -286,7 +289,7 @@ def _by_name(source: Source, where: str, head: bytes, kind: str, allowed: Allowa
             what = f"nothing known (it starts with {head[:8].hex(' ')})"
         yield Found(where, "broken", (), f"{what}, where {wanted} should be")
     elif not lower.endswith(TEXT_NAMES) and kind not in _NOT_WEIGHTS - {"zeros"}:
-        yield from embedded(begun, where, allowed)
+        yield from embedded(source, where, allowed, begun=begun)
         if len(head) > 8 and looks_like_onnx(head):
             for fault in onnx_faults(begun):
                 yield Found(where, "graph", (), fault)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 
 from inspector.audit.readers.findings import Found
 from inspector.audit.readers.keras import faults_in
 from inspector.audit.readers.protobuf import KERAS_METADATA, ONNX, SAVED_MODEL, NotProtobuf, TooLong, walk
-from inspector.checkpoint.shards import unsafe_path
+from inspector.checkpoint.shards import not_beside, unsafe_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,11 +61,6 @@ def examine_graph(source: Source, where: str) -> Iterator[Found]:
 _PYTHON: Final = frozenset({"PyOp", "PyCustomOp", "PythonOp", "PythonOpGrad"})
 
 
-def _not_beside(path: str) -> str:
-    """Why a path is none beside the model, which `unsafe_path` leaves alone: an address, somebody's home."""
-    return "an address" if re.match(r"\w+:", path) else "a user's folder" if path.startswith("~") else ""
-
-
 def looks_like_onnx(head: bytes) -> bool:
     """Whether bytes begin as ONNX models do: the version of its format, then texts of who made it, or the graph."""
     return head[:1] == b"\x08" and 1 <= head[1] <= 32 and head[2:3] in {b"\x12", b"\x1a", b"\x22", b"\x32", b"\x3a"}
@@ -94,7 +88,7 @@ def _onnx(source: Source) -> Iterator[str]:
         (key if text.field == 1 else value)[text.serial] = text.value
         if key.get(text.serial) == "location" and text.serial in value:
             path = value.pop(text.serial)
-            if why := unsafe_path(path) or _not_beside(path):
+            if why := unsafe_path(path) or not_beside(path):
                 yield f"a tensor lies in {path[:120]!r}: {why}"
             key.pop(text.serial)
         if len(key) > 64:  # entries of other kinds: sizes, offsets, checksums

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 MAX_MESSAGES: Final = 2_000
+MAX_OF_HEADER: Final = 200_000  # messages of one object
 MAX_ATTRIBUTE: Final = 64 << 20
 _UNDEFINED: Final = (1 << 64) - 1
 
@@ -24,7 +25,15 @@ class NotRead(Exception):
     """A part of the format that this reader does not know, or that is damaged."""
 
 
-def _root(source: Source, base: int) -> int:
+def find_base(source: Source) -> int:
+    """Where the file begins, behind a block that is the user's own. Raises SourceError."""
+    base = 0
+    while base < min(source.size, 1 << 20) and source.read_at(base, 8) != MAGIC:
+        base = base * 2 or 512
+    return base
+
+
+def root_header(source: Source, base: int) -> int:
     """Where the root group's object header is."""
     head = source.read_at(base, 128)
     version = head[8]
@@ -55,13 +64,16 @@ def _messages(
     next block's messages, of what a continuation says.
     """
     blocks = [block]
+    n_messages, n_bytes = MAX_OF_HEADER, MAX_ATTRIBUTE
     for _ in range(MAX_MESSAGES):
         if not blocks:
             return
         place, left = blocks.pop(0)
-        read = source.read_at(place, min(left, MAX_ATTRIBUTE))
+        read = source.read_at(place, min(left, n_bytes))
+        n_bytes -= len(read)
         i = 0
-        while i + width <= len(read):
+        while i + width <= len(read) and n_messages:
+            n_messages -= 1
             kind, n = head(read, i)
             body = read[i + width : i + width + n]
             if kind == 0x10 and len(body) >= 16:
@@ -69,10 +81,12 @@ def _messages(
             else:
                 yield kind, body
             i += width + n
+        if not n_messages or n_bytes <= 0:
+            break
     raise NotRead("more messages than are looked at")
 
 
-def _old_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
+def old_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
     """The messages of an object header of version 1, through its continuations."""
     (size,) = struct.unpack_from("<I", source.read_at(at, 16), 8)
 
@@ -83,7 +97,7 @@ def _old_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, byt
     return _messages(source, (at + 16, size), head, 8, lambda where, length: (base + where, length))
 
 
-def _new_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
+def new_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, bytes]]:
     """The same of version 2: blocks that a continuation leads to have a signature before them and a sum behind."""
     head = source.read_at(at, 64)
     flags = head[5]
@@ -99,7 +113,7 @@ def _new_messages(source: Source, base: int, at: int) -> Iterator[tuple[int, byt
     )
 
 
-def _heap_object(source: Source, base: int, reference: bytes) -> bytes:
+def heap_object(source: Source, base: int, reference: bytes) -> bytes:
     """What a variable-length value refers to in the global heap."""
     n, address, index = struct.unpack_from("<IQI", reference)
     head = source.read_at(base + address, 16)
@@ -134,20 +148,18 @@ def _attribute(source: Source, base: int, body: bytes) -> tuple[str, bytes]:
     kind = body[at] & 15
     value = body[at + padded(n_type) + padded(n_space) :]
     if kind == 9:
-        return name, _heap_object(source, base, value) if len(value) >= 16 else b""
+        return name, heap_object(source, base, value) if len(value) >= 16 else b""
     return name, value.rstrip(b"\0")
 
 
 def root_attributes(source: Source) -> dict[str, bytes]:
     """The attributes of the root group. Raises NotRead, SourceError."""
-    base = 0
-    while base < min(source.size, 1 << 20) and source.read_at(base, 8) != MAGIC:
-        base = base * 2 or 512
+    base = find_base(source)
     try:
-        at = _root(source, base)
+        at = root_header(source, base)
         new = source.read_at(at, 4) == b"OHDR"
         found: dict[str, bytes] = {}
-        for kind, body in (_new_messages if new else _old_messages)(source, base, at):
+        for kind, body in (new_messages if new else old_messages)(source, base, at):
             if kind == 0x0C and len(body) > 8:
                 name, value = _attribute(source, base, body)
                 found[name] = value

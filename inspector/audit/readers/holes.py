@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from typing import Final
 
-    from inspector.audit.subject.records import AuditedFile
+    from inspector.audit.subject.records import AuditedFile, Subject
     from inspector.formats.modelfile import TensorInfo
 
 # Zero by design: the second half of a fresh adapter, and tables that are not weights.
@@ -21,6 +21,9 @@ MOST_HOLES: Final = 100_000
 # is zeros by a quarter, in one run.
 _LEAST: Final = 64 << 10
 _SHARE: Final = 4
+_LARGE: Final = 1 << 20
+_OTHERS: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".onnx", ".npz", ".pkl", ".joblib", ".keras", ".nemo", ".npy",
+                  ".pickle", ".hdf5", ".tflite", ".onnx_data", ".msgpack", ".pdparams", ".rds")  # fmt: skip
 
 
 class Unwritten(Record):
@@ -94,14 +97,15 @@ def _covered(tensors: Sequence[TensorInfo], gaps: list[tuple[int, int]]) -> Iter
             yield t, longest
 
 
-def half_written(path: str, size: int) -> int:
-    """Bytes of holes in a file of weights whose parts are not known; 0 where they are too few or all there is.
-
-    A file of nothing but a hole was made so on purpose, or is a finding of its own.
-    """
-    try:
-        gaps = [end - start for start, end in holes(path) if end - start >= _LEAST]
-    except OSError:
-        return 0
-    total = sum(gaps)
-    return total if size // _SHARE <= total < size - size // 64 else 0
+def half_written(subject: Subject) -> Iterator[tuple[str, int, int]]:
+    """Files of weights whose parts are not known, with holes of a quarter or more: name, bytes in holes, size."""
+    named = {f.name for f in subject.files}
+    for e in subject.entries:
+        if e.kind != "file" or not e.path or e.size < _LARGE or e.name in named or not e.name.lower().endswith(_OTHERS):
+            continue
+        try:
+            total = sum(end - start for start, end in holes(e.path) if end - start >= _LEAST)
+        except OSError:
+            continue
+        if total >= e.size // _SHARE:
+            yield e.name, total, e.size

@@ -11,6 +11,7 @@ import json
 import re
 
 from inspector.audit.readers.hdf5 import NotRead, root_attributes
+from inspector.checkpoint.shards import not_beside, unsafe_path
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from inspector.sources import Source
 
 MAX_CONFIG: Final = 16 << 20
+MAX_PATH: Final = 255  # what is longer is a vocabulary itself
 MAX_PARTS: Final = 1_000_000
 MAX_OBJECTS: Final = 300_000  # of a JSON text: some 300 bytes each once they are read
 MAX_SEARCHED: Final = 256 << 20
@@ -36,7 +38,9 @@ _UTILITIES: Final = re.compile(
 )
 # A function of the user's own is "builtins" by its module as well: only Python's names are told apart.
 _PYTHONS_OWN: Final = frozenset(dir(builtins)) - {"function"}
-_PATHS: Final = ("StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup")
+# Layers that read a vocabulary given as text from the path that it is; and keys under which others are given paths.
+_LOOKUPS: Final = frozenset({"StringLookup", "IntegerLookup", "TextVectorization", "IndexLookup"})
+_PATH_KEYS: Final = ("vocabulary", "vocabulary_file", "vocab_file", "merges", "merges_file", "idf_weights", "proto")
 
 
 def is_model(value: Any) -> bool:
@@ -86,8 +90,20 @@ def _of_object(part: dict[str, Any]) -> Iterator[str]:
             yield f"the function {module[:80]}.{name[:80]}"
     if last == "KerasLayer" and isinstance(config, dict) and re.match(r"\w+://|/", str(config.get("handle"))):
         yield f"a layer that is loaded from {str(config['handle'])[:120]!r}"
-    if last in _PATHS and isinstance(config, dict) and isinstance(config.get("vocabulary"), str):
-        yield f"a {last} whose vocabulary is read from {config['vocabulary'][:80]!r}"
+    if isinstance(config, dict):
+        yield from _of_paths(last, config)
+
+
+def _of_paths(layer: str, config: dict[str, Any]) -> Iterator[str]:
+    """Vocabularies that are read from a path: any of a lookup, of others what leads out of the model's folder."""
+    for key in _PATH_KEYS:
+        path = config.get(key)
+        if not isinstance(path, str) or not path:
+            continue
+        # letters one by one, line feeds among them, are a vocabulary themselves
+        why = "" if len(path) > MAX_PATH or not path.isprintable() else unsafe_path(path) or not_beside(path)
+        if why or (layer in _LOOKUPS and key in {"vocabulary", "idf_weights"}):
+            yield f"a {layer[:80] or 'part'} whose {key} is read from {path[:80]!r}" + (f": {why}" if why else "")
 
 
 def is_dense(raw: bytes) -> bool:

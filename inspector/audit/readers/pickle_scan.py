@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 MAX_PICKLES: Final = 10_000
 MAX_TRIED: Final = 400_000  # instructions, in places where a pickle may begin
+AT_ONCE: Final = 1 << 20
+TRIED: Final = 4 << 10  # bytes of a pickle that may begin somewhere
 MAX_BEHIND: Final = 16 << 20  # bytes that are no instructions and are searched all the same
 
 
@@ -39,36 +41,42 @@ def _plausible(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
 
-def search(read_at: ReadAt, start: int) -> dict[tuple[str, str], Global]:
-    """Imports that attacks use, in bytes of any kind from `start` on."""
-    machine = Machine(Reader(read_at, 0))
-    _search(machine, read_at, start)
-    return machine.found
+class Search:
+    """Bytes that are no instructions, searched for imports that attacks use and for pickles that begin in them.
 
+    `found`: what was; `tries`: instructions that are left for places where a pickle may begin, none where there were
+    more such places than that.
+    """
 
-def _search(machine: Machine, read_at: ReadAt, start: int) -> int:
-    """Searches what is not followed; how many bytes of it were looked at."""
-    at, left = start, MAX_TRIED
-    while at < start + MAX_BEHIND and (raw := read_at(at, 1 << 20)):
-        for key, g in danger_in(raw).items():
-            machine.found.setdefault(key, g.replace(offset=at + g.offset))
-        for place in pickle_starts(raw, most=500):
-            left -= _try(machine, raw[place : place + 4096], at + place) if left > 0 else 0
-        if len(raw) < 1 << 20:
-            return at + len(raw) - start
-        at += len(raw) - 256
-    return at - start
+    def __init__(self, tries: int = MAX_TRIED) -> None:
+        self.found: dict[tuple[str, str], Global] = {}
+        self.tries = tries
 
+    def bytes(self, read_at: ReadAt, start: int, end: int) -> int:
+        """Searches from `start` to `end` or to where there is no more; the place that was reached."""
+        at = start
+        while at < end and (raw := read_at(at, min(AT_ONCE, end - at))):
+            is_last = len(raw) < AT_ONCE
+            for key, g in danger_in(raw).items():
+                self.found.setdefault(key, g.replace(offset=at + g.offset))
+            for place in pickle_starts(raw):
+                if self.tries <= 0 or (place >= len(raw) - TRIED and not is_last):
+                    break  # what begins at the end of a piece is whole in the next one
+                self._try(raw[place : place + TRIED], at + place)
+            if is_last:
+                return at + len(raw)
+            at += len(raw) - TRIED
+        return at
 
-def _try(machine: Machine, raw: bytes, at: int) -> int:
-    """A pickle that may begin here: kept is only what attacks use and what is called. Returns what the try cost."""
-    other = Machine(Reader(lambda offset, n: raw[offset : offset + n], len(raw)), budget=2_000)
-    with suppress(EndOfStream, Broken):
-        other.run()
-    for key, g in other.found.items():
-        if g.called and is_danger(g) and _plausible(g.path):
-            machine.found.setdefault(key, g.replace(offset=at + g.offset))
-    return other.n_ops + 200
+    def _try(self, raw: bytes, at: int) -> None:
+        """A pickle that may begin here: kept is only what attacks use and what is called."""
+        other = Machine(Reader(lambda offset, n: raw[offset : offset + n], len(raw)), budget=2_000)
+        with suppress(EndOfStream, Broken):
+            other.run()
+        for key, g in other.found.items():
+            if g.called and is_danger(g) and _plausible(g.path):
+                self.found.setdefault(key, g.replace(offset=at + g.offset))
+        self.tries -= other.n_ops + 200
 
 
 def scan_pickle(read_at: ReadAt, size: int, *, budget: int = MAX_OPS) -> Scan:
@@ -101,7 +109,12 @@ def scan_pickle(read_at: ReadAt, size: int, *, budget: int = MAX_OPS) -> Scan:
     if not n and not problem:
         problem = "it is empty"
     start = reader.offset if problem else end
-    looked = _search(machine, read_at, start)
+    behind = Search()
+    looked = behind.bytes(read_at, start, start + MAX_BEHIND) - start
+    for key, g in behind.found.items():
+        machine.found.setdefault(key, g)
     if looked >= MAX_BEHIND and not problem and not machine.magic and size < 1 << 62:
         problem = f"{size - end:,} bytes behind its end, of which {looked:,} were searched"
+    elif behind.tries <= 0 and not problem and not machine.magic:
+        problem = "more places behind its end than are tried look like the start of a pickle"
     return Scan(tuple(machine.found.values()), n, problem, end, machine.n_ops, machine.proto)

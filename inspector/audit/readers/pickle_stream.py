@@ -45,11 +45,12 @@ class Reader:
 
     def take(self, n: int) -> bytes:
         end = self.pos + n
-        if end > len(self.buf):
+        out = self.buf[self.pos : end]
+        if len(out) < n:
             if not self.fill(n):
                 raise EndOfStream
             end = self.pos + n
-        out = self.buf[self.pos : end]
+            out = self.buf[self.pos : end]
         self.pos = end
         return out
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 MARK: Final = object()
+FORGOTTEN: Final[list[Any]] = []  # the items of a container that was remembered long ago
 MOST_ITEMS: Final = 64  # of a container that are remembered
 # A value that names itself over and over: parts when written out, and how many an instruction makes. A list of 20,000
 # references to one list of 20,000 has 10,000.
@@ -51,18 +52,25 @@ class Value:
         """More items of a list or set."""
         for v in values:
             self.parts += v.parts if type(v) is Value else 1
-        if len(self.items) < MOST_ITEMS:
+        if len(self.items) < MOST_ITEMS and self.items is not FORGOTTEN:
             self.items += values[: MOST_ITEMS - len(self.items)]
 
     def put(self, pairs: list[Any]) -> None:
         """Keys and values of a dict, in turn."""
         for v in pairs:
             self.parts += v.parts if type(v) is Value else 1
+        if self.items is FORGOTTEN:
+            return
         if self.keys is None:
             self.keys = {}
         for key, value in zip(pairs[: 2 * MOST_ITEMS : 2], pairs[1 : 2 * MOST_ITEMS : 2], strict=False):
             if isinstance(key, str) and len(self.keys) < MOST_ITEMS:
                 self.keys[key] = value
+
+    def forget(self) -> None:
+        """Keeps how large it is and what made it, and no more; types of arrays stay as they are."""
+        if self.of is None or self.of.name != "dtype":
+            self.items, self.keys, self.state = FORGOTTEN, None, None
 
 
 class RawArray(Record):
@@ -79,6 +87,8 @@ class RawArray(Record):
 def _plain_dtype(value: Any) -> tuple[int, bool] | None:
     """Bytes an element and whether it holds objects, of `numpy.dtype(…)` as it is pickled; None where it is not."""
     if type(value) is not Value or not value.items or not isinstance(value.items[0], str):
+        return None
+    if type(value.state) is Value and value.state.items is FORGOTTEN:
         return None
     text = value.items[0].lstrip("<>=|")
     state = value.state.items if type(value.state) is Value else []
@@ -99,7 +109,7 @@ def _holds_objects(value: Any, depth: int) -> bool:
     """Whether a dtype's description has an object anywhere in it, or is too deep to tell."""
     if type(value) is not Value:
         return False
-    if depth > 8:
+    if depth > 8 or value.items is FORGOTTEN:
         return True
     if value.of is not None and value.of.name == "dtype":
         own = _plain_dtype(value)
@@ -118,7 +128,12 @@ def raw_array(value: Any) -> RawArray | None:
         return None
     dims = state["shape"].items
     dtype = _plain_dtype(state.get("dtype"))
-    if dtype is None or len(dims) >= MOST_ITEMS or not all(type(d) is int and d >= 0 for d in dims):
+    if (
+        dtype is None
+        or dims is FORGOTTEN
+        or len(dims) >= MOST_ITEMS
+        or not all(type(d) is int and d >= 0 for d in dims)
+    ):
         return None
     n = dtype[0]
     for d in dims:

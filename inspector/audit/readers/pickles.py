@@ -8,33 +8,27 @@ themselves are followed, and so are arrays that joblib writes between instructio
 from __future__ import annotations
 
 import struct
-from collections import ChainMap
 from contextlib import suppress
 
+from inspector.audit.readers.pickle_calls import CALLS, MAX_TEXT, TENSORS, call, extension, inst, obj
 from inspector.audit.readers.pickle_machine import PROTO, Broken, Machine
+from inspector.audit.readers.pickle_memo import Memo
 from inspector.audit.readers.pickle_names import is_danger
 from inspector.audit.readers.pickle_search import danger_in, starts_pickle
 from inspector.audit.readers.pickle_stream import EndOfStream, Reader
-from inspector.audit.readers.pickle_values import MARK, Global, Value, raw_array
+from inspector.audit.readers.pickle_values import Value, raw_array
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any, Final
 
-MAX_TEXT: Final = 1024
 MAX_NESTED: Final = 4  # pickles within pickles
 SEARCHED_AT_ONCE: Final = 1 << 20
 SEARCHED_LAST: Final = 64 << 10  # of every payload, however much was searched before
 FORKED_OPS: Final = 2_000
 WRAPPER: Final = ("joblib.numpy_pickle", "NumpyArrayWrapper")
 TORCH_PICKLES: Final = 5  # torch/serialization.py, _legacy_save
-# What pickle.dump writes of a tensor: torch.load on bytes, which are fine where they were followed to their end.
-TENSORS: Final = Global("torch.storage", "_load_from_bytes", 0)
-# What sets memory aside by a number: no pickler calls them so.
-_MOST_SET_ASIDE: Final = 1 << 20
-_SIZED: Final = frozenset({"bytes", "bytearray"})
-
 _CONSTANTS: Final = {ord("N"): None, 0x88: True, 0x89: False, 0x97: None}
 _EMPTY: Final = (ord("]"), ord("}"), ord(")"), 0x8F)
 # Arguments of a fixed length: how long, and whether a number is made of them.
@@ -46,7 +40,6 @@ _COUNTED: Final = {
     0x8A: (1, "number"), 0x8B: (4, "number"),
 }  # fmt: skip
 _FRAME: Final = 0x95
-_CALLS: Final = {ord("R"): 2, 0x81: 2, 0x92: 3}
 
 
 def _text(raw: bytes) -> str:
@@ -62,10 +55,12 @@ def _empty(m: Machine, _: int) -> None:
 
 
 def _pop(m: Machine, _: int) -> None:
+    m.drop()
     m.pop()
 
 
 def _pop_mark(m: Machine, _: int) -> None:
+    m.drop()
     m.pop_mark()
 
 
@@ -96,8 +91,11 @@ def _collect(m: Machine, op: int) -> None:
 
 
 def _short_tuple(m: Machine, op: int) -> None:
-    items = [m.pop() for _ in range(op - 0x84)][::-1]
-    value = Value(items)
+    n, stack = op - 0x84, m.stack
+    if len(stack) < n:
+        raise Broken("takes more from its stack than there is")
+    value = Value(stack[-n:])
+    del stack[-n:]
     m.weigh(value)
     m.push(value)
 
@@ -149,10 +147,11 @@ def _fork(m: Machine) -> None:
     raw = reader.peek(1 << 12)
     other = Machine(Reader(lambda at, n: raw[at : at + n], len(raw)), budget=min(FORKED_OPS, m.left), depth=m.depth + 1)
     other.plain = True
-    other.stack, other.memo, other.n_ops = m.stack[-64:], ChainMap({}, m.memo), m.n_ops
+    other.stack, other.memo, other.n_ops = m.stack[-64:], Memo(m.memo), m.n_ops
+    other.most += m.n_ops
     with suppress(EndOfStream, Broken):
         other.go_on()
-    m.left -= other.n_ops - m.n_ops
+    m.most -= other.n_ops - m.n_ops
     for key, g in {**other.found, **danger_in(raw)}.items():
         if g.called and key not in m.found and is_danger(g):
             m.found[key] = g.replace(offset=reader.offset)
@@ -161,16 +160,17 @@ def _fork(m: Machine) -> None:
 def _fixed(m: Machine, op: int) -> None:
     n, signed = _FIXED[op]
     raw = m.reader.take(n)
-    m.push(None if signed is None else int.from_bytes(raw, "little", signed=signed))
+    m.push(raw[0] if n == 1 else None if signed is None else int.from_bytes(raw, "little", signed=signed))
 
 
 def _counted(m: Machine, op: int) -> None:
     width, what = _COUNTED[op]
-    n = int.from_bytes(m.reader.take(width), "little")
+    raw = m.reader.take(width)
+    n = raw[0] if width == 1 else int.from_bytes(raw, "little")
     if n <= MAX_TEXT:
         raw = m.reader.take(n)
         if what == "text":
-            m.push(_text(raw))
+            m.push(raw.decode("utf-8", "replace"))
         elif what == "number":
             if raw == b"l\xfc\x9cF\xf9 j\xa8P\x19":  # torch/serialization.py, MAGIC_NUMBER
                 m.magic = True
@@ -274,10 +274,11 @@ def _memo_fixed(m: Machine, op: int) -> None:
 
 
 def _memoize(m: Machine, _: int) -> None:
-    m.remember(len(m.memo))
+    m.memoize()
 
 
 def _dup(m: Machine, _: int) -> None:
+    m.drop()
     value = m.pop()
     m.push(value)
     m.push(value)
@@ -295,73 +296,8 @@ def _stack_global(m: Machine, _: int) -> None:
     m.push(m.note(module, name, at))
 
 
-def _made(m: Machine, by: Any, args: list[Any]) -> None:
-    """The result of a call; copyreg's way of protocols 0 and 1 to make an object names its class first."""
-    m.called(by)
-    of = by if isinstance(by, Global) else None
-    if of is not None:
-        _refuse_room(of, args)
-        if of.path == TENSORS.path:
-            _tensors(m, of, args)
-    if of is not None and of.name == "_reconstructor" and args and isinstance(args[0], Global):
-        of = args[0]
-    if of is not None and of.path == "_codecs.encode" and args and type(args[0]) is Value and args[0].of is TENSORS:
-        of = TENSORS
-    value = Value(args, of)
-    m.weigh(value)
-    m.push(value)
-
-
-def _refuse_room(by: Global, args: list[Any]) -> None:
-    """Raises Broken where a call sets aside what its few bytes do not hold: bytearray(2**40), list(range(2**40))."""
-    first = args[0] if args else None
-    of = first.of.name if type(first) is Value and first.of is not None else ""
-    sized = by.name in _SIZED or by.name.endswith("Storage")
-    if of in {"range", "xrange"} or (sized and (of == "int" or (type(first) is int and first > _MOST_SET_ASIDE))):
-        raise Broken(f"a call of {by.path[:80]} that sets memory aside by a number alone")
-
-
-def _tensors(m: Machine, by: Global, args: list[Any]) -> None:
-    """A call of torch.load on bytes within a pickle: code, unless the bytes were followed and are a checkpoint."""
-    key = (by.module, by.name)
-    if args and type(args[0]) is Value and args[0].of is TENSORS:
-        if key not in m.doubted:
-            m.found.pop(key, None)
-    else:
-        m.doubted.add(key)
-        m.found[key] = by.replace(called=True)
-
-
-def _inst(m: Machine, _: int) -> None:
-    at = m.reader.offset - 1
-    module, name = _text(m.reader.line()), _text(m.reader.line())
-    args = m.pop_mark()
-    _made(m, m.note(module[:MAX_TEXT], name[:MAX_TEXT], at), args)
-
-
-def _obj(m: Machine, _: int) -> None:
-    items = m.pop_mark()
-    _made(m, items[0] if items else None, items[1:])
-
-
-def _call(m: Machine, op: int) -> None:
-    if _CALLS[op] == 3:
-        m.pop()
-    args, by = m.pop(), m.pop()
-    own = args.items if type(args) is Value else []
-    _made(m, by, list(own))
-    if type(args) is Value and args.parts > len(own):
-        m.stack[-1].parts = args.parts
-
-
-def _extension(m: Machine, op: int) -> None:
-    at = m.reader.offset - 1
-    code = int.from_bytes(m.reader.take({0x82: 1, 0x83: 2, 0x84: 4}[op]), "little")
-    m.push(m.note("copyreg extension", str(code), at))
-
-
 def _mark(m: Machine, _: int) -> None:
-    m.push(MARK)
+    m.mark()
 
 
 def _protocol(m: Machine, _: int) -> None:
@@ -387,14 +323,14 @@ _STEPS: Final[dict[int, Callable[[Machine, int], None]]] = {
     **dict.fromkeys(map(ord, "FILPSV"), _line_value),
     **dict.fromkeys(map(ord, "gp"), _memo_line),
     **dict.fromkeys(map(ord, "hjqr"), _memo_fixed),
-    **dict.fromkeys(_CALLS, _call),
-    **dict.fromkeys((0x82, 0x83, 0x84), _extension),
+    **dict.fromkeys(CALLS, call),
+    **dict.fromkeys((0x82, 0x83, 0x84), extension),
     **dict.fromkeys((ord("a"), ord("e"), 0x90), _append),
     **dict.fromkeys((ord("s"), ord("u")), _set_items),
     **dict.fromkeys((ord("l"), ord("d"), ord("t"), 0x91), _collect),
     **dict.fromkeys((0x85, 0x86, 0x87), _short_tuple),
     **dict.fromkeys((ord("Q"), 0x98), _replace),
-    0x94: _memoize, ord("2"): _dup, ord("c"): _global, 0x93: _stack_global, ord("i"): _inst, ord("o"): _obj,
+    0x94: _memoize, ord("2"): _dup, ord("c"): _global, 0x93: _stack_global, ord("i"): inst, ord("o"): obj,
     ord("("): _mark, PROTO: _protocol, _FRAME: _frame, ord("0"): _pop, ord("1"): _pop_mark, ord("b"): _build,
 }  # fmt: skip
 Machine.steps = _STEPS

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import zlib
 
+from inspector.audit.readers.lz4 import MAGIC as LZ4_MAGIC
+from inspector.audit.readers.lz4 import Lz4
 from inspector.errors import SourceError
 from inspector.sources import Source
 
@@ -153,8 +155,10 @@ def _is_lzma(head: bytes) -> bool:
 def unpacker(head: bytes) -> tuple[Any, int]:
     """A decoder for a stream that begins so and what a byte of it costs, or None.
 
-    gzip, zlib, bzip2, xz and lzma, as joblib, pandas and tarfile write them.
+    gzip, zlib, bzip2, xz, lzma and LZ4, as joblib, pandas and tarfile write them.
     """
+    if head[:4] == LZ4_MAGIC:
+        return Lz4(), SLOW
     if head[:2] == b"\x1f\x8b":
         return zlib.decompressobj(31), 1
     if head[:1] == b"\x78" and head[1:2] in b"\x01\x5e\x9c\xda" and int.from_bytes(head[:2], "big") % 31 == 0:

@@ -55,6 +55,14 @@ _KEYS: Final = re.compile(
     + _BETWEEN + r"""([A-Za-z_][\w.]*)"""
 )  # fmt: skip
 _SPEECHBRAIN: Final = re.compile(r"!(?:new|apply|name|module):([\w.]+)")
+# A text that is not named as YAML: lines that a document may have, and what stands before a value.
+_BEFORE: Final = re.compile(r"(?:^|[:\-?\[{,\n]|[&!][^\s]+)[ \t]*\Z")
+_COMMENT: Final = re.compile(r"^\s*#.*$", re.MULTILINE)
+_YAML_LINE: Final = re.compile(
+    r"""\ufeff?(?:---|\.\.\.|%[A-Z]+\s|\s*[-?](?:\s|$)|\s*["']?[\w][\w .\-/]{0,80}["']?\s*:(?:\s|$)|"""
+    r"""\s*[\]\[{},&*!|>"']|\s+\S)"""
+)
+MOST_LINES: Final = 100_000
 _TYPES: Final = re.compile(r'"types"\s*:\s*\{([^}]{0,4000})\}')
 _ALIAS: Final = re.compile(r"&(\w+)\s+[\"\']?([\w.]+)")
 # Modules whose names are also ordinary words of a configuration.
@@ -150,11 +158,28 @@ def in_text(name: str, text: str) -> Iterator[Target]:
         if severity:
             yield Target(name, f"_target_ names {path}", severity)
     if name.endswith((".yaml", ".yml")):
-        tags = {(m[1] or "any kind")[:200]: None for m in _TAG.finditer(_TAGGED.sub(_percent, text))}
-        for path in list(tags)[:20]:
-            severity = _severity(path) if "." in path else "error"
-            if severity:
-                yield Target(name, f"a YAML tag that makes a Python object: {path}", severity)
+        yield from _python_tags(name, text)
+
+
+def _python_tags(name: str, text: str, *, placed: bool = False) -> Iterator[Target]:
+    """YAML's tags that make Python objects; `placed`: only where a value may begin."""
+    text = _TAGGED.sub(_percent, text)
+    matches = (
+        m for m in _TAG.finditer(text) if not placed or _BEFORE.search(text[max(0, m.start() - 200) : m.start()])
+    )
+    tags = {(m[1] or "any kind")[:200]: None for m in matches}
+    for path in list(tags)[:20]:
+        severity = _severity(path) if "." in path else "error"
+        if severity:
+            yield Target(name, f"a YAML tag that makes a Python object: {path}", severity)
+
+
+def in_unnamed(name: str, text: str) -> Iterator[Target]:
+    """The same in a text under another name, where every line of it is one that YAML may have: prose has others."""
+    text = _COMMENT.sub("", _unescaped(text))
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) <= MOST_LINES and all(_YAML_LINE.match(line) for line in lines):
+        yield from _python_tags(name, text, placed=True)
 
 
 def _texts(subject: Subject) -> Iterator[Target]:

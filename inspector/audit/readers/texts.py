@@ -9,7 +9,7 @@ from inspector.audit.readers.companions import of_text
 from inspector.audit.readers.findings import Found
 from inspector.audit.readers.graphs import ACTING
 from inspector.audit.readers.keras import faults_in, is_dense, is_model
-from inspector.audit.readers.targets import in_text
+from inspector.audit.readers.targets import in_text, in_unnamed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 8 << 20
 _WANTED: Final = (".json", ".yaml", ".yml", ".py", ".pth", ".txt", ".pbtxt", ".xml", ".pmml")
+# Texts that nobody reads as YAML: prose, code, other languages; and YAML by name, which is read elsewhere.
+_NO_YAML: Final = (
+    ".md", ".rst", ".py", ".pyi", ".pth", ".json", ".jsonl", ".ipynb", ".html", ".xml", ".pmml", ".pbtxt", ".c", ".h",
+    ".cpp", ".js", ".css", ".svg", ".yaml", ".yml", ".jinja", ".jinja2", ".toml",
+)  # fmt: skip
+_MARKS: Final = (b"!!py", b"!!%", b"<tag:yaml", b"%TAG")
 _OPERATION: Final = re.compile(r"""\bop\s*:\s*["'](\w+)["']""")
 # An XML document may name a file or an address whose content a parser puts in its place.
 _ENTITY: Final = re.compile(rb"<!ENTITY\s")
@@ -32,13 +38,31 @@ _FILES: Final = re.compile(r"\b(?:torch|ops\.(?:aten|prim|quantized))\.(save|fro
 def examine_text(source: Source, where: str) -> Iterator[Found]:
     """What is wrong with a text by its name: of a file by itself, or of one within an archive (`A: B`)."""
     lower, inner = where.lower(), ": " in where
-    if not lower.endswith(_WANTED):
+    by_name, unnamed = lower.endswith(_WANTED), not lower.endswith(_NO_YAML)
+    if not by_name and (not unnamed or b"\0" in source.read_at(0, 1024)):
         return
     raw = source.read_at(0, MAX_TEXT + 1)
+    if unnamed:
+        yield from _tags(raw, where)
+    if not by_name:
+        return
     if len(raw) > MAX_TEXT:
         if inner and not lower.endswith((".json", ".txt")):
             yield Found(where, "unread", (), "a text that is larger than is read")
         return
+    yield from _by_name(raw, where, lower)
+    if inner:
+        yield from _within(raw.decode("utf-8", "replace"), where, lower)
+
+
+def _tags(raw: bytes, where: str) -> Iterator[Found]:
+    """Python objects of a YAML document whose name does not say that it is one."""
+    if any(mark in raw for mark in _MARKS):
+        for target in in_unnamed(where, raw.decode("utf-8", "replace")):
+            yield Found(where, "target", (), target.words, target.severity)
+
+
+def _by_name(raw: bytes, where: str, lower: str) -> Iterator[Found]:
     if lower.endswith(".json"):
         yield from _keras_json(raw, where)
     elif lower.endswith(".pbtxt"):
@@ -47,8 +71,6 @@ def examine_text(source: Source, where: str) -> Iterator[Found]:
                 yield Found(where, "graph", (), f"the operation {op}, which runs code or opens files")
     elif lower.endswith((".xml", ".pmml")) and _names_files(raw):
         yield Found(where, "graph", (), "an XML entity that stands for a file or an address")
-    if inner:
-        yield from _within(raw.decode("utf-8", "replace"), where, lower)
 
 
 def _names_files(raw: bytes) -> bool:

@@ -175,7 +175,7 @@ def archive_file(subject: Subject) -> Iterator[Hit]:
     An archive with paths or links that lead out of it, with devices or pipes; one of a kind that is not looked into.
 
     Why it matters: unpacked carelessly, `../` writes outside its folder, and so does a file behind a link. What is not
-    looked into (7-Zip, RAR, Zstandard, LZ4 and others) was not examined.
+    looked into (7-Zip, RAR, Zstandard and others) was not examined.
     """
     for found in examine(subject):
         if found.kind == "escape":
@@ -202,7 +202,9 @@ def keras_code(subject: Subject) -> Iterator[Hit]:
     A Keras model has a layer that is code, or names modules and functions that are not Keras's own.
 
     Why it matters: a Lambda layer is Python code stored in the file; a `module` of the configuration is imported and
-    called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode.
+    called while the model is built (CVE-2025-1550, CVE-2025-8747), in some versions in spite of safe_mode. A vocabulary
+    given as a path is read from there (CVE-2025-12058): any path in a lookup layer, one that leads out of the folder or
+    to an address elsewhere.
     """
     yield from _of_kind(subject, "layer")
     for document in subject.documents.values():  # a model that was saved as a folder
@@ -217,7 +219,7 @@ def not_read(subject: Subject) -> Iterator[Hit]:
     A file that may hold code was not read to its end, because it is larger, deeper or more than this audit looks at.
 
     Why it matters: what was not read is not vouched for. Honest checkpoints stay far below: 20,000 files in archives,
-    256 MiB unpacked, 1.2 million instructions, archives four deep.
+    256 MiB unpacked, 12 million instructions, archives four deep.
     """
     yield from _of_kind(subject, "unread")
 
@@ -252,7 +254,8 @@ def loader_target(subject: Subject) -> Iterator[Hit]:
 
     Why it matters: hydra's `_target_`, the `type` of sentence-transformers' modules.json, diffusers' component lists
     and YAML's Python tags are imported and called; so are keys and tags of other loaders (`target`, `class_path`,
-    `activation_function`, `!new:`), of which only what acts is spoken of. Configurations in archives are read too.
+    `activation_function`, `!new:`), of which only what acts is spoken of. Configurations in archives are read too, and
+    texts without YAML's name whose every line YAML may have: hparams, .cfg, .txt; prose about tags is left alone.
     Python's own modules, and functions that load or look up things, are an error; a file of the repository is a
     warning; a package of the author's is an info.
     """
@@ -274,3 +277,41 @@ def companion_code(subject: Subject) -> Iterator[Hit]:
     for companion in companions(subject):
         yield Hit(companion.where, companion.words, severity=companion.severity)
     yield from _of_kind(subject, "companion")
+
+
+@rule("CD014", "r-code", severity="error", hint="do not load it; ask for the numbers in a format of numbers")
+def r_code(subject: Subject) -> Iterator[Hit]:
+    """
+    An R object (.rds, .rda, .RData) with code in it: promises, functions, compiled code, calls that start programs.
+
+    Why it matters: a promise whose value is missing is evaluated as soon as somebody looks at what readRDS or load
+    returned (CVE-2024-27322, before R 4.4 without a word). A function of the file's own runs when it is called, which
+    predict() does. Objects are walked item by item, in all three ways that R writes them, packed or not; data, models
+    of numbers, formulas and the frames of functions that have run are silent. Models that carry functions (glm's link)
+    are not told from others: numbers need none.
+    """
+    yield from _of_kind(subject, "r-code")
+
+
+@rule("CD015", "data-elsewhere", severity="error", hint="do not load it; ask for a file that holds its own data")
+def data_elsewhere(subject: Subject) -> Iterator[Hit]:
+    """
+    An HDF5 file that reaches for other files: external links, external data, virtual datasets.
+
+    Why it matters: whoever made the file chose which of your files is read as weights (CVE-2026-1669 in Keras), and
+    what is read may be sent on. All groups are walked, those of many links too; a group that cannot be followed is said
+    (CD009). No model needs this.
+    """
+    yield from _of_kind(subject, "outside")
+
+
+@rule("CD016", "not-searched", severity="info", hint="audit it by itself")
+def not_searched(subject: Subject) -> Iterator[Hit]:
+    """
+    A file of a format that is not looked into was not searched to its end for pickles that lie in it.
+
+    Why it matters: databases and messages may hold pickles, which their programs load. 128 MiB of such files are
+    searched for calls that attacks use, all files of one audit together, and the end of each; the finding says how much
+    was left out.
+    """
+    yield from _of_kind(subject, "unsearched")

@@ -221,7 +221,7 @@ def nothing_here(subject: Subject) -> Iterator[Hit]:
 
 
 _WEIGHTS: Final = frozenset(
-    {"pickle", "torch", "numpy", "hdf5", "keras", "onnx", "saved-model", "archive", "other", "broken", "unread",
+    {"pickle", "torch", "numpy", "hdf5", "r", "keras", "onnx", "saved-model", "archive", "other", "broken", "unread",
      "unreadable"}
 )  # fmt: skip
 
@@ -246,7 +246,7 @@ def never_written(subject: Subject) -> Iterator[Hit]:
     Why it matters: an unfinished download of a tool that sets the space aside first looks finished; what was never
     written reads as zeros. Holes of less than a quarter of a tensor are not spoken of: some file systems store honest
     runs of zeros like that. A header and nothing else was written on purpose (an info). With --deep both are an error.
-    Checkpoints, arrays and graphs, whose parts are not known here, count where a quarter of the file is holes.
+    Checkpoints, arrays and graphs, whose parts are not known here, count where a quarter of the file or more is holes.
     """
     for f in subject.files:
         if f.sniffed is None or not f.sniffed.is_model or (found := unwritten(f)) is None:
@@ -256,17 +256,5 @@ def never_written(subject: Subject) -> Iterator[Hit]:
             yield Hit(f.name, f"a header without data: {words}", "do not expect answers of it", severity="info")
         else:
             yield Hit(f.name, f"{found.n_tensors:,} tensors lack data: {words}")
-    named = {f.name for f in subject.files}
-    for e in subject.entries:
-        if (
-            e.kind == "file"
-            and e.path
-            and e.size >= _LARGE
-            and e.name not in named
-            and e.name.lower().endswith(_OTHERS)
-        ) and (n := half_written(e.path, e.size)):
-            yield Hit(e.name, f"{format_nbytes(n)} of {format_nbytes(e.size)} were never written (holes)")
-
-
-_LARGE: Final = 1 << 20
-_OTHERS: Final = (".bin", ".pt", ".pth", ".ckpt", ".h5", ".onnx", ".npz", ".pkl", ".joblib", ".keras", ".nemo")
+    for name, n, size in half_written(subject):
+        yield Hit(name, f"{format_nbytes(n)} of {format_nbytes(size)} were never written (holes)")

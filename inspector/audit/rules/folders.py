@@ -230,7 +230,8 @@ _OPENED: Final = (
 @rule("FD009", "link-leaves-folder", severity="error", hint="replace the link with the file itself")
 def link_leaves_folder(subject: Subject) -> Iterator[Hit]:
     """
-    A symbolic link that leads out of the folder. A warning where no loader opens what has its name.
+    A symbolic link that leads out of the folder. A warning where no loader opens what has its name: a README.md that is
+    a link to `/etc/passwd` shows it to whoever reads or publishes the folder, and does no more.
 
     Why it matters: whoever made the folder chose which of your files the loader opens. Weights, documents, scripts and
     whole folders are opened by their names; beside an ONNX model any file may hold its tensors. Links of a Hub cache

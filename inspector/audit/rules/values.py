@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.audit.readers.holes import may_be_zero, unwritten
+from inspector.audit.readers.holes import half_written, may_be_zero, unwritten
 from inspector.audit.registry import Hit, rule
 from inspector.errors import InspectorError
 from inspector.record import Record
@@ -232,3 +232,5 @@ def never_written_values(subject: Subject) -> Iterator[Hit]:
     for file in subject.files:
         if (found := unwritten(file)) is not None:
             yield Hit(f"{file.name}: {found.first}", f"{found.n_tensors:,} tensors were never written")
+    for name, n, size in half_written(subject):
+        yield Hit(name, f"{n:,} of {size:,} bytes were never written")

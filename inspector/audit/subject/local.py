@@ -141,7 +141,9 @@ def read_models(entries: Iterable[Entry]) -> tuple[AuditedFile, ...]:
             continue
         files.append(file := _read_model(entry))
         if file.model is not None:
-            total, n_tensors = total + file.model.header_bytes, n_tensors + len(file.model.tensors)
+            # a GGUF's header is nearly all vocabulary, which is walked and not kept
+            kept = file.model.header_bytes // (4 if file.model.format == "gguf" else 1)
+            total, n_tensors = total + kept, n_tensors + len(file.model.tensors)
     return tuple(files)
 
 

@@ -35,6 +35,7 @@ class Entry(Record):
     """One name in the folder, told apart without opening it.
 
     `kind`: file, folder, link-out (a link that leaves), link-broken, link-loop, special (`note` says what), unreadable.
+    `stamp`: a store's word for this state of the file, or "".
     """
 
     name: str
@@ -42,6 +43,7 @@ class Entry(Record):
     kind: str
     size: int = 0
     note: str = ""
+    stamp: str = ""
 
 
 class AuditedFile(Record):

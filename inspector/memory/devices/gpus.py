@@ -22,16 +22,19 @@ if TYPE_CHECKING:
     from typing import Any, Final
 
 # CUDA's context of one process, by size of card: total less free of idle cards as llama.cpp's start-up logs of 2025
-# and 2026 print them, the most that is seen in each class, not measured here. GTX 1650 123 MiB, GTX 1080 174 ·
-# RTX 3060 113, RTX 4060 Ti 16 GB 134, RTX 5060 Ti 16 GB 211, V100 311 · RTX 3090 264, RTX 4090 472 · RTX 6000 Ada 426
-# (nvidia-smi), RTX PRO 6000 561 and 621. It grows with multiprocessors, which a size does not say.
-_CONTEXTS: Final = ((8192, 174), (20480, 311), (25600, 472))  # total MiB up to which, MiB
-_LARGEST_CONTEXT: Final = 621
+# and 2026 print them (fixtures/contexts.jsonl), the least and the most of each class. It grows with multiprocessors,
+# which a size does not say.
+_CONTEXTS: Final = ((8192, 123, 202), (20480, 113, 311), (25600, 264, 472))  # total MiB up to which, MiB, MiB
+_LARGEST_CONTEXT: Final = (426, 621)
 # What CUDA hides of a card whose own total is not known: 0.4 to 2.9 % of those whose is, 768 MiB at most.
 _HIDDEN_PERCENT: Final = 3
 _MOST_HIDDEN: Final = 768
-# What the run-times of other vendors take of a device: not known; what was reported of CUDA stands in for it.
+# What other run-times take of a device, their pools included: the most that is kept back, and the least that logs of
+# idle devices show (fixtures/contexts.jsonl): ROCm 16 to 318 MiB, and 732 on 288 GB; SYCL 54 to 254; Vulkan 3 to 17
+# under Linux; Metal counts none. In what Vulkan's logs show of Windows, 0.2 to 1.2 GiB, is the desktop.
 OTHER_RUNTIME: Final = 450 * MIB
+_LARGE: Final = (200_000, 732 * MIB)  # total MiB above which, bytes
+_LEAST_RUNTIME: Final = MappingProxyType({"rocm": 16 * MIB, "sycl": 54 * MIB, "vulkan": 3 * MIB})
 MAX_GPUS: Final = 1024
 _WORDS: Final = ("auto", "none")
 
@@ -65,7 +68,7 @@ class GpuModel(Record):
     def reserve(self) -> int:
         """Bytes that no program can use: what CUDA hides; elsewhere what stands in for the run-time's own."""
         if self.backend != "cuda":
-            return OTHER_RUNTIME
+            return _LARGE[1] if self.total_mib > _LARGE[0] else OTHER_RUNTIME
         return hidden(self.capacity) if self.cuda_mib is None else (self.total_mib - self.cuda_mib) * MIB
 
     @property
@@ -85,12 +88,25 @@ class GpuModel(Record):
             backend=self.backend,
             unified=self.unified,
             compute_capability=self.compute_capability,
+            context_low=context_range(self.capacity)[0] if self.context else 0,
+            reserve_low=least_runtime(self.backend),
         )
 
 
+def context_range(capacity: int) -> tuple[int, int]:
+    """The least and the most bytes that CUDA's context takes of a card of so many bytes, by its class of size."""
+    least, most = next(((low, high) for size, low, high in _CONTEXTS if capacity <= size * MIB), _LARGEST_CONTEXT)
+    return least * MIB, most * MIB
+
+
 def context(capacity: int) -> int:
-    """Bytes that CUDA's context takes of a card of so many bytes, by its class of size."""
-    return next((mib for size, mib in _CONTEXTS if capacity <= size * MIB), _LARGEST_CONTEXT) * MIB
+    """The most bytes that CUDA's context takes of a card of so many bytes."""
+    return context_range(capacity)[1]
+
+
+def least_runtime(backend: str) -> int | None:
+    """The least bytes that a run-time other than CUDA takes of a device; None for CUDA, whose reserve is no range."""
+    return None if backend in {"cuda", "rpc"} else _LEAST_RUNTIME.get(backend, 0)
 
 
 def hidden(capacity: int) -> int:
@@ -197,7 +213,7 @@ def _sized(text: str) -> Gpu | None:
         raise InspectorError(f"a GPU of {text!r}: more than 64 bits can address")
     return Gpu(
         name=format_nbytes(nbytes), capacity=nbytes, reserve=hidden(nbytes), context=context(nbytes), sized=True,
-        note="a size given by hand",
+        note="a size given by hand", context_low=context_range(nbytes)[0],
     )  # fmt: skip
 
 
@@ -233,7 +249,9 @@ def under(gpu: Gpu, backend: str) -> Gpu:
     if backend == gpu.backend:
         return gpu
     reserve = 0 if gpu.sized and backend == "rpc" else gpu.reserve + gpu.context
-    return gpu.replace(backend=backend, reserve=reserve, context=0)
+    return gpu.replace(
+        backend=backend, reserve=reserve, context=0, context_low=0, reserve_low=least_runtime(backend)
+    )  # fmt: skip
 
 
 def named_gpus(text: str) -> tuple[Gpu, ...]:
@@ -286,6 +304,7 @@ def _cuda_devices(found: list[tuple[str, int, int]]) -> tuple[Gpu, ...]:
             name=f"{name} #{i}" if len(found) > 1 else name,
             capacity=free,
             context=context(total),
+            context_low=context_range(total)[0],
             note=f"{format_nbytes(free)} free now of {format_nbytes(total)}",
         )
         for i, (name, total, free) in enumerate(found)

@@ -252,11 +252,14 @@ def device_totals(lines: Iterable[Line], gpus: tuple[Gpu, ...], *, unknown: bool
     names = device_names(gpus)
     host = host_memory(gpus, names)
     used: dict[str, int] = dict.fromkeys(names if host != HOST else (HOST, *names), 0)
+    below: dict[str, int] = {}
     for line in lines:
         device = host if line.device == HOST else line.device
         used[device] = used.get(device, 0) + line.nbytes
+        below[device] = below.get(device, 0) + line.nbytes - line.least
     limits: Mapping[str, Gpu] = dict(zip(names, gpus, strict=True))
-    return tuple(_total(name, nbytes, limits.get(name), unknown=unknown) for name, nbytes in used.items())
+    found = (_total(name, nbytes, limits.get(name), unknown=unknown) for name, nbytes in used.items())
+    return tuple(d.replace(low=d.used - below[d.device]) if below.get(d.device) else d for d in found)
 
 
 def _total(name: str, used: int, gpu: Gpu | None, *, unknown: bool) -> Device:
@@ -264,5 +267,6 @@ def _total(name: str, used: int, gpu: Gpu | None, *, unknown: bool) -> Device:
         return Device(name, None, used, None)
     fits = used <= gpu.capacity - gpu.reserve
     return Device(
-        name, gpu.capacity, used, None if fits and unknown else fits, gpu.reserve, gpu.backend, unified=gpu.unified
-    )
+        name, gpu.capacity, used, None if fits and unknown else fits, gpu.reserve, gpu.backend, unified=gpu.unified,
+        reserve_low=gpu.reserve_low,
+    )  # fmt: skip

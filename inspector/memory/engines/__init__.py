@@ -46,18 +46,16 @@ def engines() -> tuple[Engine, ...]:
 
 
 def engine_of(name: str) -> Engine:
-    """An engine by any of its names. Raises InspectorError."""
-    key = name.lower()
-    if key in _ROWS:
-        return _load(key)
-    found = next((e for e in engines() if key in e.aliases), None)
+    """An engine by any of its names, or one release of it as `name@release`. Raises InspectorError."""
+    key, at, release = name.lower().partition("@")
+    found = _load(key) if key in _ROWS else next((e for e in engines() if key in e.aliases), None)
     if found is None:
         raise InspectorError(f"unknown engine {name!r}", hint="one of " + ", ".join(_ROWS))
-    return found
+    return found.at(release) if at else found
 
 
 def engine_name(name: str) -> str:
-    """The registry's name of an engine by any of its names. Raises InspectorError."""
+    """The registry's name of an engine by any of its names, and of the release asked for. Raises InspectorError."""
     return engine_of(name).name
 
 

@@ -6,7 +6,7 @@ from them. Its rules are loaded when they are asked for. Adding one: its package
 
 from __future__ import annotations
 
-from inspector.errors import WorkloadError
+from inspector.errors import InspectorError, WorkloadError
 from inspector.record import Record
 from inspector.units import format_nbytes
 
@@ -77,6 +77,12 @@ class Engine:
     quants_by_bits: bool = False
     margin: int = 0
     context_step: int = 1
+
+    def at(self, release: str) -> Engine:
+        """The same engine with the rules of another of its releases, as `name@release`. Raises InspectorError."""
+        if release.lower().removeprefix("v") != self.release:
+            raise InspectorError(f"{self.name} is answered for one release: {self.release}", hint=f"-e {self.name}")
+        return self
 
     # --- options
 
@@ -154,6 +160,10 @@ class Engine:
         """(what figures on a card depend on besides its size, the bytes of overhead that are this very card's)."""
         return (), 0
 
+    def range_on_card(self, gpu: Gpu) -> int:  # noqa: ARG002
+        """How many bytes of the overhead that is this very card's may be less."""
+        return 0
+
     def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:  # noqa: ARG002
         """The estimate of this model for hundreds of settings. `memo`: shared by all forms of it."""
         return lambda workload, placement: self.estimate(facts, workload, placement=placement)
@@ -191,7 +201,7 @@ class Engine:
         words: list[str] = []
         for name, value in settings.items():
             option = self.option(name)
-            if option is not None and value is not None and value is not False:
+            if option is not None and option.kind != "record" and value is not None and value is not False:
                 flag = option.flags[0] if option.flags else f"--{name.replace('_', '-')}"
                 words += [flag, *([] if value is True else [str(value)])]
         return words

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.errors import FactsError, WorkloadError
+from inspector.errors import FactsError, InspectorError, WorkloadError
 from inspector.memory.fit.records import DEFAULT_FLOOR, Candidate
 from inspector.memory.predicted import converter_writes, quantised
 from inspector.quantization.mix import predict_mix, quant_target
@@ -114,6 +114,34 @@ def _named(candidates: Sequence[Candidate], engine: Engine, name: str) -> list[C
     if base.label == target.name:
         return [base]
     return [_of_base(base, quantised(base.facts, target.name, notes=_notes(base)))]
+
+
+def forms(
+    found: Sequence[Candidate], engine: Engine, *, quants: Sequence[str] = (), makeable: bool = False
+) -> Sequence[Candidate]:
+    """The forms of the model that the engine could run: those that are there, asked for, or could be made.
+
+    Raises as `offered`, and InspectorError for a quant of so many bits a parameter where these are not known.
+    """
+    if quants and engine.quants_by_bits:
+        return _of_bits(max(found, key=lambda c: c.nbytes), quants)
+    if makeable and not engine.quantizer:
+        return [*found, *hypothetical(max(found, key=lambda c: c.nbytes), [c.label for c in found])]
+    return offered(found, engine, quants=quants, makeable=makeable)
+
+
+def _of_bits(candidate: Candidate, quants: Iterable[str]) -> list[Candidate]:
+    """The textbook's candidates: parameters times the bits of a format."""
+    from inspector.memory.engines.textbook import precision
+    from inspector.memory.engines.textbook import weights_nbytes as by_bits
+
+    n_params = candidate.facts.n_params
+    if n_params is None:
+        raise InspectorError("--quant needs the number of parameters, which this model does not give")
+    return [
+        candidate.replace(label=row.name, options={"quant": row.name}, nbytes=by_bits(n_params, row), above_floor=None)
+        for row in map(precision, quants)
+    ]
 
 
 def judged(candidates: Sequence[Candidate], min_quant: str | None) -> list[Candidate]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 
 from inspector.errors import WorkloadError
+from inspector.layers import KVCache
 from inspector.memory.devices.placement import EXPERTS, HOST, assign, device_names, growing_memory, host_memory
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, backend
+from inspector.memory.engines.llamacpp.backends.cuda import FEW_TOKENS, cache_class
 from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
@@ -71,6 +73,27 @@ class WeightSums:
         self.shared = any("_shexp" in t.name for t in facts.tensors)
 
 
+def _numbers(assignment: Assignment) -> dict[str, int]:
+    """Devices by their place, the host last: what they are called changes no figure."""
+    return {name: i for i, name in enumerate((*assignment.devices, HOST))}
+
+
+def _numbered(found: ComputeMemory | None, assignment: Assignment) -> Any:
+    """Compute buffers by the places of devices."""
+    if found is None:
+        return None
+    number = _numbers(assignment)
+    return {number[d]: n for d, n in found[0].items()}, found[1], {number[d]: g for d, g in found[2].items()}
+
+
+def _named(found: Any, assignment: Assignment) -> ComputeMemory | None:
+    """Compute buffers by the names of devices, from those by their places."""
+    if found is None:
+        return None
+    name = (*assignment.devices, HOST)
+    return {name[i]: n for i, n in found[0].items()}, found[1], {name[i]: g for i, g in found[2].items()}
+
+
 class DeviceSums:
     """Bytes of one candidate on every device, as the engine's estimate gives them for a workload and a placement.
 
@@ -83,6 +106,7 @@ class DeviceSums:
     ) -> None:
         self.facts, self.n_layers, self.memo, self.server, self.beside = facts, n_layers, memo, server, beside
         self.on_host = WeightSums(facts, n_layers)
+        self.only_heads = all(type(cache) is KVCache for layer in facts.layers for cache in layer.caches)
         self._in_backend: dict[str, WeightSums] = {}
 
     def used(self, workload: Workload, placement: Placement, *, compute: bool = True) -> dict[str, int] | None:
@@ -182,23 +206,39 @@ class DeviceSums:
         A device copies what it takes over from the host, and runs shared experts with the others if types agree.
         """
         where, settings = self._where(placement, plain), sizes.as_effective()
-        key = (*where, *settings.values())
+        key = (*where, *(settings | self._cache_classes(sizes, placement, plain)).values())
         if key not in self.memo:
             assignment = self._assign(placement)
             if self._flash_stays(sizes, where, assignment):
                 settings["flash_attn_auto"] = False
-            self.memo[key] = compute_parts(self.facts, settings, assignment)
-        found: ComputeMemory | None = self.memo[key]
+            self.memo[key] = _numbered(compute_parts(self.facts, settings, assignment), plain)
+        found: ComputeMemory | None = _named(self.memo[key], plain)
         return found
+
+    def _cache_classes(self, sizes: Sizes, placement: Placement, plain: Assignment) -> dict[str, str]:
+        """Cache types by what compute buffers depend on, where back ends are known to treat several alike.
+
+        Every cache must lie where its layer runs: of others, bytes are copied.
+        """
+        apart = plain.devices and HOST in plain.blocks
+        apart = apart or placement.n_cpu_moe or placement.overrides or not placement.kv_offload
+        small = min(sizes.n_ubatch, sizes.n_ctx) <= FEW_TOKENS
+        if apart or small or not sizes.flash_attn or not self.only_heads:
+            return {}
+        if any(backend(name).rules not in {"", "cuda"} for name in plain.backends):
+            return {}
+        return {"type_k": cache_class(sizes.type_k.name.lower()), "type_v": cache_class(sizes.type_v.name.lower())}
 
     def _where(self, placement: Placement, plain: Assignment) -> tuple[Any, ...]:
         """What compute buffers depend on besides settings."""
         own = self.on_host
         whole = HOST not in {*plain.blocks, plain.output} and not placement.n_cpu_moe and not own.shared
         whole = whole and not placement.overrides
+        number = _numbers(plain)
+        blocks = tuple([number[device] for device in plain.blocks])
         return (
             own.shape, own.kernels if whole else own.types,
-            plain.blocks, plain.output, plain.backends, plain.op_offload, placement.n_cpu_moe, placement.kv_offload,
+            blocks, number[plain.output], plain.backends, plain.op_offload, placement.n_cpu_moe, placement.kv_offload,
         )  # fmt: skip
 
     def _flash_stays(self, sizes: Sizes, where: tuple[Any, ...], assignment: Assignment) -> bool:

@@ -49,8 +49,9 @@ class Table:
 
     `index`: by model and kind of card, the row of each combination of `axes` in their order (-1: not computed);
     `base`: bytes of weights by model, kind and place, of which rows hold what differs. A row: what is said of it
-    (`said`), then by device (the host first) bytes of each part, and what its peak takes more. `room`: bytes of each
-    card, and of them what the engine leaves to a model.
+    (`said`), then by device (the host first) bytes of each part, what its peak takes more, and what it may take less,
+    sizes that are not known being ranges; `below`: that of what is each card's own. `room`: bytes of each card, and of
+    them what the engine leaves to a model.
     """
 
     def __init__(self, engine: Engine, models: Sequence[Model], axes: Axes, cards: Sequence[Card]) -> None:
@@ -62,6 +63,7 @@ class Table:
         memo: dict[Any, Any] = {}
         self.base: list[list[list[list[int]]]] = []
         runs = [engine.many(m.facts, memo) for m in self.models]
+        self.below = [engine.range_on_card(card.gpu) for card in cards]
         self.room = [self._room(runs[0], card.gpu, kind) for card, (kind, _) in self.cards]
         self.index = [self._of_model(run, whole=bool(m.words)) for m, run in zip(self.models, runs, strict=True)]
 
@@ -126,7 +128,7 @@ class Table:
                     except InspectorError as error:
                         yield [], [], ("", str(error))
                         continue
-                    parts = _parts(result, tuple(g.name for g in placement.gpus))
+                    parts = _parts(result, tuple(g.name for g in placement.gpus), self.engine.range_on_card(gpu))
                     yield [p[0] for p in parts], [p[1:] for p in parts], (result.grade, *result.unknown)
 
     def _row(self, weights: list[int], base: list[int], rest: list[list[int]], said: tuple[str, ...]) -> int:
@@ -136,18 +138,25 @@ class Table:
         return self.rows.setdefault((number, *places), len(self.rows))
 
 
-def _parts(result: Estimate, names: Sequence[str]) -> list[list[int]]:
-    """Bytes of each part on the host and on each device, then what its peak takes more than that."""
+def _parts(result: Estimate, names: Sequence[str], own: int) -> list[list[int]]:
+    """Bytes of each part on the host and on each device, then what its peak takes more, and what it may take less.
+
+    `own`: of that last figure what is each card's own, and not in it.
+    """
     at = {"host": 0, **{name: i for i, name in enumerate(names, 1)}}
     if not names:  # without cards, all is in one place, whatever the engine calls it
         at = dict.fromkeys((x.device for x in result.lines), 0)
-    found = [[0] * (len(WHATS) + 1) for _ in range(len(names) + 1)]
+    found = [[0] * (len(WHATS) + 2) for _ in range(len(names) + 1)]
     for line in result.lines:
-        found[at[line.device]][WHATS.index(line.what)] += line.nbytes
+        row = found[at[line.device]]
+        row[WHATS.index(line.what)] += line.nbytes
+        row[-1] += line.nbytes - line.least
     for device in result.devices:
         if device.capacity is not None and not device.unified:
             row = found[at[device.device]]
-            row[-1] = device.used - sum(row[:-1])
+            row[-2] = device.used - sum(row[:-2])
+    for row in found[1:]:
+        row[-1] -= own
     return found
 
 

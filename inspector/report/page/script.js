@@ -67,11 +67,12 @@ function figure(e, s) {
     const parts = PARTS.map((_, p) => row[p] || 0);
     parts[0] += base[i] || 0;
     if (i) parts[5] += card[4];
-    return { name: i ? card[1] + (place[0] > 1 ? " #" + (i - 1) : "") : place[0] ? "host" : "host memory", parts, used: sum(parts) + (row[6] || 0), capacity: i ? card[5] : null, usable: i ? card[6] : null };
+    return { name: i ? card[1] + (place[0] > 1 ? " #" + (i - 1) : "") : place[0] ? "host" : "host memory", parts, used: sum(parts) + (row[6] || 0), below: (row[7] || 0) + (i ? card[8] : 0), capacity: i ? card[5] : null, usable: i ? card[6] : null };
   });
   const total = sum(found.map(d => sum(d.parts)));
   if (place[0] && card[7]) { // one memory for host and card
     found[1].used += found[0].used;
+    found[1].below += found[0].below;
     found[1].parts = found[1].parts.map((n, i) => n + found[0].parts[i]);
     found.shift();
   } else if (place[0] && !found[0].used && e.name !== "llama.cpp") found.shift();
@@ -255,7 +256,8 @@ function parts(f) {
   $("smallest").textContent = "";
   if (f.refused !== undefined) return;
   for (const d of f.devices) {
-    const of = d.usable == null ? bytes(d.used) : `${bytes(d.used)} of ${bytes(d.usable)} usable (${bytes(d.capacity)} less ${bytes(d.capacity - d.usable)}), ${d.spare < 0 ? bytes(-d.spare) + " too much" : bytes(d.spare) + " spare"}`;
+    const used = d.below ? `${bytes(d.used)} at most (${bytes(d.used - d.below)} at the least)` : bytes(d.used);
+    const of = d.usable == null ? used : `${used} of ${bytes(d.usable)} usable (${bytes(d.capacity)} less ${bytes(d.capacity - d.usable)}), ${d.spare < 0 ? bytes(-d.spare) + " too much" : bytes(d.spare) + " spare"}`;
     const p = el("p", null, "dim");
     p.append(el("strong", d.name), ": " + of);
     p.dataset.used = d.used;

@@ -8,7 +8,8 @@ Sources (b11434): tools/mtmd/clip.cpp, src/llama-adapter.cpp, common/speculative
 from __future__ import annotations
 
 from inspector.architectures.gguf import gguf_arch
-from inspector.layers import KVCache, LatentCache, StateCache
+from inspector.facts.gguf import read_by
+from inspector.layers import IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 CHECKPOINTS: Final = 32  # n_ctx_checkpoints, a slot
 CACHE_RAM: Final = 8192  # cache_ram_mib
 # Models whose prediction layers have another memory than attention's (create_memory, src/llama-model.cpp).
-_OTHER_MEMORY: Final = frozenset(("nemotron_h", "glm5-next", "qwen4exp", "deepseek4"))
+_OTHER_MEMORY: Final = frozenset(("nemotron_h", "glm5-next", "deepseek4"))
+# Models whose prediction layers pick blocks of keys as their own layers do (qwen4exp.cpp).
+_INDEXED: Final = frozenset(("qwen4exp",))
 _CELL_META: Final = 12  # position, number of sequences, sequence: 4 bytes each (state_write_meta)
 
 
@@ -104,6 +107,8 @@ def extra(
 
     `memo`: keeps what a draft takes, for `fit`, which asks for one draft in many places.
     """
+    if beside.draft is not None and beside.draft.build != facts.build:
+        beside = beside.replace(draft=read_by(beside.draft, facts.build))
     assignment = assign(placement, len(facts.layers) + len(facts.nextn_layers))
     found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)
@@ -233,7 +238,9 @@ def _predicts(layer: Layer, facts: ModelFacts) -> tuple[Cache, ...]:
         return (latent.replace(window=None),)
     if not layer.n_kv_heads or not layer.head_dim_k or not layer.head_dim_v:
         return ()
-    return (KVCache(layer.n_kv_heads, layer.head_dim_k, layer.head_dim_v, layer.window),)
+    kept = KVCache(layer.n_kv_heads, layer.head_dim_k, layer.head_dim_v, layer.window)
+    index = next((c for x in facts.layers for c in x.caches if isinstance(c, IndexCache)), None)
+    return (kept, index) if index is not None and facts.arch in _INDEXED else (kept,)
 
 
 # --- what grows after load

@@ -8,7 +8,7 @@ from __future__ import annotations
 from inspector.layers import UnknownCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend
-from inspector.memory.engines.llamacpp.backends.pools import workspace
+from inspector.memory.engines.llamacpp.backends.pools import WORKSPACE, workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.loading import weight_devices
@@ -175,13 +175,16 @@ def overhead_lines(gpus: Sequence[Gpu], names: Sequence[str], grown: Mapping[str
     for name, gpu in zip(names, gpus, strict=True):
         if gpu.context:
             how = "CUDA context, as cards of this size report it"
-            yield Line("overhead", gpu.context, "modelled", how, name, "context")
+            yield Line("overhead", gpu.context, "modelled", how, name, "context", low=gpu.context_low)
         pool, blas = grown.get(name, (0, False))
         work = workspace(gpu.compute_capability) if blas else 0
+        # of a card that is not known, cuBLAS's workspace may be that of older ones
+        less = work - WORKSPACE if work and not gpu.compute_capability else 0
         if pool or work:
             how = f"scratch of the largest operation {format_nbytes(pool)}"
             how += f", cuBLAS workspace {format_nbytes(work)}" if work else ""
-            yield Line("overhead", pool + work, "modelled", how, name, "pools")
+            low = pool + work - less if less else None
+            yield Line("overhead", pool + work, "modelled", how, name, "pools", low=low)
 
 
 def _embedding_width(facts: ModelFacts) -> int:

@@ -6,6 +6,8 @@ operation (LLM_TENSOR_INFOS in src/llama-arch.cpp) on shapes of their own.
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from inspector.layers import StateCache
 from inspector.memory.devices.placement import HOST
 from inspector.memory.engines.llamacpp.backends import backend, kernels
@@ -13,7 +15,8 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, LEAF, Tenso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import Final
 
     from inspector.facts import ModelFacts
     from inspector.formats.modelfile import TensorInfo
@@ -24,8 +27,12 @@ if TYPE_CHECKING:
 BATCH = 512
 SEQUENCES = 3
 _SCANNED = frozenset(("mamba1", "mamba2"))
-# Weights outside the layers whose rows are looked up; all others there are multiplied with (LLM_TENSOR_INFOS).
-_LOOKED_UP = frozenset(("d2t", "markov_w1.weight", "selector_predecessor.weight", "selector_successor.weight"))
+# ends of the names of weights that nothing is multiplied with: in one architecture, and in all (LLM_TENSOR_INFOS)
+_ADDED: Final[Mapping[str, str]] = MappingProxyType({"glm5-next": "indexer_compressor_ape.weight"})
+_LOOKED_UP: Final = (
+    "compressor_ape.weight", "ffn_gate_tid2eid.weight", "d2t", "markov_w1.weight", "selector_predecessor.weight",
+    "selector_successor.weight",
+)  # fmt: skip
 
 
 def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
@@ -33,20 +40,23 @@ def refused(facts: ModelFacts, row: Backend) -> frozenset[str]:
     if not row.rules:
         return frozenset()
     runs = kernels(row).runs
-    known: dict[tuple[str, bool], bool] = {}
+    known: dict[str, bool] = {}
     names = set()
     for tensor in facts.tensors:
         if tensor.dtype is None:
             continue
         if tensor.name.endswith(".ssm_a"):
             takes = _scans(facts, tensor, row)
-        elif len(tensor.shape) < 2 and tensor.name not in _LOOKED_UP:
+        elif tensor.name.endswith(_ADDED.get(facts.arch, ())):
+            takes = runs(_other("add", tensor))
+        elif tensor.name.endswith(_LOOKED_UP):
+            takes = runs(_other("get_rows", tensor))
+        elif len(tensor.shape) < 2:
             continue
         else:  # experts and plain matrices alike
-            kind = (tensor.dtype.name, tensor.name in _LOOKED_UP)
+            kind = tensor.dtype.name
             if kind not in known:
-                elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
-                known[kind] = runs(_rows(elem) if kind[1] else _product(elem))
+                known[kind] = runs(_product((tensor.dtype.block_elems, tensor.dtype.block_bytes, kind.lower())))
             takes = known[kind]
         if not takes:
             names.add(tensor.name)
@@ -75,9 +85,13 @@ def _product(elem: Elem) -> Tensor:
     return Tensor("mul_mat", F32, shape, contiguous(F32, shape), (_leaf(elem, width, 1), _leaf(F32, width, BATCH)))
 
 
-def _rows(elem: Elem) -> Tensor:
-    shape: Shape = (elem[0], BATCH, 1, 1)
-    return Tensor("get_rows", F32, shape, contiguous(F32, shape), (_leaf(elem, elem[0], BATCH), _leaf(I32, BATCH)))
+def _other(op: str, tensor: TensorInfo) -> Tensor:
+    """Rows of a weight, or the weight added to as much."""
+    assert tensor.dtype is not None
+    elem = (tensor.dtype.block_elems, tensor.dtype.block_bytes, tensor.dtype.name.lower())
+    weight = _leaf(elem, *reversed(tensor.shape))
+    src = (weight, _leaf(I32, BATCH)) if op == "get_rows" else (_leaf(F32, *weight.ne), weight)
+    return Tensor(op, F32, weight.ne, contiguous(F32, weight.ne), src)
 
 
 def _scans(facts: ModelFacts, tensor: TensorInfo, row: Backend) -> bool:

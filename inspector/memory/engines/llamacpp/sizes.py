@@ -9,9 +9,11 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from inspector.architectures.gguf import gguf_arch
+from inspector.architectures.gguf_builds import Span
 from inspector.errors import WorkloadError
 from inspector.layers import CompressedCache, LatentCache, Refused
 from inspector.memory.cache import KV_DTYPES, named_types
+from inspector.memory.engines.llamacpp.builds import check_known
 from inspector.memory.engines.llamacpp.speculation import NO_SPECULATION, Speculation
 from inspector.record import Record
 from inspector.units import pad
@@ -36,6 +38,7 @@ WITH_ENCODER: Final = frozenset(
 DEFAULT_BATCH: Final = 2048
 DEFAULT_UBATCH: Final = 512
 SERVER_SEQS: Final = 4
+_ENCODERS_LIMITED: Final = Span(1, 9611)  # before llama_model_has_encoder was asked (llama-context.cpp)
 
 # The types that -ctk and -ctv take (common/arg.cpp), with the names other tools use for them.
 _TYPES: Final = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "iq4_nl", "q5_0", "q5_1")
@@ -133,6 +136,7 @@ def swa_cells(window: int, *, n_ctx_seq: int, n_windows: int, n_ubatch: int) -> 
 
 def check_file(facts: ModelFacts) -> None:
     """Raises WorkloadError for a model that llama.cpp does not run, or not by itself."""
+    check_known(facts)
     for note in facts.notes:
         if isinstance(note, Refused):
             raise WorkloadError(f"{note}")
@@ -189,7 +193,8 @@ def _served(workload: Workload) -> Workload:
 
 def _outputs(facts: ModelFacts, workload: Workload, *, n_batch: int, n_rows: int) -> int:
     """Rows of logits a batch may ask for: all of it, or the last of each sequence and of each token drafted for it."""
-    if workload.outputs != "last" or facts.arch in WITH_ENCODER:
+    whole = facts.arch in WITH_ENCODER and facts.build not in _ENCODERS_LIMITED
+    if workload.outputs != "last" or whole:
         return n_batch
     return min(n_batch, n_rows)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from inspector.architectures.gguf_builds import Span
 from inspector.errors import WorkloadError
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND
 from inspector.record import Record
@@ -58,6 +59,23 @@ REPACK: Final[Mapping[str, Mapping[str, int]]] = MappingProxyType(
 )
 
 
+# What older builds loaded of prediction blocks besides (architectures, "": all; parts of names, "": whole blocks).
+_NEXTN_LOADED_BEFORE: Final = (
+    (Span(until=10216), "step35 hy_v3 qwen35 qwen35moe cohere2moe", ("",)),
+    (Span(until=10289), "", ("attn_q.bias", "attn_k.bias", "attn_v.bias", "attn_qkv.")),  # create_tensor_qkv
+    (Span(until=11026), "", ("ffn_gate_up_exps.",)),  # create_tensor_gate_up_exps
+)
+
+
+def _kept_parts(facts: ModelFacts) -> tuple[str, ...]:
+    """Parts of names of what is loaded of prediction blocks."""
+    kept = _NEXTN_LOADED.get(facts.arch, ())
+    for span, archs, parts in _NEXTN_LOADED_BEFORE if facts.build else ():
+        if facts.build in span and (not archs or facts.arch in archs.split()):
+            kept += parts
+    return kept
+
+
 class Weight(Record):
     """One tensor as it lies in memory. `layer`: a block's number, "input", "output" or "every".
 
@@ -77,7 +95,7 @@ def weights(facts: ModelFacts, *, load_mtp: bool = False, backend: Backend = HOS
     """
     # a file of prediction layers alone is loaded whole (gemma4-assistant.cpp)
     n_main = facts.n_layers if facts.n_layers and facts.n_layers_nextn and not load_mtp else None
-    kept = _NEXTN_LOADED.get(facts.arch, ())
+    kept = _kept_parts(facts)
     lfm2 = facts.arch in {"lfm2", "lfm2moe"}
     for tensor in facts.tensors:
         layer = layer_of(tensor.name, norm_is_output=lfm2)
@@ -125,6 +143,9 @@ def sharing_layers(facts: ModelFacts, n_blocks: int) -> list[int]:
         return list(range(n_blocks))
     main = facts.layers or facts.nextn_layers
     main = main[: facts.n_layers] if facts.n_layers else main
+    if facts.arch == "nanbeige":  # further runs share what the blocks have (nanbeige.cpp)
+        held = {layer_of(t.name) for t in facts.tensors}
+        main = tuple(layer for layer in main if layer.index in held)
     apart = facts.arch in _FULL_LAYERS_ONLY
     return [layer.index for layer in main if layer.index < n_blocks and not (apart and layer.window is not None)]
 

@@ -190,7 +190,7 @@ def estimate(facts: ModelFacts, workload: Workload, *, placement: Placement | No
     if active is None:
         unknown.append("activations: the model's widths are not known")
     else:
-        lines.append(Line("compute", active[0], "modelled", active[1]))
+        lines.append(Line("compute", active[1], "modelled", active[2], low=active[0]))
     if placement.gpus:
         lines = [line.replace(device=placement.gpus[0].name) for line in lines]
     effective = {

@@ -27,6 +27,9 @@ _BUFFER: Final = 50 * MIB
 _ARRAYS: Final = 20  # a layer of a decoder writes about so many: norms, projections, rotations, MLP, sums
 _FUSED: Final = frozenset({64, 80, 128})  # head sizes of Metal's fused attention over many queries
 _FUSED_WORDS: Final = "64, 80 or 128"
+# Measured over this reading: mlx-lm's own published peaks, 11 of two models with fused attention
+# (fixtures/mlx_peaks.jsonl).
+_MEASURED: Final = (0.965, 1.147)
 
 
 def _mixer(facts: ModelFacts, layer: Layer) -> int:
@@ -72,19 +75,27 @@ def _scores(facts: ModelFacts, layer: Layer, s: Setup, *, quantised: bool) -> tu
     return 0, ""
 
 
-def transient(facts: ModelFacts, s: Setup, *, quantised: bool) -> tuple[int, str] | None:
-    """Bytes of temporaries alive at once in the largest pass, and how they come about; None: widths are not known."""
+def transient(facts: ModelFacts, s: Setup, *, quantised: bool) -> tuple[int, int, str] | None:
+    """Least and most bytes of temporaries alive at once in the largest pass, and how they come about.
+
+    None: widths are not known. Measured where attention is fused; else a command buffer may hold one array of scores
+    more, and of recurrent layers all that one writes, which is the most.
+    """
     if not facts.d_model or not facts.layers:
         return None
     rows = s.n_seqs * max(s.fed.largest, 1)
-    sizes, reasons = [], []
+    sizes, reasons, largest = [], [], 0
     for layer in facts.layers:
         written = rows * (6 * facts.d_model + _mixer(facts, layer) + _feed_forward(facts, layer))
         scores, why = _scores(facts, layer, s, quantised=quantised)
         sizes.append((written + scores) * s.elem)
         reasons += [why] if why else []
+        states = any(isinstance(c, StateCache) for c in layer.caches)
+        largest = max(largest, scores * s.elem, sizes[-1] if states else 0)
     array = max(sizes) // _ARRAYS
     alive = min(sum(sizes), _TASKS * min(_BUFFER + array, _OPS * array))
+    most = max(alive, min(sum(sizes), _TASKS * (_BUFFER + largest))) if largest else alive
     last = s.n_seqs * (facts.vocab_size or 0) * (s.elem + 4)
     words = f"10 command buffers of a pass of {s.fed.largest:,} tokens × {s.n_seqs}, by the source of MLX"
-    return alive + last, "; ".join((words, *dict.fromkeys(reasons)))
+    low, high = int((alive + last) * _MEASURED[0]), int((most + last) * _MEASURED[1])
+    return low, high, "; ".join((words, *dict.fromkeys(reasons)))

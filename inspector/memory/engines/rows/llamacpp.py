@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspector.errors import InspectorError
 from inspector.memory.devices.placement import FIT_TARGET, numbered_by_speed, visible
 from inspector.memory.engines.protocol import QUANT_HELP, Engine, Option
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Estimate, Gpu, Placement, Workload
     from inspector.memory.fit.records import Ask, Candidate, Choice
     from inspector.memory.fit.spaces import Space
+
+
+_EXAMPLE = 11003
 
 
 class LlamaCpp(Engine):
@@ -58,18 +62,33 @@ class LlamaCpp(Engine):
         Option("embeddings", "flag", "Embeddings are asked for as well.", ("--embeddings",)),
     )
     # fmt: on
+    build = 0  # the one that was asked for, as `llama.cpp@BUILD`; 0: none was
+
+    def at(self, release: str) -> LlamaCpp:
+        """Another build's rules, by its number. Raises InspectorError for what is no number of a build."""
+        digits = release.lower().removeprefix("b")
+        if not (digits.isascii() and digits.isdecimal() and 0 < len(digits) < 8 and int(digits)):
+            raise InspectorError(f"{self.name}@{release}: no build of llama.cpp", hint=f"-e {self.name}@{_EXAMPLE}")
+        found = LlamaCpp()
+        found.build = int(digits)
+        found.name, found.release = f"{self.name}@{found.build}", f"b{found.build}"
+        return found
 
     def loaded(self, facts: ModelFacts, arguments: Mapping[str, Any]) -> ModelFacts:
-        """A GGUF: the file itself, or as converter and llama-quantize would write it (`quant`).
+        """A GGUF: the file itself, or as converter and llama-quantize would write it (`quant`), as this build reads it.
 
         Facts that no config.json came with cannot be converted and stay as they are.
         """
         quant = arguments.get("quant")
-        if facts.prediction is not None or (not quant and (facts.format == "gguf" or facts.keys is None)):
-            return facts
-        from inspector.memory.predicted import as_gguf
+        if facts.prediction is None and (quant or not (facts.format == "gguf" or facts.keys is None)):
+            from inspector.memory.predicted import as_gguf
 
-        return as_gguf(facts, quant)
+            facts = as_gguf(facts, quant)
+        if not self.build:
+            return facts
+        from inspector.memory.engines.llamacpp.builds import read_by
+
+        return read_by(facts, self.build)
 
     def run(self, facts: ModelFacts, workload: Workload, *, quant: str | None = None, **arguments: Any) -> Estimate:
         """By llama.cpp's rules, of the file that there is or would be."""
@@ -78,6 +97,10 @@ class LlamaCpp(Engine):
         facts = self.loaded(facts, {"quant": quant})
         beside = beside_of(arguments)
         result = super().run(facts, workload, beside=beside, **arguments)
+        if self.build:
+            from inspector.memory.engines.llamacpp.builds import said_of
+
+            result = said_of(result, facts, self.build)
         if facts.prediction is None:
             return result
         from inspector.memory.predicted import as_prediction
@@ -101,6 +124,10 @@ class LlamaCpp(Engine):
         from inspector.memory.engines.llamacpp.backends.pools import workspace
 
         return (gpu.backend, workspace(gpu.compute_capability)), gpu.context
+
+    def range_on_card(self, gpu: Gpu) -> int:
+        """The driver's context."""
+        return gpu.context - gpu.context_low
 
     def many(self, facts: ModelFacts, memo: dict[Any, Any]) -> Callable[[Workload, Placement], Estimate]:
         """Its parts by themselves: one replay of the graph serves all quants."""
@@ -152,7 +179,8 @@ class LlamaCpp(Engine):
 
     def memory_words(self, choice: Choice) -> list[str]:
         """As llama-server runs it."""
-        named = ["-e", self.name] if choice.candidate.source else []  # another engine is a checkpoint's default
+        # another engine is a checkpoint's default, and this one's build is nobody's
+        named = ["-e", self.name] if choice.candidate.source or self.build else []
         settings = [*_settings(choice), *self.words({"repack": choice.arguments.get("repack")}), *self._spoken(choice)]
         beside = [word for option, name in _named(choice) for word in (f"--{option}", name)]
         return [*named, "--server", "--outputs", choice.workload.outputs, *beside, *settings]

@@ -36,9 +36,16 @@ class Transformers(Engine):
 
     def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
         """Figures are the same on all; what PyTorch takes is each card's own."""
-        from inspector.memory.engines.shared.runtime import taken
+        from inspector.memory.engines.shared.runtime import process_of
 
-        return (), taken(gpu)
+        return (), process_of(gpu)[1]
+
+    def range_on_card(self, gpu: Gpu) -> int:
+        """What PyTorch takes."""
+        from inspector.memory.engines.shared.runtime import process_of
+
+        low, high = process_of(gpu)
+        return high - low
 
 
 ENGINE: Final = Transformers()

@@ -51,7 +51,7 @@ class Vllm(Engine):
         Option("mtp_tokens", "count", "Tokens predicted ahead by the model's own layers (method mtp).",
                ("--mtp-tokens",)),
         Option("speculative_config", "text", "What drafts, as vLLM's own JSON: method, model, num_speculative_tokens.",
-               ("-sc", "--speculative-config"), metavar="JSON", commands=("memory",)),
+               ("--speculative-config", "-sc"), metavar="JSON"),
         Option("draft", "record", argument=True),
         Option("prefix_caching", "flag"),
         Option("async_scheduling", "flag"),
@@ -61,11 +61,10 @@ class Vllm(Engine):
     # fmt: on
 
     def on_card(self, gpu: Gpu) -> tuple[Hashable, int]:
-        """The defaults that go by the card's size and name; what PyTorch takes is each card's own."""
-        from inspector.memory.engines.shared.runtime import taken
+        """The defaults that go by the card's size and name; what programs never see of it is each card's own."""
         from inspector.memory.engines.vllm.profile import tier
 
-        return tier((gpu,)), taken(gpu)
+        return tier((gpu,)), gpu.reserve
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
         """Tensor parallelism, and more of each GPU as a last resort. Raises WorkloadError where vLLM would not run."""

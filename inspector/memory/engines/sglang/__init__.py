@@ -15,8 +15,8 @@ from inspector.memory.engines.sglang.support import TWO_POOLS, why_not
 from inspector.memory.engines.shared.hf_weights import file_nbytes, model_dtype, uncounted, vllm_weights, without_file
 from inspector.memory.engines.shared.kv_options import keep_of, options_of, whole_option, with_options, with_settings
 from inspector.memory.engines.shared.runs_on import classes_of
-from inspector.memory.engines.shared.runtime import taken
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.engines.shared.runtime import context_of
+from inspector.memory.estimate import Device, Estimate, Line, Placement, lowest
 from inspector.record import Record
 from inspector.units import MIB, format_nbytes
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048
-DISTRIBUTED: Final = 1800 * MIB  # NCCL and its own all-reduce buffers: its logs say 1.8 to 2.0 GB a rank, of 8
+DISTRIBUTED: Final = (1717 * MIB, 1907 * MIB)  # NCCL and its own all-reduce buffers: its logs say 1.8 to 2.0 GB a rank
 _KV_NAMES: Final = ("auto", "bf16", "bfloat16", "fp8", "fp8_e4m3", "fp8_e5m2")
 
 
@@ -108,7 +108,9 @@ def _rank_lines(facts: ModelFacts, run: _Run, device: str) -> list[Line]:
 
 def _card_lines(gpu: Gpu, run: _Run, fraction: float, step: Step) -> list[Line]:
     """What the runtime takes before the weights, and what is kept free once they are there."""
-    before = taken(gpu) + (DISTRIBUTED if run.ranks > 1 else 0)
+    low, before = context_of(gpu)
+    if run.ranks > 1:
+        low, before = low + DISTRIBUTED[0], before + DISTRIBUTED[1]
     free = gpu.capacity - before
     words = "CUDA context" + (f" and buffers of {run.ranks} ranks" if run.ranks > 1 else "")
     kept = (
@@ -116,7 +118,7 @@ def _card_lines(gpu: Gpu, run: _Run, fraction: float, step: Step) -> list[Line]:
     )
     return [
         Line("compute", free - int(free * fraction), "modelled", kept, gpu.name),
-        Line("overhead", before, "modelled", words, gpu.name),
+        Line("overhead", before, "modelled", words, gpu.name, low=low),
     ]
 
 
@@ -155,12 +157,15 @@ class _Cards(Record):
 
 
 def _on_cards(facts: ModelFacts, workload: Workload, run: _Run, gpus: tuple[Gpu, ...]) -> _Cards:
-    chunk, graph = (
-        whole_option(workload, name, 0) or None for name in ("chunked_prefill_size", "cuda_graph_max_bs_decode")
+    chunk, graph, most = (
+        whole_option(workload, name, 0) or None
+        for name in ("chunked_prefill_size", "cuda_graph_max_bs_decode", "max_running_requests")
     )
     graphs = not options_of(workload).get("disable_cuda_graph")
     least = min((gpu.capacity for gpu in gpus), default=0)
     step = step_of(least, ranks=run.ranks, chunk=chunk, graph_seqs=graph, graphs=graphs)
+    if most is not None and graph is None:  # no graph for more requests than run (memory_hook.py)
+        step = step.replace(graph_seqs=min(step.graph_seqs, most))
     lines: list[Line] = []
     devices: list[Device] = []
     pools: list[int] = []
@@ -170,7 +175,8 @@ def _on_cards(facts: ModelFacts, workload: Workload, run: _Run, gpus: tuple[Gpu,
         used = sum(line.nbytes for line in mine)
         pools.append(gpu.capacity - sum(line.nbytes for line in mine if line.what != "kv_cache"))
         fits = used <= gpu.capacity
-        devices.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified))
+        low = lowest(used, mine)
+        devices.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified, low=low))
         lines += mine
     return _Cards(tuple(lines), tuple(devices), tuple(pools), tuple(fractions), step)
 

@@ -10,6 +10,7 @@ import re
 
 from inspector.memory.cache import kv_dtype, row_nbytes
 from inspector.memory.engines.shared.kv_options import config_value
+from inspector.memory.engines.shared.once import once_a_model
 from inspector.record import Record
 from inspector.units import pad
 
@@ -144,6 +145,7 @@ def _resident(tensor: Row, dtype: str | None, *, quantized: bool) -> int:
     return row_nbytes(tensor.n_elements, kv_dtype(dtype))
 
 
+@once_a_model
 def transformers_weights(facts: ModelFacts, dtype: str | None) -> Loaded:
     """Bytes of the weights as transformers holds them. Empty tensors: 0 and nothing said."""
     kept, said = loaded_tensors(facts)
@@ -195,6 +197,7 @@ def absorbed_nbytes(facts: ModelFacts, *, tp: int, elem: int) -> int:
     return n_latent * -(-(facts.n_heads or 0) // tp) * rank * (nope + v_dim) * elem
 
 
+@once_a_model
 def vllm_weights(facts: ModelFacts, dtype: str | None, *, tp: int, slices: int = 0, fp8: bool = False) -> Loaded:
     """Bytes of the weights of one rank as vLLM holds them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inspector.memory.estimate import Device
+from inspector.memory.estimate import Device, lowest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,8 +15,8 @@ def devices_at_peak(lines: Sequence[Line], gpus: Iterable[Gpu]) -> tuple[Device,
     """Each device with the bytes of its lines, those of the peak where a line has one."""
     found = []
     for gpu in gpus:
-        used = sum(line.peak_nbytes or line.nbytes for line in lines if line.device == gpu.name)
-        found.append(
-            Device(gpu.name, gpu.capacity, used, used <= gpu.capacity, backend=gpu.backend, unified=gpu.unified)
-        )
+        mine = [line for line in lines if line.device == gpu.name]
+        used = sum(line.peak_nbytes or line.nbytes for line in mine)
+        fits, low = used <= gpu.capacity, lowest(used, mine)
+        found.append(Device(gpu.name, gpu.capacity, used, fits, backend=gpu.backend, unified=gpu.unified, low=low))
     return tuple(found)

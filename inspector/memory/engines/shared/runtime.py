@@ -1,8 +1,11 @@
-"""What a PyTorch process takes of a GPU before it holds a model."""
+"""What a PyTorch process takes of a GPU beside what PyTorch holds: ranges, from vLLM's start-up logs on NVIDIA's cards.
+
+Least and most of 2025 and 2026 (fixtures/vllm_starts.jsonl). Other vendors' cards: what their run-times take.
+"""
 
 from __future__ import annotations
 
-from inspector.units import MIB
+from inspector.units import GIB, MIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -10,11 +13,27 @@ if TYPE_CHECKING:
 
     from inspector.memory.estimate import Gpu
 
-# CUDA context of one process with PyTorch: 426 MiB on an RTX 6000 Ada (torch 2.10, CUDA 13.0); 300-400 MB since lazy
-# loading (CUDA 11.7); more than 1 GB before. The middle of what is reported, not a measurement of ours.
-CONTEXT_RESERVE: Final = 450 * MIB
+    Span = tuple[int, int]
+
+# CUDA's context, before the first weight: total less free at the start; on cards of up to 80 GiB, and on larger ones.
+_CONTEXT: Final = (int(0.17 * GIB), int(0.53 * GIB))
+_LARGE_CONTEXT: Final = (int(0.56 * GIB), int(0.60 * GIB))
+_LARGE: Final = 81920 * MIB
+# What kernels and libraries take once a model has run ("non-torch memory"), on one card.
+LIBRARIES: Final = (0.06, 0.56)  # GiB
 
 
-def taken(gpu: Gpu) -> int:
-    """Bytes that programs never see of a card, and PyTorch's context; the same for all cards, as it is reported."""
-    return gpu.reserve + CONTEXT_RESERVE if gpu.context else gpu.reserve or CONTEXT_RESERVE
+def context_of(gpu: Gpu) -> Span:
+    """The least and the most bytes before the first weight, those that programs never see included."""
+    if not gpu.context and gpu.reserve:
+        return gpu.reserve if gpu.reserve_low is None else gpu.reserve_low, gpu.reserve
+    low, high = _LARGE_CONTEXT if gpu.capacity > _LARGE else _CONTEXT
+    return gpu.reserve + low, gpu.reserve + high
+
+
+def process_of(gpu: Gpu) -> Span:
+    """The same once a model has run."""
+    low, high = context_of(gpu)
+    if not gpu.context and gpu.reserve:
+        return low, high
+    return low + int(LIBRARIES[0] * GIB), high + int(LIBRARIES[1] * GIB)

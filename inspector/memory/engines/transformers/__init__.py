@@ -27,7 +27,7 @@ from inspector.memory.engines.shared.kv_options import (
     with_settings,
 )
 from inspector.memory.engines.shared.peaks import devices_at_peak
-from inspector.memory.engines.shared.runtime import taken
+from inspector.memory.engines.shared.runtime import process_of
 from inspector.memory.engines.transformers import peak as peak
 from inspector.memory.engines.transformers import shape as transformers_shape
 from inspector.memory.estimate import Estimate, Line, Placement
@@ -218,8 +218,8 @@ def attention_of(facts: ModelFacts, workload: Workload) -> str:
     return "eager" if record and record.eager else "sdpa"
 
 
-def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept]) -> tuple[int, str] | str:
-    """Bytes and how they come about, or why they cannot be known."""
+def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept]) -> Line | str:
+    """Bytes and how they come about, or why they cannot be known; a range where the type has no rules of its own."""
     if why := transformers_shape.why_unknown(facts):
         return f"activations: {why}"
     shape = transformers_shape.shape_of(
@@ -237,9 +237,16 @@ def _activations(facts: ModelFacts, workload: Workload, r: Run, found: list[Kept
     sizes = peak.moments(shape, rules, attn=attn, every_logit=every)
     top = max(sizes, key=lambda name: sizes[name])
     logits = "all logits" if every else "last logits only"
+    cpu = ""
     if attn == "sdpa" and shape.head_dim_k != shape.head_dim_v:
-        known += "; a CPU has no fused kernel for keys and values of two sizes and needs more"
-    return sizes[top], f"{top} of a {shape.n_tokens:,}-token prefill × {r.n_seqs}, {attn} attention, {logits}{known}"
+        cpu = "; a CPU has no fused kernel for keys and values of two sizes and needs more"
+    how = f"{top} of a {shape.n_tokens:,}-token prefill × {r.n_seqs}, {attn} attention, {logits}{cpu}{known}"
+    if not known:
+        return Line("compute", sizes[top], "modelled", how)
+    least, most = transformers_shape.spread_of(facts, attn)
+    scan = transformers_shape.scan_nbytes(facts, shape.rows)
+    how += f", {format_nbytes(sizes[top] + scan)}; measured types were {least:g} to {most:g} times such a reading"
+    return Line("compute", int((sizes[top] + scan) * most), "modelled", how, low=int(sizes[top] * least))
 
 
 # ---- the estimate --------------------------------------------------------------------------------------------------
@@ -296,15 +303,17 @@ def _placed(lines: list[Line], placement: Placement) -> list[Line]:
                 continue
             whole = line.what == "compute" or n == 1
             part = line.nbytes if whole else line.nbytes // n + (i < line.nbytes % n)
+            low = line.low if whole or line.low is None else line.low // n
             top = line.peak_nbytes if whole or line.peak_nbytes is None else -(-line.peak_nbytes // n)
             grade = line.grade if whole else "modelled"
-            placed.append(line.replace(nbytes=part, peak_nbytes=top, grade=grade, device=gpu.name))
+            placed.append(line.replace(nbytes=part, peak_nbytes=top, grade=grade, device=gpu.name, low=low))
         placed.append(_context(gpu))
     return placed
 
 
 def _context(gpu: Gpu) -> Line:
-    return Line("overhead", taken(gpu), "modelled", "CUDA context", gpu.name)
+    low, high = process_of(gpu)
+    return Line("overhead", high, "modelled", "CUDA context and libraries", gpu.name, low=low)
 
 
 def estimate(
@@ -344,7 +353,7 @@ def estimate(
     if isinstance(active, str):
         unknown.append(active)
     else:
-        lines.append(Line("compute", active[0], "modelled", active[1]))
+        lines.append(active)
     lines = _placed(lines, placement)
     effective: Mapping[str, Any] = {
         "n_ctx": r.n_tokens,

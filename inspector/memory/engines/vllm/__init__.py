@@ -19,7 +19,6 @@ from inspector.memory.engines.shared.hf_weights import (
     without_file,
 )
 from inspector.memory.engines.shared.kv_options import config_value, keep_of, options_of, whole_option, with_settings
-from inspector.memory.engines.shared.runtime import CONTEXT_RESERVE, taken
 from inspector.memory.engines.vllm.budget import CACHES, budgeted, room
 from inspector.memory.engines.vllm.pages import Plan, Setup, plan
 from inspector.memory.engines.vllm.parallel import TOWER, Rank, Split, of_stage, ranks_of
@@ -32,17 +31,19 @@ from inspector.memory.engines.vllm.prediction import (
     with_prediction,
 )
 from inspector.memory.engines.vllm.profile import (
+    SORTED,
     Batch,
     activation_line,
     activation_nbytes,
     activation_range,
     batch_of,
+    overhead_lines,
     sampler_line,
 )
 from inspector.memory.engines.vllm.support import why_not
-from inspector.memory.estimate import Device, Estimate, Line, Placement
+from inspector.memory.estimate import Device, Estimate, Line, Placement, lowest
 from inspector.record import Record
-from inspector.units import GIB, MIB
+from inspector.units import GIB
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Gpu, Workload
 
 DEFAULT_CONTEXT: Final = 2048  # config/model.py, for a model that names no context
-NCCL_RESERVE: Final = 512 * MIB  # 0.2-1 GiB a rank is reported
-GRAPHS: Final = 640 * MIB  # 0.11-1.62 GiB is reported, by model and number of captured sizes
 
 
 def checkpoint_kv_dtype(facts: ModelFacts) -> str:
@@ -177,16 +176,6 @@ def _cache_line(facts: ModelFacts, run: _Run, n_seqs: int, device: str, block: i
     return [Line(what, n_seqs * p.blocks_one_req * block, grade, _cache_words(p, s, n_seqs, block), device)]
 
 
-def _overheads(workload: Workload, gpu: Gpu | None, split: Split, device: str) -> list[Line]:
-    reserve, n = taken(gpu) if gpu else CONTEXT_RESERVE, split.n_gpus
-    words = "CUDA context" + (f" and NCCL of {n} ranks" if n > 1 else "")
-    lines = [Line("overhead", reserve + (NCCL_RESERVE if n > 1 else 0), "modelled", words, device, "runtime")]
-    if not options_of(workload).get("enforce_eager"):
-        how = "CUDA graphs; 0.1-1.6 GiB is reported, none with --enforce-eager"
-        lines.append(Line("overhead", GRAPHS, "modelled", how, device, "cuda_graphs"))
-    return lines
-
-
 def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool: int | None) -> tuple[Device, ...]:
     """Verdicts: within the share of each GPU; or, with a cache of fixed size, within it and the GPU."""
     found = []
@@ -197,7 +186,8 @@ def _devices(lines: list[Line], gpus: tuple[Gpu, ...], utilization: float, pool:
         if pool is not None:
             fits = cache <= pool and used - cache + pool <= gpu.capacity
         kept_free = gpu.capacity - int(gpu.capacity * utilization) if pool is None else 0
-        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified))
+        low = lowest(used, mine)
+        found.append(Device(gpu.name, gpu.capacity, used, fits, kept_free, gpu.backend, unified=gpu.unified, low=low))
     return tuple(found)
 
 
@@ -243,15 +233,16 @@ def _rank_lines(run: _Run, facts: ModelFacts, rank: Rank) -> list[Line]:
     n_seqs = -(-(run.workload.n_seqs or 1) // split.data)
     lines += _cache_line(facts, run, n_seqs, device if run.kv_offload else "host", block)
     if run.peak:
-        lines.append(activation_line(run.peak, run.batch, device, towers=_towers(facts)))
+        lines.append(activation_line(run.peak, run.span, run.batch, device, towers=_towers(facts)))
     last = rank.stage.index == rank.stage.n - 1
     if last:
         lines += ahead_lines(facts, run.spec, run.draft, split=split, dtype=s.model_dtype, device=device)
-    return (
-        lines
-        + (sampler_line(facts, run.batch, device) if last else [])
-        + _overheads(run.workload, rank.gpu, split, device)
-    )
+    return lines + (sampler_line(facts, run.batch, device) if last else []) + _overheads(run, part, rank)
+
+
+def _overheads(run: _Run, part: ModelFacts, rank: Rank) -> list[Line]:
+    runtime, graphs = overhead_lines(part, run.batch, rank.gpu, run.split.n_gpus, rank.device)
+    return [runtime] if options_of(run.workload).get("enforce_eager") else [runtime, graphs]
 
 
 def _towers(facts: ModelFacts) -> bool:
@@ -268,6 +259,7 @@ class _Run(Record):
     batch: Batch
     split: Split
     peak: tuple[int, str] | None
+    span: tuple[int, int]
     fp8: bool
     kv_offload: bool
     spec: Speculation = NONE
@@ -297,8 +289,12 @@ def estimate(
     s = _setup(facts, workload, batch.tokens, split, spec)
     elem = row_nbytes(1, kv_dtype(s.model_dtype))
     peak = activation_nbytes(facts, batch, tp=split.tensor, elem=elem)
+    most = activation_nbytes(facts, batch, tp=split.tensor, elem=elem, sampler=SORTED)
+    towers, experts = _towers(facts), bool(facts.n_experts_used)
+    span = activation_range(peak[0], towers=towers, sorts=most[0], experts=experts) if peak and most else (0, 0)
     kept = placement.kv_offload
-    run = _Run(workload, s, plan(facts, s, workload), batch, split, peak, _fp8(facts, workload), kept, spec, draft)
+    pages = plan(facts, s, workload)
+    run = _Run(workload, s, pages, batch, split, peak, span, _fp8(facts, workload), kept, spec, draft)
     lines = [line for rank in ranks for line in _rank_lines(run, facts, rank)]
     result = Estimate(
         engine="vllm",
@@ -308,7 +304,7 @@ def estimate(
             "max_num_seqs": batch.seqs,
             "max_num_batched_tokens": batch.tokens,
             "gpu_memory_utilization": utilization,
-            **({"compute_range": list(activation_range(peak[0], towers=_towers(facts)))} if peak else {}),
+            **({"compute_range": list(span)} if peak else {}),
             **_effective(run, gpus, utilization),
         },
         lines=tuple(lines),

@@ -48,7 +48,8 @@ def budget_notes(result: Estimate) -> list[str]:
         return [words]
     length = f"{result.effective['max_model_len']:,} tokens"
     if not fitting:
-        return [words, f"no room for one request of {length}: vLLM refuses to start"]
+        less = all(d.low is not None and d.capacity and d.low <= d.capacity - d.reserve for d in result.devices)
+        return [words, f"no room for one request of {length}: vLLM {'may refuse' if less else 'refuses'} to start"]
     return [words, f"room for {fitting:,} requests of {length} at once; more wait"]
 
 

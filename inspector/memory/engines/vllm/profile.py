@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from inspector.memory.engines.shared.hf_weights import pools
 from inspector.memory.engines.shared.kv_options import whole_option
+from inspector.memory.engines.shared.runtime import LIBRARIES
 from inspector.memory.estimate import Line
 from inspector.record import Record
-from inspector.units import GIB, format_nbytes
+from inspector.units import GIB, MIB, format_nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +24,11 @@ _SERVER_DEFAULTS: Final = ((160 * GIB, 16384, 1024), (70 * GIB, 8192, 1024), (0,
 _SMALL_TIER: Final = ("A100", "GB10", "DGX Spark")  # as much memory, but kept to the defaults of smaller cards
 # Bytes a logit beside the model's own. Model Runner V2: a float32 copy, and probabilities for the fused sampler.
 SAMPLER_V2: Final = 4 + 4
+# The most: float32 logits sorted whole, with their indices, as Model Runner V1 does (a float32 copy, sorted values and
+# int64 indices, the sort's second pair of both, its 8-byte marks: v1/sample/ops/topk_topp_sampler.py, torch's sort).
+SORTED: Final = 4 + (4 + 8) + (4 + 8) + 8
+# The most that was printed of that by a model with experts: GLM-5.2 on four B200, which sorts.
+_SEEN: Final = 1.09
 # Shares of the rule's figure that a profiling run is between: least, most of a text model, most with towers.
 LIKELY: Final = (0.5, 1.5, 3.0)
 # A count of output tokens (int32) and a bit of the prompt for each row and word (sample/penalties.py).
@@ -84,24 +90,58 @@ def activation_nbytes(
     return max(mlp, logits), words
 
 
-def activation_range(peak: int, *, towers: bool) -> tuple[int, int]:
-    """(least, most) bytes of the profiling run that are likely: every figure that is known of 2026 lies between.
+def activation_range(peak: int, *, towers: bool, sorts: int = 0, experts: bool = False) -> tuple[int, int]:
+    """(least, most) bytes of the profiling run: every figure that is known of 2026 lies between.
 
-    One text model printed 0.59 of the rule, whose sequences were not stated; models with towers 1.8 and 2.9 of it,
-    their own profiling run included. Above the rule of a text model no figure is known: half of it is kept free.
+    `peak`: by the source; `sorts`: the same with every logit sorted. Start-up logs of 0.22 to 0.31 print 0.6 to 3.9
+    times the peak (fixtures/vllm_starts.jsonl), hardly more than if they sorted. Half of the peak is kept free in any
+    case, twice of it for towers, whose own profiling run is in what is printed.
     """
     low, text, seen = LIKELY
-    return int(peak * low), int(peak * (seen if towers else text))
+    return int(peak * low), max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))
 
 
-def activation_line(peak: tuple[int, str], batch: Batch, device: str, *, towers: bool) -> Line:
+def activation_line(peak: tuple[int, str], span: tuple[int, int], batch: Batch, device: str, *, towers: bool) -> Line:
     """The upper end of the peak's range as a line, with the range and the settings that it hangs on."""
     nbytes, what = peak
-    low, high = activation_range(nbytes, towers=towers)
     more = ", with what towers profile" if towers else ""
     settings = f"max_num_batched_tokens {batch.tokens:,}, max_num_seqs {batch.seqs:,}"
-    how = f"{format_nbytes(low)} to {format_nbytes(high)}, counted at its upper end{more}; {what} ({settings}):"
-    return Line("compute", high, "modelled", f"{how} {format_nbytes(nbytes)} by the source, not measured", device)
+    how = f"{what} ({settings}): {format_nbytes(nbytes)} by the source; at most as if all logits were sorted{more}"
+    return Line("compute", span[1], "modelled", how, device, low=span[0])
+
+
+# MiB of a captured graph and a layer, least and most of what start-up logs print of CUDA graphs whose settings they
+# state (fixtures/vllm_starts.jsonl): of one rank, of one of several with and without experts, and on ROCm. What kernels
+# and their buffers take has no rule; captured graphs, and the layers that each holds, are counted.
+GRAPHS: Final = {"one": (0.08, 0.21), "dense": (0.08, 0.40), "experts": (0.08, 0.55), "rocm": (0.08, 1.12)}
+# GiB, least and most of what such logs print beside weights of one rank of several: NCCL, buffers of its own
+# all-reduce, workspaces of kernels, which experts have most of.
+SEVERAL: Final = {"dense": (0.21, 0.55), "experts": (0.21, 1.70)}
+
+
+def captured(seqs: int, tokens: int, gpu: Gpu | None) -> int:
+    """How many graphs a rank captures, piecewise and of decode steps alone: config/vllm.py _set_cudagraph_sizes."""
+    most = 1024 if gpu is not None and gpu.compute_capability.startswith("10.") else 512
+    limit = min(2 * seqs, most, tokens)
+    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
+    return sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
+
+
+def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int, device: str) -> list[Line]:
+    """What libraries take of one rank, and its CUDA graphs. `facts`: of the rank's layers.
+
+    vLLM counts from what is free at its start: CUDA's context is in the share of the card that it leaves alone.
+    """
+    hidden, many = gpu.reserve if gpu else 0, n_gpus > 1
+    kind = "experts" if facts.n_experts_used else "dense"
+    low, high = (hidden + int(gib * GIB) for gib in (SEVERAL[kind] if many else LIBRARIES))
+    words = "libraries" + (f", NCCL of {n_gpus} ranks" if many else "") + (", and what CUDA hides" if hidden else "")
+    runtime = Line("overhead", high, "modelled", words, device, "runtime", low=low)
+    graphs = captured(batch.seqs, batch.tokens, gpu) * len(facts.layers)
+    cuda = gpu is None or gpu.backend == "cuda"
+    low, high = (int(mib * MIB * graphs) for mib in GRAPHS["rocm" if not cuda else kind if many else "one"])
+    how = f"{graphs // max(len(facts.layers), 1)} CUDA graphs of {len(facts.layers)} layers, none with --enforce-eager"
+    return [runtime, Line("overhead", high, "modelled", how, device, "cuda_graphs", low=low)]
 
 
 def sampler_line(facts: ModelFacts, batch: Batch, device: str) -> list[Line]:

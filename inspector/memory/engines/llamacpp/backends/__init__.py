@@ -6,6 +6,7 @@ graph_optimize, get_props), ggml-cpu, ggml-rpc, and the files named at each row.
 
 from __future__ import annotations
 
+from functools import cache
 from types import MappingProxyType
 
 from inspector.errors import WorkloadError
@@ -113,9 +114,14 @@ def backend_of_device(name: str) -> str:
 
 def kernels(row: Backend) -> Any:
     """The module of a back end's rules: `runs(node)`, and SCRATCH: bytes of a node by its operation."""
+    return _rules(row.rules)
+
+
+@cache
+def _rules(name: str) -> Any:  # asked for every node of a graph
     from importlib import import_module
 
-    return import_module(f"{__name__}.{row.rules}")
+    return import_module(f"{__name__}.{name}")
 
 
 def policies(names: Sequence[str]) -> tuple[Backend, ...]:

@@ -30,6 +30,7 @@ KV_TYPES: Final = frozenset(("f32", "f16", "bf16", "q4_0", "q4_1", "q5_0", "q5_1
 # pairs that the default build has vector kernels for (GGML_CUDA_FA_QUANTS, ggml/CMakeLists.txt)
 VECTOR_PAIRS: Final = frozenset((("q4_0", "q4_0"), ("q8_0", "q8_0"), ("f16", "f16"), ("bf16", "bf16")))
 FLOATS: Final = frozenset(("f32", "f16", "bf16"))
+FEW_TOKENS: Final = 2  # that the vector kernel of flash attention takes
 # element types that no product kernel exists for
 NO_PRODUCT: Final = frozenset(("tq1_0", "tq2_0", "i32", "i64"))
 NO_ROWS: Final = frozenset(("tq1_0", "tq2_0", "nvfp4", "q8_k", "i64"))
@@ -91,7 +92,7 @@ def flash_runs(t: Tensor) -> bool:
 def _vector(t: Tensor) -> bool:
     """Whether a batch this small goes to the vector kernel, which reads quantised caches as they are."""
     q, k, v = t.src[:3]
-    small = q.ne[1] <= 2 and (k.elem[0] > 1 or v.elem[0] > 1)
+    small = q.ne[1] <= FEW_TOKENS and (k.elem[0] > 1 or v.elem[0] > 1)
     fits = q.ne[0] <= 256 and q.ne[0] % 64 == 0 and q.ne[0] != 192 and k.ne[1] % KQ_STRIDE == 0
     return small and fits and (kind(k), kind(v)) in VECTOR_PAIRS
 
@@ -191,6 +192,15 @@ _RULES: Final[Mapping[str, Callable[[Tensor], bool]]] = MappingProxyType(
         "lightning_indexer": _indexer,
     }
 )
+
+
+def cache_class(name: str) -> str:
+    """What decides of a cache's element type how the nodes over it run, but for batches of FEW_TOKENS.
+
+    Block types with all kernels are one class: each is copied to f16 for flash attention (`with_copies`).
+    """
+    blocks = name not in FLOATS and name in KV_TYPES and name in ROW_TYPES
+    return "blocks" if blocks else name
 
 
 # Bytes of a node in a compute buffer, where they are more than its result.

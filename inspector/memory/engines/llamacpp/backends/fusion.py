@@ -67,7 +67,7 @@ def extend(nodes: list[Tensor], after: Tensor | None, keeper: Keeper) -> None:
 def _group_shared(nodes: list[Tensor], keeper: Keeper) -> None:
     i, n = 0, len(nodes)
     while i + 5 < n:
-        if nodes[i].op == "mul_mat_id":
+        if nodes[i].op == nodes[i + 1].op == "mul_mat_id" and nodes[i + 2].op == "glu":
             for j in range(i + 3, n - 2):
                 if nodes[j].op == nodes[j + 1].op == "mul_mat_id":
                     break
@@ -89,7 +89,7 @@ def _shared(nodes: Sequence[Tensor], i: int, j: int, keeper: Keeper) -> bool:
     if not keeper.closed(group, (2, 5)):
         return False
     routed, shared = group[2], group[5]
-    if not (_gated(routed, group[:2]) and _gated(shared, group[3:5])):
+    if routed.name != shared.name or not (_gated(routed, group[:2]) and _gated(shared, group[3:5])):
         return False
     up, shared_up, shared_gate = routed.src[1], shared.src[1], shared.src[0]
     given, weight, other = up.src[1], up.src[0], shared_up.src[0]

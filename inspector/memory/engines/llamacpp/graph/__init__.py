@@ -12,10 +12,12 @@ from __future__ import annotations
 from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
-from inspector.memory.engines.llamacpp.graph.archs import ARCHS, UNKNOWN, WITHOUT_TRUNK
+from inspector.memory.engines.llamacpp.graph.archs import ARCHS, WITHOUT_TRUNK
+from inspector.memory.engines.llamacpp.graph.builds import row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
+from inspector.memory.engines.shared.once import once_a_model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,19 +67,24 @@ def compute_memory(
 def _on_devices(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
-    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, sizes
+    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, placed_sizes
 
     model, run = _asked(facts, effective, assignment)
     backends = policies(assignment.backends)
     if run.flash and effective.get("flash_attn_auto") and not flash_in_place(facts, effective, assignment):
         run.flash = False
     graph, grade = build(model, run)
+    if graph.fusible:
+        run.unfused = _unfused(facts, effective, assignment, run, graph.fusible)
+        graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
-    if pipeline:
+    pipeline = pipeline and ("rpc" not in assignment.backends or model.does("pipelines over RPC"))
+    place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
+    if pipeline and crossings(graph.nodes) > len(backends):  # it holds what each layer copies: none may be left out
+        graph, grade = build(model, run, whole=True)
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
-        if crossings(graph.nodes) > len(backends):  # a pipeline holds what each layer copies: none may be left out
-            graph, grade = build(model, run, whole=True)
-    found = sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, op_offload=assignment.op_offload)
+    every = model.does("copies every input")
+    found = placed_sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, every_input=every)
     if not all(b.measured for b in backends):
         grade = "modelled"
     grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
@@ -92,13 +99,38 @@ def _grown(nodes: Iterable[Tensor], device: int) -> tuple[int, bool]:
 
 def flash_in_place(facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment) -> bool:
     """Whether each layer's flash attention would run on its own device (resolve_fused_ops, llama-context.cpp)."""
+    graph, run = _probed(facts, effective, assignment)
+    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
+
+
+def _probed(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment, **given: Any
+) -> tuple[Decoder, Run]:
+    """The graph of a small batch, with each node where it would run; `given`: what is decided of its run."""
     from inspector.memory.engines.llamacpp.graph.sched import place
 
     model, run = _asked(facts, effective, assignment)
+    for name, value in given.items():
+        setattr(run, name, value)
     run.probe()
     graph, _ = build(model, run)
     place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
-    return all(node.buf == run.layer_buf[il] for il, node in graph.flash_nodes)
+    return graph, run
+
+
+def _unfused(
+    facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment, run: Run, ops: Iterable[str]
+) -> set[str]:
+    """Which of these operations go off, one kind after another, as one would run on another device than its layer.
+
+    Source: resolve_fused_ops (src/llama-context.cpp).
+    """
+    off: set[str] = set()
+    for op in ops:
+        graph, probe = _probed(facts, effective, assignment, flash=run.flash, unfused=off)
+        if any(name == op and node.buf != probe.layer_buf[il] for name, il, node in graph.fused_nodes):
+            off.add(op)
+    return off
 
 
 def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:
@@ -108,8 +140,6 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     """
     from importlib import import_module
 
-    if model.arch in UNKNOWN:
-        raise GraphUnknown(model.arch)
     if not model.n_layer and model.arch not in WITHOUT_TRUNK:
         raise GraphUnknown(f"{model.arch} without layers")
     if run.predicting:
@@ -119,7 +149,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
             raise GraphUnknown(f"prediction layers of {model.arch}")
         row: Row | None = PREDICTING[model.arch]
     else:
-        row = ARCHS.get(model.arch)
+        row = row_at(model.arch, ARCHS.get(model.arch), model.build)
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
     graph: Decoder = builder(model, run, made_by.options)
@@ -154,21 +184,33 @@ def run_of(effective: Mapping[str, Any]) -> Run:
     return Run(effective, _elem(effective.get("type_k", "f16")), _elem(effective.get("type_v", "f16")))
 
 
-def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
-    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+def _numbers(assignment: Assignment) -> dict[str, int]:
+    return {name: i for i, name in enumerate((*assignment.devices, HOST))}
+
+
+@once_a_model
+def _weights_at(facts: ModelFacts, assignment: Assignment) -> dict[str, int]:
+    """The number of the device that holds each weight, where it is not its layer's."""
     from inspector.memory.engines.llamacpp.loading import weight_devices
     from inspector.memory.engines.llamacpp.weights import weights
 
-    number = {name: i for i, name in enumerate((*assignment.devices, HOST))}
+    number = _numbers(assignment)
+    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
+    device_of = weight_devices(facts, assignment)
+    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
+        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
+    return where
+
+
+def _place(facts: ModelFacts, model: Model, run: Run, assignment: Assignment) -> None:
+    """Number the devices (the host is last) and say where each weight, layer and cache lies."""
+    number = _numbers(assignment)
     host = number[HOST]
     run.host_buf = host
     run.layer_buf = [number[d] for d in assignment.blocks]
     run.full_offload = assignment.n_offloaded > len(assignment.blocks)
     run.offload_kqv = run.offload_kqv and assignment.kv_offload
-    where = {"output.weight": number[assignment.weight_device("output.weight", "output")]}
-    device_of = weight_devices(facts, assignment)
-    for w in weights(facts):  # a tied output is loaded under the embedding's name, by which overrides know it
-        where["output.weight" if w.copy else w.name] = number[device_of(w.name, w.layer)]
+    where = _weights_at(facts, assignment)
 
     def weight_buf(block: str, name: str) -> int:
         """Index of the back end that holds a weight: where overrides put it, else its layer's."""

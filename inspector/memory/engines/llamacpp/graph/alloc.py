@@ -13,7 +13,7 @@ from inspector.memory.engines.llamacpp.graph.tensor import nbytes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from inspector.memory.engines.llamacpp.backends import Backend
     from inspector.memory.engines.llamacpp.graph.tensor import Tensor
@@ -24,10 +24,11 @@ OPEN_END = 1 << 62
 class Arena:
     """One buffer under measurement: its free blocks, sorted by offset, and the highest byte ever used."""
 
-    __slots__ = ("backend", "high", "offsets", "sizes")
+    __slots__ = ("backend", "high", "offsets", "scratch", "sizes")
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self.scratch: Mapping[str, Callable[[Tensor], int]] = kernels(backend).SCRATCH if backend.rules else {}
         self.offsets = [0]
         self.sizes = [OPEN_END]
         self.high = 0
@@ -75,10 +76,10 @@ class Arena:
         sizes.insert(insert, size)
 
 
-def node_nbytes(backend: Backend, t: Tensor) -> int:
+def node_nbytes(arena: Arena, t: Tensor) -> int:
     """Bytes that a node takes in a compute buffer: its result, and the scratch that the back end adds."""
-    more = kernels(backend).SCRATCH.get(t.op) if backend.rules else None
-    return backend.allocated(nbytes(t) if more is None else more(t), t.ne[0], t.elem)
+    more = arena.scratch.get(t.op)
+    return arena.backend.allocated(nbytes(t) if more is None else more(t), t.ne[0], t.elem)
 
 
 def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
@@ -98,14 +99,14 @@ def _place(t: Tensor, arenas: Sequence[Arena], buf: int) -> None:
                 t.owned, parent.owned = True, False
                 t.addr, t.size, t.buf = parent.addr, parent.size, parent.buf
                 if arenas[t.buf].backend.rules:  # its scratch is given back (ggml_gallocr_free_extra_space)
-                    t.size = node_nbytes(arenas[t.buf].backend, t)
+                    t.size = node_nbytes(arenas[t.buf], t)
                     if parent.size > t.size:
                         arenas[t.buf].give(t.addr + t.size, parent.size - t.size)
                 return
     t.owned = True
     t.buf = buf
     arena = arenas[buf]
-    t.size = node_nbytes(arena.backend, t)
+    t.size = node_nbytes(arena, t)
     t.addr = arena.take(t.size)
 
 

@@ -61,6 +61,8 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "deci": Row("variants", "Deci", FACTORS),
     "deepseek": Row("decoder", "Decoder", Options(experts=UNNORMED, rope_factors="all")),
     "deepseek2-ocr": Row("decoder", "Decoder", Options(experts=KEYED)),
+    "dots3note": Row("sparse", "Dots3Note", Options(experts=KEYED)),
+    "deepseek4": Row("dsv4", "DeepSeek4", Options(experts=KEYED)),
     "dots1": Row("decoder", "Decoder", Options(experts=KEYED)),
     "dream": Row("encoder", "BatchDecoder"),
     "ernie4_5": Row("decoder", "Decoder"),
@@ -77,6 +79,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", softcap="key")),
     "gemma-embedding": Row("encoder", "BatchDecoder", Options(
         norms=POSTS, act="gelu", embed="token_scale", q_scale="constant", encoder=True)),
+    "glm5-next": Row("glm5", "Glm5Next", Options(experts=KEYED_SIGMOID, positions="none", rope="none")),
     "glm4": Row("decoder", "Decoder", Options(norms=POSTS, act="glu", positions="sections")),
     "glm4moe": Row("decoder", "Decoder", Options(norms=LATE, experts=KEYED_SIGMOID, positions="sections")),
     "gpt2": Row("decoder", "Decoder", LEARNED),
@@ -95,6 +98,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "hunyuan-dense": Row("decoder", "Decoder", Options(qk_norm="after", rope_factors="all")),
     "hunyuan-moe": Row("experts", "HunyuanMoe", Options(qk_norm="after", rope_factors="all")),
     "hunyuan_vl": Row("decoder", "Decoder", Options(qk_norm="after", positions="sections", rope_factors="all")),
+    "hy_v4": Row("hyper", "HyV4", Options(experts=KEYED)),
     "hy_v3": Row("decoder", "Decoder", Options(experts=KEYED, rope_factors="all", draft_reads="layers")),
     "internlm2": Row("decoder", "Decoder"),
     "jais": Row("decoder", "Decoder", Options(norms=LAYER, positions="none", rope="none")),
@@ -111,6 +115,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "mimo2": Row("variants", "Mimo2", Options(experts=Experts("sigmoid"))),
     "minicpm": Row("experts", "Granite", Options(
         embed_scale=12.0, residual_scale=1.4, rope_factors="all", logit_scale="key")),
+    "minimax-m3": Row("msa", "MiniMaxM3", Options(act="oai", experts=KEYED)),
     "minimax-m2": Row("decoder", "Decoder", Options(qk_norm="flat", experts=SIGMOID_OR_KEY)),
     "mistral3": Row("variants", "Mistral3", FACTORS),
     "modern-bert": Row("encoder", "BatchDecoder", Options(norms=LAYER, act="glu", embed="norm", encoder=True)),
@@ -185,6 +190,13 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "kimi-linear": Row("latent", "KimiLinear", Options(positions="none", rope="none", experts=SIGMOID_OR_KEY)),
     "minicpm3": Row("latent", "MiniCpm3", Options(embed="scale", rope_factors="all")),
     "plm": Row("latent", "Latent", Options(act="relu2")),
+    "nanbeige": Row("looped", "Nanbeige", FACTORS),
+    "hrm_text": Row("looped", "HrmText", Options(embed_scale=0.0)),
+    "graniteswitch": Row("switched", "GraniteSwitch", Options(rope_factors="all", logit_scale="always")),
+    "bailingmoe3": Row("kda", "BailingMoe3", Options(
+        positions="sections", experts=KEYED, clamps_apart=True, draft_reads="norm")),
+    "kimi-k3": Row("kda", "KimiK3", Options(positions="none", rope="none", experts=KEYED)),
+    "qwen4exp": Row("qwen4", "Qwen4Exp", Options(positions="four")),
     "gemma3n": Row("nano", "Gemma3n", Options(embed="token_scale", softcap="always")),
     "gemma4": Row("nano", "Gemma4", Options(
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
@@ -198,8 +210,3 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
 
 # All their layers predict, and there are no others (src/models/gemma4-assistant.cpp).
 WITHOUT_TRUNK: Final = frozenset(("gemma4-assistant",))
-# Architectures whose graphs have builders of their own in llama.cpp and none here: nothing is said of their buffers.
-UNKNOWN: Final = frozenset((
-    "bailingmoe3", "deepseek4", "dots3note", "glm5-next", "graniteswitch", "hrm_text", "hy_v4", "kimi-k3",
-    "minimax-m3", "nanbeige", "qwen4exp",
-))  # fmt: skip

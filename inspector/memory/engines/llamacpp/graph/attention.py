@@ -45,10 +45,12 @@ class Attention(Blocks):
 
     base: Cache
     swa: Cache | None = None
+    fusible: tuple[str, ...] = ()  # operations of `fused_nodes`, in the order in which llama.cpp probes them
 
     def __init__(self, model: Model, run: Run, options: Options) -> None:
         super().__init__(model, run, options)
         self.flash_nodes: list[tuple[int, Tensor]] = []
+        self.fused_nodes: list[tuple[str, int, Tensor]] = []  # further ones that must run where their layer is
         self._factors: dict[tuple[str, int], Tensor] = {}
 
     # inputs
@@ -250,7 +252,7 @@ class Attention(Blocks):
 
     def attend_latent(
         self, il: int, q: Tensor, k: Tensor, v: Tensor, *, v_mla: Tensor | None, mask: Tensor | None = None,
-        wo: str | None = "attn_output",
+        wo: str | None = "attn_output", sinks: Tensor | None = None,
     ) -> Tensor:  # fmt: skip
         """Attention whose cached keys are also its values (MLA)."""
         c = self.cache_of(il)
@@ -259,7 +261,7 @@ class Attention(Blocks):
         self.store_k(c, il, k)
         cached = self.stored_k(c, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(il, q, cached, values, c.mask if mask is None else mask, v_mla=v_mla)
+        cur = self.mha(il, q, cached, values, c.mask if mask is None else mask, sinks=sinks, v_mla=v_mla)
         return cur if wo is None else self.lin(cur, il, wo)
 
     def attend_batch(

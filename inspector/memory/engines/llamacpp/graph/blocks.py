@@ -38,6 +38,10 @@ class Blocks(Ops):
         self.wide: Tensor  # embeddings, with deeper image features behind them where the model takes such
         self.layer_ids: Sequence[int] = run.layer_ids or range(model.n_layer)
 
+    def clamp(self, a: Tensor) -> Tensor:
+        """Elements held between two numbers: `a`'s shape (ggml_clamp)."""
+        return self.like("clamp", a) if self.m.does("clamps apart") else self.view_of("clamp", a, a)
+
     # weights
 
     def w(self, il: int, name: str) -> Tensor:
@@ -281,14 +285,17 @@ class Blocks(Ops):
         wide = width or n_embd * (1 + self.deepstack())
         cur = self.expand(self.rows(self.input(I32, n, name="inp_tokens"), wide))
         self.expand(self.input(F32, wide, n, name="inp_embd"))
-        if m.arch not in UNMIXED:
+        if m.arch not in UNMIXED and m.does("mixes inputs"):
             copy = self.dup(self.input(F32, wide, n, name="inp_mixed_embd"))
             ids = self.input(I32, n, name="inp_mixed_tokens")
             self.expand(self.set_rows(copy, self.rows(ids, wide), self.input(I64, n, name="inp_mixed_slots")))
         if wide != n_embd:
             cur = self.view(cur, (n_embd, n), (cur.nb[1],))
         self.wide = cur
-        return self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd, scaled=scaled))
+        if m.does("scales by token"):
+            return self.expand(self._scaled_embeddings(cur, tokens_only=wide != n_embd, scaled=scaled))
+        cur = self.expand(self._scaled_embeddings(cur, tokens_only=False, scaled=False))
+        return self.scale(cur) if scaled else cur  # by the model, after the embeddings were in the graph
 
     def rows(self, ids: Tensor, wide: int) -> Tensor:
         """Embeddings of these tokens, [wide, n_tokens], with zeros where deeper image features stand."""

@@ -83,11 +83,12 @@ class Decoder(Attention):
     def kind(self, il: int) -> tuple[object, ...] | None:
         """What tells one layer's graph from another's; None where every layer must be built."""
         m, r = self.m, self.r
-        block = m.blocks.get(str(il), {})
+        number = m.block_of(il)
+        block = m.blocks.get(number, {})
         shapes = tuple([(t.name.partition(".")[2].partition(".")[2], t.shape) for t in block.values()])
         heads = (m.n_head(il), m.n_head_kv(il), m.n_expert_used(il))
         limits = (self.limit(il, "exp"), self.limit(il, "shexp"))
-        where = (r.layer_buf[il], *[m.weight_buf(str(il), name) for name in block]) if r.layer_buf else ()
+        where = (r.layer_buf[il], *[m.weight_buf(number, name) for name in block]) if r.layer_buf else ()
         return (shapes, m.swa[il], heads, self.rotates(il), limits, where)
 
     def leave_out_repetitions(self) -> None:

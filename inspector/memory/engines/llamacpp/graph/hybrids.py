@@ -16,6 +16,7 @@ class Qwen3Next(Recurrent):
         """Delta net or gated attention, then experts: [n_embd, n_tokens] in and out (src/models/qwen3next.cpp)."""
         normed = self.expand(self.normed(x, il, "attn_norm"))
         cur = self.linear(normed, il) if self.m.recurrent(il) else self.gated_attention(normed, il)
+        cur, x = self.rows_out(il, cur, x)
         mid = self.add(cur, x)
         out = self.feed(self.normed(mid, il, "post_attention_norm"), il)
         return self.add(out, mid)
@@ -34,6 +35,7 @@ class Qwen3Next(Recurrent):
         q, k = self.qk_normed(q, k, il, "rms")
         cur = self.attend(il, self.rope(q, self.pos), self.rope(k, self.pos), v, wo=None)
         gate = self.unary(self.cont(gate, d * heads, n))
+        gate = gate if self.gates_flat() else self.reshape(gate, d * heads, n)
         return self.lin(self.mul(cur, gate), il, "attn_output")
 
     def key_and_value_heads(self) -> tuple[int, int]:
@@ -69,6 +71,10 @@ class Qwen3Next(Recurrent):
         gate = self.mul(self.unary(alpha), self.plain(il, "ssm_a"))
         return self.reshape(beta, 1, hv, n, seqs), self.reshape(gate, 1, hv, n, seqs)
 
+    def gates_flat(self) -> bool:
+        """Whether the gate is used as it is, so that its bytes may be taken over."""
+        return self.m.does("gates flat")
+
     def repeats_keys(self) -> bool:
         """Whether keys are repeated for every value head before the kernel."""
         return True
@@ -103,6 +109,10 @@ class Qwen3Next(Recurrent):
 class Qwen35(Qwen3Next):
     """Separate projections for beta and alpha; the fused kernel takes fewer keys than values."""
 
+    def gates_flat(self) -> bool:
+        """Always (build_layer_attn, src/models/qwen35.cpp)."""
+        return True
+
     def repeats_keys(self) -> bool:
         """The fused kernel takes fewer keys than values (src/models/qwen35.cpp)."""
         return False
@@ -133,10 +143,13 @@ class Plamo2(Recurrent):
         """Scan or attention, then a gated feed-forward, norms after both: [n_embd, n_tokens] in and out."""
         normed = self.normed(x, il, "attn_norm")
         cur = self.scan(normed, il) if self.m.recurrent(il) else self.attention(normed, il)
-        cur, x = self.rows_out(il, cur, x)
+        early = self.m.does("picks before feeding")
+        cur, x = self.rows_out(il, cur, x) if early else (cur, x)
         mid = self.add(self.normed(cur, il, "post_attention_norm"), x)
         cur = self.ffn(self.normed(mid, il, "ffn_norm"), il, "glu")
-        return self.add(self.normed(cur, il, "post_ffw_norm"), mid)
+        cur = self.normed(cur, il, "post_ffw_norm")
+        cur, mid = (cur, mid) if early else self.rows_out(il, cur, mid)
+        return self.add(cur, mid)
 
     def scan(self, x: Tensor, il: int) -> Tensor:
         """Mamba 2's scan with norms on its inputs: [n_embd, n_tokens] in and out (build_plamo2_mamba_layer).

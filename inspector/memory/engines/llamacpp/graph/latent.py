@@ -56,6 +56,14 @@ class Latent(Decoder):
         kv = self.reshape(kv, self.rank, 1, n)
         return q, self.concat(kv, k_pe, 0), kv
 
+    def turned(self, q: Tensor, il: int) -> Tensor:
+        """Queries with their last elements rotated: [head_dim, heads, n_tokens]."""
+        n, heads, nope, row = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot, 4 * self.d_k
+        if self.m.does("rotates from an offset"):
+            return self.positioned(self.reshape(q, self.d_k, heads, n), il)
+        kept, turned = (self.view(q, (d, heads, n), (row, row * heads)) for d in (nope, self.m.n_rot))
+        return self.concat(kept, self.positioned(turned, il), 0)
+
     def expanded(self, q: Tensor, kv: Tensor, k_pe: Tensor, il: int) -> tuple[Tensor, Tensor, Tensor]:
         """Plain heads: keys and values unpacked from the latent."""
         n, heads, nope = self.r.n_tokens, self.m.n_head(il), self.d_k - self.m.n_rot
@@ -64,8 +72,7 @@ class Latent(Decoder):
         each = 4 * (nope + self.d_v)
         k_nope = self.view(kv, (nope, heads, n), (each, each * heads))
         v = self.cont(self.view(kv, (self.d_v, heads, n), (each, each * heads)))
-        q = self.positioned(self.reshape(q, self.d_k, heads, n), il)
-        return q, self.concat(k_nope, self.repeat(k_pe, self.m.n_rot, heads, n), 0), v
+        return self.turned(q, il), self.concat(k_nope, self.repeat(k_pe, self.m.n_rot, heads, n), 0), v
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Multi-head latent attention: [n_embd, n_tokens] in and out (src/models/deepseek2.cpp)."""
@@ -113,7 +120,7 @@ class Sparse(Latent):
         self.idx_top = m.count("attention.indexer.top_k", 0)
         lid = self.lid = Cache(r.n_ctx_seq, r.elem_k, r.elem_v)
         lid.k_idxs = self.input(I64, r.n_tokens, name="lid_k_idxs")
-        lid.mask = self.mask(r.n_ctx_seq, half=True)
+        lid.mask = self.mask(r.n_ctx_seq, half=m.does("scores at once"))
         if self.idx_dim <= 0:
             raise GraphUnknown("attention.indexer.key_length")
         n = 64
@@ -132,12 +139,9 @@ class Sparse(Latent):
         Source: src/models/deepseek32.cpp; keys, [index_dim, 1, n_tokens], are rotated, stored, and scored in one op.
         """
         r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
-        assert lid.k_rot is not None
-        q = self.reshape(self.lin(latent_q, il, "indexer.attn_q_b"), d, heads, n)
-        q = self.rope(q, self.pos)
+        q = self.index_turned(self.lin(latent_q, il, "indexer.attn_q_b"), heads)
         k = self.normed(self.lin(x, il, "indexer.attn_k"), il, "indexer.k_norm", "layer")
-        k = self.rope(self.reshape(k, d, 1, n), self.pos)
-        q, k = self.mm(lid.k_rot, q), self.mm(lid.k_rot, k)
+        q, k = self.turned(q, self.index_turned(k, 1))
         t = lid.k.get(il)
         if t is None:
             t = lid.k[il] = external(lid.elem_k, (d, lid.cells, r.n_stream))
@@ -150,8 +154,32 @@ class Sparse(Latent):
         q = self.view(q, (d, heads, n // s, s), (q.nb[1], q.nb[2], q.nb[3] // s))
         w = self.view(w, (w.ne[0], n // s, w.ne[2], s), (w.nb[1], w.nb[2] // s, w.nb[3] // s))
         w = self.scale(w)
-        score = self.custom("lightning_indexer", F32, (lid.cells, n // s, 1, s), q, k, w, lid.mask)
+        score = (
+            self.custom("lightning_indexer", F32, (lid.cells, n // s, 1, s), q, k, w, lid.mask)
+            if self.m.does("scores at once")
+            else self.scored(q, k, w)
+        )
         return self.cont(self.top_k(score, min(self.idx_top, lid.cells)))
+
+    def turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+        """The indexer's queries and keys, rotated as what is cached is: the shapes stay."""
+        assert self.lid.k_rot is not None
+        return self.mm(self.lid.k_rot, q), self.mm(self.lid.k_rot, k)
+
+    def index_turned(self, t: Tensor, heads: int) -> Tensor:
+        """The indexer's queries or keys with their first elements rotated: [index_dim, heads, n_tokens]."""
+        d, n, rot = self.idx_dim, self.r.n_tokens, self.m.n_rot
+        if self.m.does("rotates the indexer whole"):
+            return self.rope(self.reshape(t, d, heads, n), self.pos)
+        turned, kept = (self.view(t, (w, heads, n), (4 * d, 4 * d * heads)) for w in (rot, d - rot))
+        return self.concat(self.rope(turned, self.pos), kept, 0)
+
+    def scored(self, q: Tensor, k: Tensor, w: Tensor) -> Tensor:
+        """Scores step by step, over all heads at once: [cells, n_tokens / n_stream, 1, n_stream]."""
+        kq = self.mm(self.permute(k, 0, 2, 1, 3), self.permute(q, 0, 2, 1, 3))
+        kq = self.unary(self.cont(self.permute(kq, 2, 1, 0, 3)))
+        score = self.sum_rows(self.mul(kq, w))
+        return self.add(self.cont(self.permute(score, 2, 1, 0, 3)), self.lid.mask)
 
     def masked(self, best: Tensor) -> Tensor:
         """The attention mask, opened for the best keys only."""
@@ -170,6 +198,10 @@ class Sparse(Latent):
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Latent attention over the best cells: [n_embd, n_tokens] in and out (src/models/deepseek32.cpp)."""
+        return self.lin(self.attended(x, il), il, "attn_output")
+
+    def attended(self, x: Tensor, il: int, sinks: Tensor | None = None) -> Tensor:
+        """What heads see, before it is projected: [head_dim_v × heads, n_tokens] of [n_embd, n_tokens]."""
         latent_q = self.normed(self.lin(x, il, "attn_q_a"), il, "attn_q_a_norm")
         if self.m.indexed(il):
             self.best = self.ranked(x, latent_q, il)
@@ -185,8 +217,7 @@ class Sparse(Latent):
         mask = self.masked(best)
         cached = self.stored_k(self.base, il)
         values = self.view(cached, (v.ne[0], *cached.ne[1:]), cached.nb[1:])
-        cur = self.mha(il, q, cached, values, mask, v_mla=self.w(il, "attn_v_b"))
-        return self.lin(cur, il, "attn_output")
+        return self.mha(il, q, cached, values, mask, sinks=sinks, v_mla=self.w(il, "attn_v_b"))
 
 
 class KimiLinear(Recurrent, Latent):
@@ -218,12 +249,17 @@ class KimiLinear(Recurrent, Latent):
         kept = self.view(every, (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
         x = self.reshape(self.lin(x, il, "attn_" + name), inner, n, seqs)
         x = self.concat(kept, self.transpose(x), 0)
-        last = self.view(x, (taps - 1, inner, seqs), x.nb[1:3])
-        into = self.view(self.state(il, "r"), (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
-        self.expand(self.cpy(last, into))
+        self.kept_columns(x, il)
         kernel = self.reshape(self.w(il, f"ssm_conv1d_{name}"), taps, inner)
         x = self.unary(self.reshape(self.ssm_conv(x, kernel), inner, tokens))
         return self.reshape(x, d, heads, n, seqs)
+
+    def kept_columns(self, x: Tensor, il: int) -> None:
+        """The last columns of [taps − 1 + n_seq_tokens, channels, n_seqs], written back for the next batch."""
+        taps, inner, seqs = self.d_conv, x.ne[1], self.r.n_seqs
+        last = self.view(x, (taps - 1, inner, seqs), x.nb[1:3])
+        into = self.view(self.state(il, "r"), (taps - 1, inner, seqs), (4 * (taps - 1), 4 * self.size_r))
+        self.expand(self.cpy(last, into))
 
     def delta(self, x: Tensor, il: int) -> Tensor:
         """Kimi's delta attention: [n_embd, n_tokens] in and out (src/models/kimi-linear.cpp).

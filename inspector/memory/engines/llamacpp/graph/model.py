@@ -7,7 +7,9 @@ Layers, heads, windows, recurrence and prediction layers are read from the facts
 
 from __future__ import annotations
 
+from inspector.architectures.gguf_builds import REPLAYED
 from inspector.layers import IndexCache, LatentCache, StateCache, UnknownCache
+from inspector.memory.engines.llamacpp.graph.builds import RULES
 from inspector.memory.engines.llamacpp.graph.tensor import F32, LEAF, Tensor, contiguous
 
 TYPE_CHECKING = False
@@ -42,6 +44,7 @@ class Model:
         self.globals: dict[str, TensorInfo] = {}
         self.blocks: dict[str, dict[str, TensorInfo]] = {}
         self._made: dict[tuple[str, str], Tensor | None] = {}
+        self.same_as: dict[int | str, int] = {}  # the block whose weights a layer runs with, where it has none itself
         for t in facts.tensors:
             name = t.name
             if name.startswith("blk."):
@@ -67,7 +70,12 @@ class Model:
         self.n_swa = facts.window
         self.has_swa = self.n_swa is not None
         self.swa = tuple(x.window is not None for x in self.layers)
+        self.build = facts.build or REPLAYED
         self.weight_buf: Callable[[str, str], int] = lambda _block, _name: 0
+
+    def does(self, rule: str) -> bool:
+        """Whether the build follows a rule of `RULES` (builds.py)."""
+        return self.build in RULES[rule]
 
     def key(self, name: str, default: Any = None) -> Any:
         """`{arch}.name`; a scalar also where the file has an array of one."""
@@ -191,14 +199,18 @@ class Model:
         """Experts that a token goes through (`llama_hparams::n_expert_used`)."""
         return int(self.per_layer("expert_used_count", il, 0))
 
+    def block_of(self, il: int | str) -> str:
+        """The block of the file that a layer's weights are in; "" for those outside the layers."""
+        return str(self.same_as.get(il, il))
+
     def shape(self, il: int | str, name: str) -> tuple[int, ...] | None:
         """Innermost-first shape of a weight, or None where the file has none. `il` "" means outside the layers."""
-        info = self.globals.get(name) if il == "" else self.blocks.get(str(il), {}).get(name)
+        info = self.globals.get(name) if il == "" else self.blocks.get(self.block_of(il), {}).get(name)
         return None if info is None else info.shape[::-1]
 
     def weight(self, il: int | str, name: str) -> Tensor | None:
         """A weight by its full name within the layer ("attn_q.weight"), or None."""
-        block = str(il)
+        block = self.block_of(il)
         made = self._made.get((block, name), False)
         if made is not False:
             return made  # type: ignore[return-value]

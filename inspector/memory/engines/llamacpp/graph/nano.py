@@ -218,6 +218,7 @@ class Gemma4(PerLayer):
     def layer(self, x: Tensor, il: int) -> Tensor:
         """Attention, feed-forward or experts, and the layer's own embeddings: [n_embd, n_tokens] in and out."""
         cur = self.attention(self.normed(x, il, "attn_norm"), il)
+        cur, x = self.rows_out(il, cur, x)
         mid = self.add(self.normed(cur, il, "post_attention_norm"), x)
         if self.wo(il, "ffn_gate_inp") is not None:
             cur = self.mixed(mid, il)
@@ -226,7 +227,8 @@ class Gemma4(PerLayer):
         cur = self.add(self.normed(cur, il, "post_ffw_norm"), mid)
         if self.ple is not None:
             gate = self.unary(self.lin(cur, il, "inp_gate"))
-            more = self.lin(self.mul(gate, self.slice2(self.ple)), il, "proj")
+            (own,) = self.rows_out(il, self.slice2(self.ple))
+            more = self.lin(self.mul(gate, own), il, "proj")
             cur = self.add(cur, self.normed(more, il, "post_norm"))
         out = self.wo(il, "layer_output_scale")
         return cur if out is None else self.mul(cur, out)

@@ -1,6 +1,7 @@
 """The graph of a model's own prediction layer, which drafts tokens in a context of its own.
 
-Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp, glm4-moe.cpp, hy-v3.cpp (b11434).
+Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp, glm4-moe.cpp, hy-v3.cpp, bailingmoe3.cpp,
+qwen4exp.cpp (b11434).
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from types import MappingProxyType
 from inspector.memory.engines.llamacpp.graph.archs import KEYED, KEYED_SIGMOID, LATE
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
 from inspector.memory.engines.llamacpp.graph.hybrids import Qwen3Next, Qwen35
+from inspector.memory.engines.llamacpp.graph.kda import BailingMoe3
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.options import Options, Row
+from inspector.memory.engines.llamacpp.graph.qwen4 import Qwen4Exp
+from inspector.memory.engines.llamacpp.graph.recurrent import Recurrent
 from inspector.memory.engines.llamacpp.graph.tensor import F32, I32, Tensor
 
 TYPE_CHECKING = False
@@ -92,10 +96,57 @@ class Predicting35(PredictingNext, Qwen35):
     picks_early = False
 
 
+class PredictingBailing(BailingMoe3, Predicting):
+    """Gated latent attention, and no states."""
+
+    def inputs(self) -> Any:
+        """A cache of the one layer."""
+        return Predicting.inputs(self)
+
+    def attention(self, x: Tensor, il: int) -> Tensor:
+        """Latent, with a gate a head."""
+        return self.full(x, il)
+
+
+class PredictingQwen4(Qwen4Exp, Predicting):
+    """Gated attention to the best blocks, on as many streams as the model has."""
+
+    def inputs(self) -> Any:
+        """A cache of the one layer; where states are is asked for although there are none."""
+        Recurrent.inputs(self)
+        self.expand(self.rows_at)
+        self.block_inputs()
+
+    def build(self) -> None:
+        """All streams and the embedding, joined; the layer; a last mix of its own; logits."""
+        m, n, hc = self.m, self.r.n_tokens, self.streams
+        il, table = m.n_layer, self.top("token_embd.weight")
+        if m.n_layer_all != il + 1 or table is None:
+            raise GraphUnknown("several prediction layers" if table is not None else "token_embd.weight")
+        token = self.get_rows(table, self.input(I32, n, name="inp_tokens"))
+        hidden = self.reshape(self.input(F32, m.n_embd * hc, n, name="mtp_h_input"), m.n_embd, hc, n)
+        self.inputs()
+        self.placed(token)
+        ids = self.output_ids()
+        hidden = self.normed(hidden, il, "nextn.hnorm")
+        x = self.lin(self.concat(self.spread(self.normed(token, il, "nextn.enorm")), hidden, 0), il, "nextn.eh_proj")
+        cur, inject = self.branch(x, il, "attn")
+        x = self.combined(x, self.gated_attention(cur, il), inject)
+        cur, inject = self.branch(x, il, "ffn")
+        x = self.combined(x, self.feed(cur, il), inject)
+        x.is_output = True  # what the next step of a draft reads
+        wanted = self.get_rows(self.expand(self.reshape(x, m.n_embd * hc, n)), ids)
+        wanted = self.reshape(wanted, m.n_embd, hc, wanted.ne[1])
+        self.logits(self.mixed(wanted, ("nextn.hc_head_norm", "nextn.hc_head_down", "nextn.hc_head_up"), il)[0])
+
+
 PREDICTING: Final[Mapping[str, Row]] = MappingProxyType({
     "qwen3next": Row("predicting", "PredictingNext", Options(norms=LATE)),
     "qwen35": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
     "qwen35moe": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
     "glm4moe": Row("predicting", "Predicting", Options(norms=LATE, experts=KEYED_SIGMOID)),
+    "bailingmoe3": Row("predicting", "PredictingBailing", Options(
+        positions="sections", experts=KEYED, clamps_apart=True)),
+    "qwen4exp": Row("predicting", "PredictingQwen4", Options(positions="four")),
     "hy_v3": Row("predicting", "Predicting", Options(experts=KEYED, rope_factors="all")),
 })  # fmt: skip

@@ -26,6 +26,7 @@ class Recurrent(Decoder):
         self.rows_at = self.input(I32, r.n_seqs, name="rs_s_copy")
         self.rows_main = self.view(self.rows_at, (r.n_seqs,))
         self.rows_tail = self.view(self.rows_at, (r.n_seqs - 1,))
+        self.rows_extra = self.view(self.rows_at, (0,))
         self.states: dict[tuple[int, str], Tensor] = {}
         self.n_seq_tokens = r.n_tokens // r.n_seqs
         self.n_kept = min(self.n_seq_tokens, r.n_states)  # states written back, for drafts to go back to
@@ -42,7 +43,12 @@ class Recurrent(Decoder):
         return None
 
     def kind(self, il: int) -> tuple[object, ...] | None:
-        """As any layer's, and whether it recurs."""
+        """As any layer's, and whether it recurs.
+
+        Where states are gathered apart, free blocks drift for twenty layers before they repeat: nothing is left out.
+        """
+        if not self.m.does("gathers states at once"):
+            return None
         base = super().kind(il)
         return None if base is None else (*base, self.m.recurrent(il))
 
@@ -62,11 +68,20 @@ class Recurrent(Decoder):
         states = self.reshape(s, size, s.ne[1])
         zero = self.view(states, (size,))
         self.expand(self.view_of("scale", zero, zero))
+        if not self.m.does("gathers states at once"):
+            return self._gathered_apart(s, states, scan)
         every = self.get_rows(states, self.rows_tail if scan else self.rows_at)
         out = scan(states, self.rows_main) if scan else self.view(every, (size, n), (every.nb[1],))
         self.expand(out)
         extra = self.view(every, (size, 0), (every.nb[1],))
         self.expand(self.cpy(extra, self.view(s, (size, 0), (s.nb[1],))))
+        return out
+
+    def _gathered_apart(self, s: Tensor, states: Tensor, scan: Callable[[Tensor, Tensor], Tensor] | None) -> Tensor:
+        """The same with further states gathered by themselves, as builds before did."""
+        size = s.ne[0]
+        out = self.expand((scan or self.get_rows)(states, self.rows_main))
+        self.expand(self.cpy(self.get_rows(states, self.rows_extra), self.view(s, (size, 0), (s.nb[1],))))
         return out
 
     def ssm_conv(self, x: Tensor, kernel: Tensor) -> Tensor:
@@ -141,9 +156,9 @@ class Recurrent(Decoder):
         """
         n, seqs, inner, d, g = self.n_seq_tokens, self.r.n_seqs, self.d_inner, self.d_state, self.n_group
         heads, channels = self.m.positive("ssm.time_step_rank"), inner + 2 * g * d
-        hd = inner // heads
-        p = self.lin(x, il, "ssm_in")
-        p = self.reshape(p, p.ne[0], n, seqs)
+        hd, flat = inner // heads, self.m.does("projects flat")
+        p = self.lin(x if flat else self.reshape(x, x.ne[0], n, seqs), il, "ssm_in")
+        p = self.reshape(p, p.ne[0], n, seqs) if flat else p
         z = self.view(p, (hd, heads, n, seqs), (hd * 4, p.nb[1], p.nb[2]))
         xbc, dt = self.view(p, (channels, n, seqs), p.nb[1:3]), self.view(p, (heads, n, seqs), p.nb[1:3])
         xbc = self.ssm_conv(self.conv_input(il, xbc, self.d_conv, channels), self.w(il, "ssm_conv1d"))
@@ -157,7 +172,10 @@ class Recurrent(Decoder):
         if norm is not None:
             y = self.reshape(y, inner // self.m.positive("ssm.group_count"), g, n, seqs)
             y = self.norm(y, norm, None, "rms", il)
-        return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
+        if flat:
+            return self.lin(self.reshape(y, inner, n * seqs), il, "ssm_out")
+        out = self.lin(self.reshape(y, inner, n, seqs), il, "ssm_out")
+        return self.reshape(out, out.ne[0], n * seqs)
 
     def mamba2_scan(self, il: int, x: Tensor, *steps: Tensor) -> Tensor:
         """The scan, its state written back: [head_dim, heads, n_seq_tokens, n_seqs], `x`'s shape, on f32 rows."""
@@ -216,7 +234,7 @@ class Recurrent(Decoder):
 
     def gdn_l2(self, x: Tensor) -> Tensor:
         """Rows of length 1, as the delta net's kernel wants them: the shape stays (build_delta_net)."""
-        return self.scale(self.rms_norm(x))
+        return self.scale(self.rms_norm(x)) if self.m.does("norms by mean square") else self.l2_norm(x)
 
     def gated_norm(self, x: Tensor, il: int, gate: Tensor) -> Tensor:
         """Norm, then times the activated gate: [head_dim, heads, n_seq_tokens, n_seqs] (build_norm_gated)."""
@@ -306,6 +324,7 @@ class NemotronH(Recurrent):
             cur = self.attention(normed, il)
         else:
             cur = self.feed(normed, il)
+        cur, x = self.rows_out(il, cur, x)
         return self.add(cur, x)
 
     def feed(self, x: Tensor, il: int) -> Tensor:

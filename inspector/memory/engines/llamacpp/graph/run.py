@@ -37,6 +37,7 @@ class Run:
         self.n_stream = 1 if self.unified else self.n_seqs
         self.flash = bool(get("flash_attn", True))
         self.v_trans = not self.flash  # how the cache was laid out, before "auto" may turn flash attention off
+        self.unfused: set[str] = set()  # operations of one node that are written out as many
         self.probing = False
         self.swa_full = bool(get("swa_full"))
         self.embeddings = bool(get("embeddings"))

@@ -150,7 +150,11 @@ def _copy_of(t: Tensor, buf: int) -> Tensor:
 
 
 def _foreign_weights(node: Tensor) -> bool:
-    return any(src.weight and src.buf != node.buf for src in node.src)
+    buf = node.buf
+    for src in node.src:  # noqa: SIM110 - asked for every node
+        if src.weight and src.buf != buf:
+            return True
+    return False
 
 
 def split(nodes: Sequence[Tensor], n_copies: int) -> tuple[list[Split], dict[tuple[int, int], list[Tensor]]]:
@@ -233,17 +237,26 @@ def _keep(kept: tuple[Tensor, ...]) -> Tensor:
 
 
 def sizes(
-    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True
-) -> list[int]:
-    """Bytes of each back end's compute buffer."""
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True,
+    every_input: bool = True,
+) -> list[int]:  # fmt: skip
+    """Bytes of each back end's compute buffer. `every_input`: a pipeline copies inputs that no node reads too."""
     place(leafs, nodes, backends, op_offload=op_offload)
+    return placed_sizes(leafs, nodes, backends, pipeline=pipeline, every_input=every_input)
+
+
+def placed_sizes(
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, every_input: bool = True
+) -> list[int]:
+    """Bytes of each back end's compute buffer, where `place` has decided which nodes it runs."""
+    inputs = leafs if every_input else list(dict.fromkeys(src for node in nodes for src in node.src))
     uses = _uses(nodes)
     n_copies = MAX_COPIES if pipeline else 1
     parts, copies = split(nodes, n_copies)
     order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses))
     first: list[Tensor] = []
     if pipeline:
-        for leaf in leafs:
+        for leaf in inputs:
             if leaf.is_input:
                 first += (leaf, *(_copy_of(leaf, leaf.buf) for _ in range(n_copies - 1)))
                 leaf.is_output = True
