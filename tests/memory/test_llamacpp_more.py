@@ -16,10 +16,10 @@ from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines import estimate
 from inspector.memory.engines.llamacpp.beside import Beside, draft_sizes
-from inspector.memory.engines.llamacpp.compute import Target
 from inspector.memory.engines.llamacpp.graph import HOST, compute_buffers
 from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
 from inspector.memory.engines.llamacpp.speculation import Speculation
+from inspector.memory.engines.llamacpp.target import Target
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
 from inspector.units import MIB

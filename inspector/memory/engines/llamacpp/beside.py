@@ -13,10 +13,11 @@ from inspector.layers import IndexCache, KVCache, LatentCache, StateCache
 from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
-from inspector.memory.engines.llamacpp.compute import Target, compute_parts
+from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
 from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types, type_for
+from inspector.memory.engines.llamacpp.target import Target
 from inspector.memory.engines.llamacpp.weights import held_nbytes, layer_of
 from inspector.memory.estimate import Line, Workload
 from inspector.record import Record

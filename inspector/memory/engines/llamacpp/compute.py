@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from inspector.record import Record
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,14 +17,6 @@ if TYPE_CHECKING:
 # llama.cpp's own figure over that of a plain decoder in its place, least (encoders) and most of the 120 architectures
 # that such a decoder can be built of (fixtures/llamacpp.jsonl.gz, llamacpp-synthetic.jsonl.xz).
 STAND_IN: Final = (0.08, 4.22)
-
-
-class Target(Record):
-    """The model that a draft is loaded beside: the sizes its context runs with, and where it lies (None: the host)."""
-
-    facts: ModelFacts
-    effective: Mapping[str, Any]
-    assignment: Assignment | None = None
 
 
 def stands_in(facts: ModelFacts) -> bool:

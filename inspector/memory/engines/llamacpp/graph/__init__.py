@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
-    from inspector.memory.engines.llamacpp.compute import Target
     from inspector.memory.engines.llamacpp.graph.decoder import Decoder
     from inspector.memory.engines.llamacpp.graph.tensor import Elem, Tensor
+    from inspector.memory.engines.llamacpp.target import Target
 
 HOST: Final = "host"
 

@@ -122,6 +122,7 @@ class Attention(Blocks):
     # cache tensors
 
     def cache_tensor(self, c: Cache, il: int, which: str) -> Tensor:
+        """A layer's keys ("k") or values ("v") as they are kept: [elements of all heads, cells, n_stream]."""
         kept = c.k if which == "k" else c.v
         t = kept.get(il)
         if t is None:

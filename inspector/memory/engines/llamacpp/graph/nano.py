@@ -56,6 +56,7 @@ class PerLayer(Decoder):
         return self.first_shared - (2 if self.m.swa[il] else 1)
 
     def cache_tensor(self, c: Any, il: int, which: str) -> Tensor:
+        """The layer's own, or those of the layer whose cache it reads: [elements of all heads, cells, n_stream]."""
         return super().cache_tensor(c, self.shared_cache(il), which)
 
 
