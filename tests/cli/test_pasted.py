@@ -10,6 +10,7 @@ import json
 import shlex
 from pathlib import Path
 
+import make_stores
 import pytest
 
 from inspector.cli.group import run_command_line
@@ -93,6 +94,44 @@ MLX = [
     ("python -m mlx_lm chat --model M --trust-remote-code", ""),
 ]  # fmt: skip
 
+SGLANG = [
+    ("python3 -m sglang.launch_server --model-path M --context-length 16384 --mem-fraction-static 0.85 --host 0.0.0.0 --port 30000",
+     "-c 16384 --mem-fraction-static 0.85"),
+    ("sglang serve M --tp 2 --context-length 8192 --kv-cache-dtype fp8_e5m2 --trust-remote-code --reasoning-parser qwen3",
+     "-tp 2 -c 8192 --kv-cache-dtype fp8_e5m2"),
+    ("python -m sglang.launch_server --model M --context_length 8192 --chunked-prefill-size=4096 --cuda-graph-max-bs 16",
+     "-c 8192 --chunked-prefill-size 4096 --cuda-graph-max-bs-decode 16"),
+    ("docker run --gpus all --shm-size 32g -p 30000:30000 -v ~/.cache:/root/.cache --ipc=host lmsysorg/sglang:latest "
+     "python3 -m sglang.launch_server --model-path M --context-length 4096 --dtype half --disable-radix-cache",
+     "-c 4096 --dtype float16"),
+    ("sglang serve --model-path M --context-length 4096 --max-running-requests 4 --disable-cuda-graph --kv-cache-dtype auto",
+     "-c 4096 --max-running-requests 4 --disable-cuda-graph"),
+]  # fmt: skip
+# llama-bench: a context of its largest test; llama-server's defaults are not its own
+BENCH = [
+    ("llama-bench -m M", "-c 512"),
+    ("./llama-bench -m M -p 512,2048 -n 128 -ngl 99 -fa 1 -t 8 -r 3 -o md", "-c 2048 -ngl 99 -fa on"),
+    ("llama-bench -m M -p 0 -n 64 -pg 4096,256 -d 0,8192 -ctk q8_0 -ctv q8_0 -fa 1", "-c 12544 -ctk q8_0 -ctv q8_0 -fa on"),
+    ("llama-bench -m M -d 0-16384+8192 -ub 256,1024 -b 2048 -nkvo 0 -mmp 0", "-c 16896 -ub 1024 -b 2048"),
+    ("llama-bench -m M -p 64-1024*4 -n 0 -ts 3/1 -nkvo 1 -ncmoe 2 -sm layer", "-c 1024 -ts 3,1 -nkvo -ncmoe 2 -sm layer"),
+    ("llama-bench -m M -ot 'a=CPU;b=CPU' -dev CUDA1/CUDA0 -nopo 1 -embd 0", "-c 512 -ot a=CPU,b=CPU -dev CUDA1,CUDA0 --no-op-offload"),
+]  # fmt: skip
+# what stands around a command: it is looked through, whatever it is
+AROUND = [
+    "taskset -c 0-7 llama-server -m M -c 4096",
+    "numactl --cpunodebind=0 --membind=0 ./llama-server -m M -c 4096",
+    "nohup ./llama-server -m M -c 4096 > server.log 2>&1 &",
+    "sudo -E nice -n 5 llama-server -m M -c 4096 2>/dev/null",
+    "env LLAMA_ARG_CTX_SIZE=4096 llama-server -m M",
+    "cd ~/llama.cpp && ./build/bin/llama-server -m M -c 4096 | tee log.txt",
+    "export LLAMA_ARG_CTX_SIZE=4096; ulimit -l unlimited; ./llama-server -m M",
+    "podman run --rm -it --device nvidia.com/gpu=all -v /m:/m:Z -p 8080:8080 ghcr.io/ggml-org/llama.cpp:server-cuda -m M -c 4096",
+    "podman run -d --name x --env LLAMA_ARG_CTX_SIZE=4096 registry.example.org/me/llama:7 -m M --jinja",
+    "docker run --rm --gpus all ghcr.io/ggml-org/llama.cpp:full-cuda --server -m M -c 4096",
+    "docker run --rm --entrypoint /app/llama-server example.org/x -m M -c 4096",
+    "sudo docker run --gpus=all my/image:1 /app/llama-server -m M -c 4096",
+]  # fmt: skip
+
 
 @pytest.fixture
 def ask(capsys, monkeypatch):
@@ -151,6 +190,123 @@ def test_a_line_of_mlx_lm_is_our_own_options(ask, tmp_path, pasted, own):
     )
     assert answer[1] is not None, answer[2]
     assert "as far as is known" not in answer[2]
+
+
+@pytest.mark.parametrize(("pasted", "own"), SGLANG)
+def test_a_line_of_sglang_is_our_own_options(ask, tmp_path, pasted, own):
+    (tmp_path / "config.json").write_bytes((CONFIGS / f"{CONFIG}.json").read_bytes())
+    words = [str(tmp_path) if w == "M" else w for w in shlex.split(pasted)]
+    answer = ask("memory", *CARDS, "--", *words)
+    assert answer[:2] == ask("memory", str(tmp_path), "-e", "sglang", *CARDS, *shlex.split(own))[:2]
+    assert answer[1] is not None, answer[2]
+    assert "as far as is known" not in answer[2]
+
+
+@pytest.mark.parametrize(("pasted", "own"), BENCH)
+def test_a_line_of_llama_bench_is_the_context_of_its_largest_test(ask, sparse_model, pasted, own):
+    path = str(sparse_model(DENSE))
+    words = [path if w == "M" else w for w in shlex.split(pasted)]
+    answer = ask("memory", *CARDS, "--", *words)
+    assert answer[:2] == ask("memory", path, *CARDS, "-np", "1", "--outputs", "all", *shlex.split(own))[:2]
+    assert answer[1] is not None, answer[2]
+    assert "as far as is known" not in answer[2]
+
+
+@pytest.mark.parametrize("pasted", AROUND)
+def test_what_stands_around_a_command_changes_nothing(ask, sparse_model, pasted):
+    path = str(sparse_model(DENSE))
+    own = ask("memory", path, *shlex.split(SERVER), "-c", "4096")[:2]
+    code, answer, err = ask("memory", "--", pasted.replace(" M", f" {path}"))
+    assert (code, answer) == own, err
+    assert "as far as is known" not in err
+
+
+@pytest.mark.parametrize(
+    ("setting", "own"),
+    [
+        ("CUDA_VISIBLE_DEVICES=0", ["24GiB"]), ("CUDA_VISIBLE_DEVICES=1", ["24GiB"]), ("CUDA_VISIBLE_DEVICES=", ["none"]),
+        ("CUDA_VISIBLE_DEVICES=2", ["24GiB", "24GiB"]), ("HIP_VISIBLE_DEVICES=0,1", ["24GiB", "24GiB"]),
+    ],
+)  # fmt: skip
+def test_cards_that_a_command_does_not_see_hold_nothing(ask, sparse_model, setting, own):
+    path = str(sparse_model(DENSE))
+    words = [w for gpu in own for w in ("--gpu", gpu)]
+    answer = ask("memory", "--gpu", "2x24GiB", "--", f"{setting} llama-server -m {path} -c 4096")
+    assert answer[1]["lines"] == ask("memory", path, *words, *shlex.split(SERVER), "-c", "4096")[1]["lines"]
+
+
+def test_numbers_of_unlike_cards_are_not_followed_and_that_is_said(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    cards = ["--gpu", "rtx3060", "--gpu", "rtx4090"]
+    answer = ask("memory", *cards, "--", f"CUDA_VISIBLE_DEVICES=1 llama-server -m {path} -c 4096")
+    assert answer[1]["lines"] == ask("memory", path, *cards, *shlex.split(SERVER), "-c", "4096")[1]["lines"]
+    assert "CUDA_VISIBLE_DEVICES=1 is not followed" in answer[2]
+
+
+def test_an_image_that_is_not_known_is_read_by_its_flags_or_not_at_all(ask, tmp_path):
+    (tmp_path / "config.json").write_bytes((CONFIGS / f"{CONFIG}.json").read_bytes())
+    line = f"docker run -d --gpus all example.org/serve:1 --model {tmp_path} --max-model-len 4096 --enforce-eager"
+    answer = ask("memory", *CARDS, "--", *line.split())
+    assert answer[1]["engine"] == "vllm"
+    assert "the image example.org/serve:1 is not known: by its flags it starts vllm" in answer[2]
+    code, _, err = ask("memory", *CARDS, "--", *f"docker run example.org/serve:1 --frobnicate {tmp_path}".split())
+    assert code == 2
+    assert "Traceback" not in err
+
+
+@pytest.fixture
+def ollama(tmp_path, files, monkeypatch):
+    store = tmp_path / "models"
+    tiny = (files / "gguf" / "tiny-llama-q8_0.gguf").read_bytes()
+    make_stores.ollama_model(store, "plain", tiny)
+    make_stores.ollama_model(store, "asks", tiny, params={"num_ctx": 64})
+    monkeypatch.setenv("OLLAMA_MODELS", str(store))
+    for name in ("CONTEXT_LENGTH", "NUM_PARALLEL", "KV_CACHE_TYPE", "FLASH_ATTENTION"):
+        monkeypatch.delenv(f"OLLAMA_{name}", raising=False)
+    return store
+
+
+@pytest.mark.parametrize(
+    ("pasted", "own"),
+    [  # the model was trained for 512 tokens
+        ("ollama run plain", "-c 512 -np 1 -b 512 -ub 512"),
+        ("ollama run plain:latest 'hello there' --verbose", "-c 512 -np 1 -b 512 -ub 512"),
+        ("OLLAMA_CONTEXT_LENGTH=256 ollama run plain", "-c 256 -np 1 -b 256 -ub 256"),
+        ("OLLAMA_CONTEXT_LENGTH=256 OLLAMA_NUM_PARALLEL=2 ollama run plain --keepalive 5m", "-c 512 -np 2 -b 256 -ub 256"),
+        ("OLLAMA_KV_CACHE_TYPE=BF16 OLLAMA_FLASH_ATTENTION=1 ollama run plain",
+         "-c 512 -np 1 -b 512 -ub 512 -ctk bf16 -ctv bf16 -fa on"),
+        ("OLLAMA_FLASH_ATTENTION=false ollama run plain", "-c 512 -np 1 -b 512 -ub 512 -fa off"),
+        ("OLLAMA_CONTEXT_LENGTH=256 ollama run asks", "-c 64 -np 1 -b 64 -ub 64"),
+    ],
+)  # fmt: skip
+def test_ollama_is_the_llama_server_that_it_starts(ask, ollama, pasted, own):
+    name = "asks" if "asks" in pasted else "plain"
+    answer = ask("memory", "--", *shlex.split(pasted))
+    wanted = ask("memory", f"ollama:{name}", *shlex.split(SERVER), *shlex.split(own))
+    assert answer[0] == 0, answer[2]
+    assert answer[1] | {"target": ""} == wanted[1] | {"target": ""}
+    assert "Ollama starts llama-server with" in answer[2]
+
+
+def test_ollamas_default_context_goes_by_the_memory_of_all_cards():
+    from inspector.cli.pasted.ollama import served
+
+    found = {gpu: served("x", ["--gpu", gpu] if gpu else [], {}).words[4] for gpu in ("", "16GiB", "24GiB", "2x24GiB")}
+    assert found == {"": "4096", "16GiB": "4096", "24GiB": "32768", "2x24GiB": "262144"}
+
+
+def test_of_several_models_and_values_of_a_benchmark_the_first_counts_and_that_is_said(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    answer = ask("memory", "--", *f"llama-bench -m {path},b.gguf -p 512 -ctk f16,q8_0".split())
+    assert answer[1]["target"] == path
+    assert "b.gguf: the first model counts" in answer[2]
+    assert "-ctk f16,q8_0: the first counts" in answer[2]
+
+
+def test_ollama_serve_takes_the_model_that_is_named_before_it(ask, ollama):
+    answer = ask("memory", "ollama:asks", "--", "OLLAMA_NUM_PARALLEL=2 ollama serve")
+    assert (answer[1]["target"], answer[1]["effective"]["n_ctx_seq"]) == ("ollama:asks", 256)
+    assert ask("memory", "--", "ollama serve &")[0] == 2
 
 
 def test_what_is_not_taken_is_said(ask, sparse_model):

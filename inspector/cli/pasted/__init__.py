@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from inspector.cli.pasted.records import Flag, Pasted
+from inspector.cli.pasted.shell import program_of, split_command
+from inspector.cli.pasted.visible import seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,80 +14,31 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Final
 
-# words that run another command: what follows their own options is the command
-_RUNNERS: Final = ("&", "sudo", "env", "nohup", "time", "numactl", "nice", "exec", "uv", "uvx")
-_LLAMA: Final = ("llama-server", "llama-cli", "llama-mtmd-cli", "llama-completion")
-_MLX: Final = ("mlx_lm.generate", "mlx_lm.server", "mlx_lm.chat")
-_MLX_VERBS: Final = ("generate", "server", "chat")  # `mlx_lm generate` is mlx_lm.generate
-_CONTAINERS: Final = ("docker", "podman")
-_IMAGES: Final = {"llama.cpp": "llama-server", "vllm-openai": "vllm"}
+    from inspector.cli.pasted.shell import Command
+
+# the start of a program's name: (our name of its engine, the module here that knows its flags)
+_MODULES: Final = {
+    "llama-bench": ("llama.cpp", "llamabench"), "llama-": ("llama.cpp", "llamacpp"), "vllm": ("vllm", "vllm"),
+    "mlx_lm": ("mlx", "mlx"), "sglang": ("sglang", "sglang"), "ollama": ("llama.cpp", "ollama"),
+}  # fmt: skip
+# words behind a program's name that `program_of` has looked at
+_VERBS: Final = {"vllm": {"serve"}, "llamacpp": {"serve"}, "sglang": {"serve"}, "ollama": {"run", "serve"},
+                 "mlx": {"generate", "server", "chat"}}  # fmt: skip
 _WHERE: Final = ("target", "repo", "file", "revision")  # what names the model
 _NO_PROJECTOR: Final = {"--no-mmproj", "--no-mmproj-auto"}
+_GUESSED: Final = ("llama-server", "vllm", "sglang")  # what an image that is not known may start
 # a drive or a share at the start of a word, or a program by its full name
 _WINDOWS_PATH: Final = r"""(?:^|[\s"'=])(?:[A-Za-z]:\\|\\\\\w)|\.exe(?:["'\s]|$)"""
-_VLLM_MODULE: Final = "vllm.entrypoints.openai.api_server"
 
 
-def _base(word: str) -> str:
-    return word.replace("\\", "/").rpartition("/")[2].removesuffix(".exe").removesuffix(".EXE")
-
-
-def _program(words: Sequence[str]) -> str:
-    """The program that a command starts with, "" for another; `llama serve` is llama-server."""
-    name = _base(words[0])
-    if name == "llama" and words[1:2] == ["serve"]:
-        return "llama-server"
-    if name == "mlx_lm" and words[1:2] and words[1] in _MLX_VERBS:
-        return f"{name}.{words[1]}"
-    return name if name in _LLAMA or name in _MLX or name in {"vllm", _VLLM_MODULE} else ""
-
-
-def _is_setting(word: str) -> bool:
-    name, equals, _ = word.partition("=")
-    return bool(equals) and name.isidentifier()
-
-
-def _image(word: str) -> str:
-    """The program that a container image runs, "" for an image that is not known."""
-    return next((program for part, program in _IMAGES.items() if part in word and not word.startswith("-")), "")
-
-
-def split_command(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]] | None:
-    """(program, its arguments, variables set before it); None when no program of ours is run.
-
-    Looks through `NAME=value`, sudo, env, docker and the like.
-    """
-    first = next((_base(w) for w in words if not _is_setting(w)), "")
-    if first in _CONTAINERS:
-        return _in_container(words)
-    wrapped = first in _RUNNERS or first.startswith("python")
-    for i, word in enumerate(words):
-        if program := _program(words[i:]):
-            settings = dict(w.split("=", 1) for w in words[:i] if _is_setting(w))
-            return program, list(words[i + 1 :]), settings
-        if not wrapped and not _is_setting(word):
-            return None
-    return None
-
-
-def _in_container(words: Sequence[str]) -> tuple[str, list[str], dict[str, str]] | None:
-    """What an image of llama.cpp or vLLM is started with, and the variables of its `-e`."""
-    for i, word in enumerate(words):
-        if program := _image(word):
-            given = [w.removeprefix("--env=") for w in words[:i]]
-            return program, list(words[i + 1 :]), dict(w.split("=", 1) for w in given if _is_setting(w))
-    return None
+def _row(program: str) -> tuple[str, str]:
+    return next(row for start, row in _MODULES.items() if program.startswith(start))
 
 
 def _module(program: str) -> ModuleType:
     from importlib import import_module
 
-    return import_module(f"{__name__}.{_engine(program).replace('.', '')}")
-
-
-def _engine(program: str) -> str:
-    """Our name of the engine that a program belongs to."""
-    return "vllm" if "vllm" in program else "mlx" if program in _MLX else "llama.cpp"
+    return import_module(f"{__name__}.{_row(program)[1]}")
 
 
 def _from_variables(flags: Mapping[str, Flag], variables: Mapping[str, str]) -> list[str]:
@@ -144,32 +97,64 @@ def flags_in(flags: Mapping[str, Flag], words: Sequence[str]) -> Iterator[tuple[
             yield flag, name, _values(flags, flag, rest) if value is None else value
 
 
+class _Reading:
+    """What has been read of a command so far."""
+
+    def __init__(self, module: ModuleType) -> None:
+        self.module = module
+        self.where: dict[str, str] = {}
+        self.said: list[str] = []
+        self.left: dict[bool, dict[str, None]] = {True: {}, False: {}}
+        self.unknown: list[tuple[str, str]] = []
+        self.notes: list[str] = []
+
+    def take(self, flag: Flag | None, name: str, value: str) -> None:
+        """One flag, or a word that is none."""
+        if flag is None and not name and getattr(self.module, "TAKES_MODEL", False) and "target" not in self.where:
+            self.where["target"] = value
+        elif flag is None:
+            self.unknown.append((name, value) if name else (value, ""))
+        elif flag.ours in _WHERE:
+            self.where[flag.ours] = value
+        else:
+            self._say(flag, name, value)
+
+    def _say(self, flag: Flag, name: str, value: str) -> None:
+        words = self.module.in_our_words(flag, name, value) if flag.ours else None
+        if words is None:
+            self.left[flag.bears][f"{name} {value}" if flag.ours else name] = None
+            return
+        self.said += words
+        if more := getattr(self.module, "several", None):
+            self.notes += filter(None, [more(name, flag, value)])
+
+
 def read_command(program: str, words: Sequence[str], variables: Mapping[str, str]) -> Pasted:
     """A command's settings in our words."""
-    module, engine = _module(program), _engine(program)
-    is_vllm, is_llama = engine == "vllm", engine == "llama.cpp"
-    words = words[1:] if words[:1] and words[0] in {"serve", *(_MLX_VERBS if engine == "mlx" else ())} else words
-    where: dict[str, str] = {}
-    said: list[str] = module.defaults(program) if is_llama else []
-    left: dict[bool, dict[str, None]] = {True: {}, False: {}}
-    unknown: list[tuple[str, str]] = []
-    for flag, name, value in flags_in(module.FLAGS, [*_from_variables(module.FLAGS, variables), *words]):
-        if flag is None and not name and is_vllm and "target" not in where:
-            where["target"] = value
-        elif flag is None:
-            unknown.append((name, value) if name else (value, ""))
-        elif flag.ours in _WHERE:
-            where[flag.ours] = value
-        elif flag.ours:
-            said += module.in_our_words(flag, name, value)
-        else:
-            left[flag.bears][name] = None
-    without = [name for name in left[True] if name in _NO_PROJECTOR]
-    for name in without:
-        left[False][name] = left[True].pop(name)
-    if "repo" in where and "--mmproj" not in said and not without and is_llama:
+    module, (engine, name) = _module(program), _row(program)
+    words = words[1:] if words[:1] and words[0] in _VERBS.get(name, ()) else words
+    reading = _Reading(module)
+    for flag, typed, value in flags_in(module.FLAGS, [*_from_variables(module.FLAGS, variables), *words]):
+        reading.take(flag, typed, value)
+    where, left = reading.where, reading.left
+    said, notes = reading.said, reading.notes
+    if name == "ollama":
+        reading.unknown = [pair for pair in reading.unknown if pair[0].startswith("-")]  # the rest is a prompt
+    elif name == "llamabench":
+        said, more = module.settled(said)
+        more += [f"{value}: the first model counts" for value in where.values() if "," in value]
+        where, notes = {key: value.partition(",")[0] for key, value in where.items()}, [*more, *notes]
+    elif name == "llamacpp":
+        said = [*module.defaults(program), *said]
+    without = [word for word in left[True] if word in _NO_PROJECTOR]
+    for word in without:
+        left[False][word] = left[True].pop(word)
+    if "repo" in where and "--mmproj" not in said and not without and name == "llamacpp":
         left[True]["--mmproj-auto (the repository's projector, if it has one)"] = None
-    return Pasted(engine, _target(where), tuple(said), tuple(left[False]), tuple(left[True]), tuple(unknown))
+    return Pasted(
+        engine, _target(where), tuple(said), tuple(left[False]), tuple(left[True]), tuple(reading.unknown),
+        tuple(notes),
+    )  # fmt: skip
 
 
 def _target(where: Mapping[str, str]) -> str:
@@ -197,17 +182,17 @@ def _allowed(command: click.Command, words: Sequence[str]) -> tuple[list[str], l
     return taken, refused
 
 
-def _names_target(command: click.Command, words: Sequence[str]) -> bool:
-    """Whether there is a word that is no option and no option's value."""
+def _named_target(command: click.Command, words: Sequence[str]) -> str:
+    """The word that is no option and no option's value; "" for none."""
     flags = {
         n for p in command.params if isinstance(p, click.Option) and p.is_flag for n in (*p.opts, *p.secondary_opts)
     }
     last = ""
     for word in words:
         if not _is_option(word) and (not last or last in flags or "=" in last):
-            return True
+            return word
         last = word if _is_option(word) else ""
-    return False
+    return ""
 
 
 def _is_option(word: str) -> bool:
@@ -217,7 +202,9 @@ def _is_option(word: str) -> bool:
 def _say(found: Pasted, refused: Sequence[str]) -> None:
     from inspector.cli.outcome import remark
 
-    uncounted = dict.fromkeys((*found.uncounted, *(w for w in refused if w != "--server")))
+    uncounted = dict.fromkeys((*found.uncounted, *(w for w in refused if w not in {"--server", "--outputs"})))
+    for note in found.notes:
+        remark(note)
     if found.unknown:
         remark(f"{found.engine} has no {', '.join(name for name, _ in found.unknown)}, as far as is known here")
     if uncounted:
@@ -249,22 +236,51 @@ def expanded(command: click.Command, args: list[str], environment: Mapping[str, 
     It stands behind `--`, or is all there is. Where a setting is said twice, ours counts.
     """
     border = "--" in args
-    at = args.index("--") if border else 0 if args and _program(args) else None
+    at = args.index("--") if border else 0 if args and program_of(args) else None
     if at is None:
         return args
-    found = split_command(_as_one(args[at + 1 :] if border else args))
+    typed = _as_one(args[at + 1 :] if border else args)
+    found = split_command(typed)
+    found = _guessed(found) if found is not None and found.image else found
     if found is None:
+        if len(typed) > 1:
+            raise click.UsageError(f"behind -- stands no command of an engine that is known: {' '.join(typed)[:80]}")
         return args
-    program, words, variables = found
-    named = {k: v for k, v in environment.items() if k.startswith("LLAMA_ARG_")}
-    pasted, ours = read_command(program, words, {**named, **variables}), args[:at]
+    ours, unseen = seen(args[:at], found.variables)
+    pasted = _read(found, command, ours, environment)
     if not border:  # what the engine does not have may be meant for us
         ours, _ = _allowed(command, [w for pair in pasted.unknown for w in pair if w])
         pasted = pasted.replace(unknown=tuple(pair for pair in pasted.unknown if pair[0] not in ours))
     taken, refused = _allowed(command, pasted.words)
-    _say(pasted, refused)
-    model = [] if _names_target(command, ours) or not pasted.target else ["--", pasted.target]
+    _say(pasted.replace(notes=tuple(filter(None, (*pasted.notes, unseen)))), refused)
+    model = [] if _named_target(command, ours) or not pasted.target else ["--", pasted.target]
+    if not model and not _named_target(command, ours):
+        raise click.UsageError(f"{found.program} is given no model: name one before the --")
     return ["-e", pasted.engine, *taken, *ours, *model]
+
+
+def _read(found: Command, command: click.Command, ours: Sequence[str], environment: Mapping[str, str]) -> Pasted:
+    """A command in our words, with the variables that its engine reads."""
+    prefix = "OLLAMA_" if found.program == "ollama" else "LLAMA_ARG_"
+    variables = {**{k: v for k, v in environment.items() if k.startswith(prefix)}, **found.variables}
+    pasted = read_command(found.program, found.words, variables)
+    if found.program != "ollama":
+        return pasted
+    from inspector.cli.pasted.ollama import served
+
+    what = served(pasted.target, ours, variables, target=_named_target(command, ours))
+    return pasted.replace(target=what.target, words=what.words, notes=(*pasted.notes, what.said))
+
+
+def _guessed(found: Command) -> Command | None:
+    """An image that is not known, as the one program whose flags it is given; None where that is none, or several."""
+    fitting = [p for p in _GUESSED if not any(name for name, _ in read_command(p, found.words, {}).unknown)]
+    if len(fitting) != 1:
+        return None
+    from inspector.cli.outcome import remark
+
+    remark(f"the image {found.image} is not known: by its flags it starts {fitting[0]}")
+    return found.replace(program=fitting[0])
 
 
 class PastingCommand(click.Command):

@@ -29,7 +29,7 @@ class Pasted(Record):
 
     `engine`: our name of it; `target`: the model, "" where the command names none; `words`: options of ours, in order;
     `passed_over`: flags that no memory depends on; `uncounted`: flags that memory depends on and that we do not count;
-    `unknown`: (word, its value) of what the engine does not have.
+    `unknown`: (word, its value) of what the engine does not have; `notes`: words about how it was read.
     """
 
     engine: str
@@ -38,6 +38,7 @@ class Pasted(Record):
     passed_over: tuple[str, ...] = ()
     uncounted: tuple[str, ...] = ()
     unknown: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 _TAKES = {"=": "one", "=?": "maybe", "=*": "many"}

@@ -30,6 +30,8 @@ class Sglang(Engine):
                ("--chunked-prefill-size",)),
         Option("cuda_graph_max_bs_decode", "count", "Sequences of the largest CUDA graph; default: by the card's size.",
                ("--cuda-graph-max-bs-decode",)),
+        Option("max_running_requests", "count", "The most requests at once: a ceiling, no demand.",
+               ("--max-running-requests",)),
         Option("disable_cuda_graph", "flag", "No CUDA graphs.", ("--disable-cuda-graph",)),
         Option("dtype", "text", DTYPE_HELP, ("--dtype",), metavar="TYPE"),
     )
@@ -59,8 +61,10 @@ class Sglang(Engine):
         words += ["--tp-size", str(p.tensor_parallel)] if p.tensor_parallel > 1 else []
         words += ["--kv-cache-dtype", "fp8_e4m3"] if w.kv_dtype_k == "fp8" else []
         words += ["--kv-cache-dtype", w.kv_dtype_k] if w.kv_dtype_k not in {None, "fp8"} else []
-        words += ["--max-running-requests", str(w.n_seqs)] if w.n_seqs is not None else []
-        return words + self.words({**(w.options or {}), **choice.arguments})
+        options = {**(w.options or {}), **choice.arguments}
+        if w.n_seqs is not None and not options.get("max_running_requests"):
+            words += ["--max-running-requests", str(w.n_seqs)]
+        return words + self.words(options)
 
     def memory_words(self, choice: Choice) -> list[str]:
         """The same settings in our words."""

@@ -155,12 +155,15 @@ class _Cards(Record):
 
 
 def _on_cards(facts: ModelFacts, workload: Workload, run: _Run, gpus: tuple[Gpu, ...]) -> _Cards:
-    chunk, graph = (
-        whole_option(workload, name, 0) or None for name in ("chunked_prefill_size", "cuda_graph_max_bs_decode")
+    chunk, graph, most = (
+        whole_option(workload, name, 0) or None
+        for name in ("chunked_prefill_size", "cuda_graph_max_bs_decode", "max_running_requests")
     )
     graphs = not options_of(workload).get("disable_cuda_graph")
     least = min((gpu.capacity for gpu in gpus), default=0)
     step = step_of(least, ranks=run.ranks, chunk=chunk, graph_seqs=graph, graphs=graphs)
+    if most is not None and graph is None:  # no graph for more requests than run (memory_hook.py)
+        step = step.replace(graph_seqs=min(step.graph_seqs, most))
     lines: list[Line] = []
     devices: list[Device] = []
     pools: list[int] = []
