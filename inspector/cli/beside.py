@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from inspector.cli.options import complete_files, open_target
-from inspector.memory.kept import Kept, kept_with
+from inspector.memory.kept import Kept, drafting, kept_with
 from inspector.memory.kept import read_beside as read_files
 
 TYPE_CHECKING = False
@@ -60,12 +60,4 @@ def read_beside(asked: dict[str, Any]) -> Beside | None:
 
 def read_drafting(target: str | None, workload: Workload) -> ModelFacts | None:
     """The model or the head that drafts in vLLM: the one named, else that of its configuration; None for neither."""
-    from inspector.facts import as_drafting, read_facts
-    from inspector.memory.engines.vllm.prediction import SHARED, asked
-
-    spec = asked(workload.options or {}, None)
-    name = target or spec.model
-    if not name or (not target and spec.method not in ("draft_model", "mtp", *SHARED)):
-        return None
-    checkpoint = open_target(name)
-    return read_facts(as_drafting(checkpoint, spec.method) if spec.method in SHARED else checkpoint)
+    return drafting(target, workload.options or {}, open_target)

@@ -7,7 +7,7 @@ from inspector.facts import ModelFacts, read_facts
 from inspector.memory.devices.asked import gpus_asked
 from inspector.memory.engines import engine_of, estimate
 from inspector.memory.estimate import Placement, Workload
-from inspector.memory.kept import Kept, kept_with, read_beside
+from inspector.memory.kept import Kept, drafting, kept_with, read_beside
 from inspector.memory.tagged import engine_asked, with_tag
 
 TYPE_CHECKING = False
@@ -43,16 +43,17 @@ def of_store(
     checkpoint: Checkpoint | None, rules: Engine, workload: Workload, options: dict[str, Any], *, search: bool = False,
     longest: bool = False,
 ) -> tuple[Workload, dict[str, Any], tuple[str, ...]]:  # fmt: skip
-    """Workload and options with what a store keeps with a model, where nothing else was asked; words that say so."""
+    """Workload and options with what a store keeps with a model, where nothing else was asked, and what drafts; words
+    that say so."""
     takes = rules.option("beside") is not None and options.get("beside") is None
     given = Kept(0 if longest else workload.n_ctx)
     found = kept_with(checkpoint, given=given, opened=open_checkpoint, beside=takes, search=search)
     files = read_beside({"mmproj": found.mmproj, "lora": found.lora}, open_checkpoint)
-    return (
-        workload.replace(n_ctx=found.n_ctx or None),
-        options if files is None else {**options, "beside": files},
-        found.notes,
-    )
+    options = options if files is None else {**options, "beside": files}
+    if rules.option("draft") is not None and options.get("draft") is None:
+        draft = drafting(None, {**(workload.options or {}), **options}, open_checkpoint)
+        options = options if draft is None else {**options, "draft": draft}
+    return workload.replace(n_ctx=found.n_ctx or None), options, found.notes
 
 
 def _workload(workload: Workload | None, ctx: int | None, parallel: int | None, kv: str | None) -> Workload:

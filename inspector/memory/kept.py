@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from inspector.checkpoint import Checkpoint
+    from inspector.facts import ModelFacts
     from inspector.memory.engines.llamacpp.beside import Beside
 
     Opened = Callable[[str], Checkpoint]
@@ -73,6 +74,19 @@ def read_beside(asked: Mapping[str, Any], opened: Opened) -> Beside | None:
         draft=read_facts(opened(draft)) if draft else None,
         named=tuple(_named(asked)),
     )
+
+
+def drafting(target: str | None, options: Mapping[str, Any], opened: Opened) -> ModelFacts | None:
+    """The model or the head that drafts in vLLM: the one named, else that of `speculative_config`; None for neither."""
+    from inspector.facts import as_drafting, read_facts
+    from inspector.memory.engines.vllm.prediction import SHARED, asked
+
+    spec = asked(options, None)
+    name = target or spec.model
+    if not name or (not target and spec.method not in ("draft_model", "mtp", *SHARED)):
+        return None
+    checkpoint = opened(name)
+    return read_facts(as_drafting(checkpoint, spec.method) if spec.method in SHARED else checkpoint)
 
 
 def _named(asked: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
 
 import pytest
 
+import inspector
 from inspector.checkpoint import open_checkpoint
+from inspector.cli.group import run_command_line
 from inspector.errors import WorkloadError
 from inspector.facts import as_drafting, read_facts
 from inspector.memory.engines import vllm
@@ -122,3 +126,60 @@ def test_a_model_whose_prediction_layers_have_no_rule_says_so(opened):
     facts = read_facts(opened({**LLAMA, "num_nextn_predict_layers": 1}))
     found = vllm.estimate(facts, Workload(n_ctx=256), mtp_tokens=1)
     assert any("predict ahead" in words for words in found.unknown)
+
+
+@pytest.fixture
+def asked_in_process(capsys):
+    """`asked_in_process(*words) -> (exit code, the JSON answer)`."""
+
+    def ask(*words):
+        code = run_command_line([*words, "--json"])
+        out, err = capsys.readouterr()
+        return code, json.loads(out) if out else err
+
+    return ask
+
+
+@pytest.mark.parametrize("method", ["ngram", "eagle3", "draft_model"])
+def test_fit_counts_what_drafts_and_says_it_in_its_commands(opened, asked_in_process, method):
+    head = os.path.dirname(opened(HEAD if method == "eagle3" else {**LLAMA, "num_hidden_layers": 2}).target)
+    asked = spec(method=method, num_speculative_tokens=3, **({} if method == "ngram" else {"model": head}))
+    folder = os.path.dirname(opened(LLAMA).target)
+    code, found = asked_in_process("fit", folder, "-e", "vllm", "-c", "8192", "--gpu", "h200", "-sc", asked)
+    assert code == 0, found
+    choice = found["choices"][0]
+    words = shlex.split(choice["memory_command"])
+    assert words[words.index("--speculative-config") + 1] == asked
+    assert asked in shlex.split(choice["command"])
+    said = asked_in_process(*words[1:])[1]
+    assert said["total_nbytes"] == choice["total_nbytes"]
+    plain = inspector.memory(folder, engine="vllm", ctx=8192, gpu="h200")
+    weights, without = (sum(n for what, n in lines if what == "weights") for lines in (
+        [(x["what"], x["nbytes"]) for x in said["lines"]], [(x.what, x.nbytes) for x in plain.lines]
+    ))  # fmt: skip
+    assert (weights > without) is (method != "ngram")
+
+
+def test_fit_and_memory_of_the_library_read_what_drafts(opened):
+    head, folder = (os.path.dirname(opened(config).target) for config in (HEAD, LLAMA))
+    asked = spec(method="eagle3", num_speculative_tokens=3, model=head)
+    found = inspector.memory(folder, engine="vllm", ctx=4096, gpu="h200", speculative_config=asked)
+    plain = inspector.memory(folder, engine="vllm", ctx=4096, gpu="h200")
+    assert found.total_nbytes > plain.total_nbytes
+    arguments = {"speculative_config": asked}
+    chosen = inspector.fit(folder, "h200", engine="vllm", n_ctx=4096, arguments=arguments, most=1).choices[0]
+    assert chosen.estimate.total_nbytes == found.total_nbytes
+
+
+def test_a_draft_that_leaves_no_room_does_not_fit(opened):
+    big, folder = (os.path.dirname(opened(c).target) for c in ({**LLAMA, "num_hidden_layers": 30}, LLAMA))
+    drafts = {"speculative_config": spec(method="draft_model", model=big, num_speculative_tokens=1)}
+    assert inspector.fit(folder, "24GiB", engine="vllm", n_ctx=8192, most=1).fits
+    assert not inspector.fit(folder, "24GiB", engine="vllm", n_ctx=8192, most=1, arguments=drafts).fits
+
+
+def test_fit_refuses_a_draft_by_the_other_engines_name_and_says_where_it_goes(opened, asked_in_process):
+    folder = os.path.dirname(opened(LLAMA).target)
+    code, said = asked_in_process("fit", folder, "-e", "vllm", "--gpu", "h200", "--draft", folder)
+    assert code == 2
+    assert "name what drafts in --speculative-config" in said

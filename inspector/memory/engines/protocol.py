@@ -191,7 +191,7 @@ class Engine:
         words: list[str] = []
         for name, value in settings.items():
             option = self.option(name)
-            if option is not None and value is not None and value is not False:
+            if option is not None and option.kind != "record" and value is not None and value is not False:
                 flag = option.flags[0] if option.flags else f"--{name.replace('_', '-')}"
                 words += [flag, *([] if value is True else [str(value)])]
         return words

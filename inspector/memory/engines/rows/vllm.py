@@ -51,7 +51,7 @@ class Vllm(Engine):
         Option("mtp_tokens", "count", "Tokens predicted ahead by the model's own layers (method mtp).",
                ("--mtp-tokens",)),
         Option("speculative_config", "text", "What drafts, as vLLM's own JSON: method, model, num_speculative_tokens.",
-               ("-sc", "--speculative-config"), metavar="JSON", commands=("memory",)),
+               ("--speculative-config", "-sc"), metavar="JSON"),
         Option("draft", "record", argument=True),
         Option("prefix_caching", "flag"),
         Option("async_scheduling", "flag"),
