@@ -107,6 +107,10 @@ def write(lines: Iterable[str], *, painted: bool = False) -> None:
     Raises InspectorError where there is no stdout, or it takes no more (a full disk).
     """
     text = list(lines)
+    if on_terminal():
+        from inspector.report.text import folded
+
+        text = folded(text, width())
     if not painted and use_color():
         text = [f"{_BOLD}{line}{_RESET}" if i == 0 else _paint(line) for i, line in enumerate(text)]
     if sys.stdout is None:  # >&-

@@ -46,21 +46,31 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     counts = {s: sum(f.severity == s for f in report.findings) for s in ("error", "warning", "info")}
     tally = ", ".join(f"{n} {s}{'s' if n > 1 and s != 'info' else ''}" for s, n in counts.items() if n)
     files = f"{report.n_files} file{'s' if report.n_files != 1 else ''}, {format_nbytes(report.nbytes)}"
-    lines = [f"{_VERDICTS[report.verdict]}  {escape(report.target)}  ({files}{'; ' + tally if tally else ''})"]
+    head = f"{_VERDICTS[report.verdict]}  {escape(report.target)}  ({files}{'; ' + tally if tally else ''})"
+    lines = [head] if len(head) <= width or width >= _WIDE else wrap(head, width=width, indent="      ", cut=True)
     hints: set[str] = set()
     for f in report.findings:
         where = f"{escape(f.where)}: " if f.where else ""
-        head = f"  {f.severity:<7}  {f.code}  "
-        lines += [
-            head + piece if i == 0 else " " * len(head) + piece
-            for i, piece in enumerate(wrap(where + escape(f.message)[:_MAX_MESSAGE], width=max(width - len(head), 30)))
-        ]
+        lines += _under(f"  {f.severity:<7}  {f.code}  ", where + escape(f.message)[:_MAX_MESSAGE], width)
         if f.hint and f.hint not in hints:
             hints.add(f.hint)
-            lines += [
-                " " * len(head) + piece for piece in wrap("→ " + escape(f.hint), width=max(width - len(head), 30))
-            ]
+            lines += _under("", "→ " + escape(f.hint), width)
     return lines
+
+
+_WIDE: Final = 60  # columns from which on a long path is the terminal's to wrap
+_HEAD: Final = 18  # columns of severity and code
+_LEAST_TEXT: Final = 30
+
+
+def _under(head: str, text: str, width: int) -> list[str]:
+    """A text beside its head, or below it where there is no room."""
+    beside = width - _HEAD >= _LEAST_TEXT
+    at = " " * (_HEAD if beside else 4)
+    pieces = wrap(text, width=max(width - len(at), _LEAST_TEXT), cut=True)
+    if beside or not head:
+        return [(head or at) + piece if i == 0 else at + piece for i, piece in enumerate(pieces)]
+    return [head.rstrip(), *(at + piece for piece in pieces)]
 
 
 def file_uri(absolute: str) -> str:
@@ -144,4 +154,4 @@ def rules_lines(rules: Mapping[str, Rule]) -> list[str]:
     """All rules, one line each."""
     from inspector.report.text import table
 
-    return table([(r.code, r.name, r.severity, r.summary) for r in rules.values()], align="<<<<")
+    return table([(r.code, r.name, r.severity, r.summary) for r in rules.values()], align="<<<<", head=False)

@@ -94,7 +94,11 @@ def _fitting(rows: list[tuple[str, ...]], width: int) -> list[str]:
     """The rows as a table of the columns that the narrow ones need; "" for each that does not fit its width."""
     narrow = [r for r in rows if len(r) == 3 or all(columns(x) <= width // 3 for x in r[2:])]
     narrow = [r for r in narrow if 4 + sum(columns(x) + 2 for x in r) <= width + 2]
-    lines = dict(zip(narrow, table(narrow, align="<" * len(rows[0]), indent="    "), strict=True)) if narrow else {}
+    lines = (
+        dict(zip(narrow, table(narrow, align="<" * len(rows[0]), indent="    ", head=False), strict=True))
+        if narrow
+        else {}
+    )
     return [line if columns(line := lines.get(r, "")) <= width else "" for r in rows]
 
 
@@ -109,7 +113,7 @@ def _requantised(changes: list[Change]) -> list[str]:
         ("~", f"{n:,} tensors", f"{escape(a)} → {escape(b)}", f"{format_nbytes(x)} → {format_nbytes(y)}")
         for (a, b), (n, x, y) in sorted(pairs.items())
     ]
-    return table(rows, align="<><>", indent="    ")
+    return table(rows, align="<><>", indent="    ", head=False)
 
 
 def _values(found: Diff) -> str:
@@ -138,12 +142,19 @@ def diff_lines(found: Diff, caches: tuple[int | None, int | None], n_ctx: int, *
         if what == "tensor":
             lines += _requantised([c for c in changes if c.kind == "requantised"])
             changes = [c for c in changes if c.kind != "requantised"]
-        lines += _change_lines(changes[:most], max(width, 60))
+        lines += _change_lines(changes[:most], width)
         if len(changes) > most:
             lines.append(f"    … and {len(changes) - most:,} more (--all)")
-    lines += ["", f"  weights  {_delta(found.tensors_nbytes_a, found.tensors_nbytes_b)}"]
-    lines.append(f"  cache    {_delta(*caches)} for {n_ctx:,} tokens in f16")
-    lines.append(f"  values   {_values(found)}")
+    sums = (
+        f"weights  {_delta(found.tensors_nbytes_a, found.tensors_nbytes_b)}",
+        f"cache    {_delta(*caches)} for {n_ctx:,} tokens in f16",
+        f"values   {_values(found)}",
+    )
+    lines.append("")
+    for text in sums:
+        name, said = text[:9], text[9:]
+        first, *more = wrap(said, width=width - 11)
+        lines += [f"  {name}{first}", *(" " * 11 + x for x in more)]
     for note in found.notes:
         lines += ["  " + x for x in wrap(f"note: {escape(note)}", width=width - 2, indent="      ")]
     return lines

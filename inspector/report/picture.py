@@ -150,10 +150,13 @@ def _device_of_several(group: Group, groups: Sequence[Group], look: Look) -> lis
     return [line, *("    " + x for x in words)]
 
 
+_LEAST_NAME: Final = 12  # columns of what a card is called: GPU 141 GiB
+
+
 def _labels(rows: Sequence[tuple[str, str]], look: Look) -> tuple[list[str], int]:
     """Names and sizes as aligned columns, and how many they take; long names give way to figures and bars."""
     size = max(columns(s) for _, s in rows)
-    name = min(max(columns(n) for n, _ in rows), max(look.width - size - 7 - 6 - _SHORTEST_BAR, 9))
+    name = min(max(columns(n) for n, _ in rows), max(look.width - size - 7 - 6 - _SHORTEST_BAR, _LEAST_NAME))
     taken = 2 + name + 2 + size + 2
     return [f"  {pad(shorten_middle(n, name), name)}  {pad(s, size, '>')}  " for n, s in rows], taken
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspector.report.escape import escape
-from inspector.report.text import table, wrap
+from inspector.report.text import shorten_middle, table, wrap
 from inspector.units import format_nbytes
 
 TYPE_CHECKING = False
@@ -45,11 +45,11 @@ def quantize_lines(target: str, results: Sequence[QuantizedSize], *, width: int,
         saved = f"{r.reduction * 100:.1f}%".replace("-0.0%", "0.0%") if r.reduction is not None else ""
         bits = f"{r.bits_per_weight:.2f}" if r.bits_per_weight is not None else ""
         rows.append((r.to, format_nbytes(r.nbytes), f"{r.nbytes:,}", bits, saved, r.grade, r.quality))
-    lines = [escape(target), "", *table(rows, align="<>>>><<")]
+    lines = [shorten_middle(escape(target), width), "", *table(rows, align="<>>>><<")]
     if tensors:
         for r in results:
             cells = [(escape(t.name), " × ".join(map(str, t.shape)), t.dtype, f"{t.nbytes:,}") for t in r.tensors]
-            lines += ["", f"  {r.to}", *table(cells, align="<<<>")]
+            lines += ["", f"  {r.to}", *table(cells, align="<<<>", head=False)]
     lines += ["", "  saved: against two bytes a parameter"]
     seen: set[str] = set()
     for r in results:

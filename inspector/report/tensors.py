@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from inspector.report import documents
     from inspector.report.look import Look
 
+_LEAST_VALUE = 20  # columns of a value beside its key
+_LEAST_NAME = 16  # columns of a tensor's name beside its figures
 _SORTS: Mapping[str, Callable[[TensorInfo], Any]] = {
     "size": lambda t: (-(t.nbytes or 0), t.name),
     "name": lambda t: _natural(t.name),
@@ -78,10 +80,9 @@ def tensor_lines(tensors: Sequence[TensorInfo], *, width: int) -> list[str]:
         size = "?" if t.nbytes is None else f"{t.nbytes:,}"
         rows.append((escape(t.name), shape, escape(dtype_name(t)), f"{t.n_elements:,}", size, f"{t.offset:,}"))
     taken = sum(max(columns(r[i]) for r in rows) for i in range(1, 6)) + 12
-    room = max(width - taken, 16)
+    room = width - taken if width - taken >= _LEAST_NAME else width - 2  # then each has lines of its own
     cells = [(shorten_middle(r[0], room), *r[1:]) for r in rows]
-    lines = [shorten(line, max(width, taken + 16)) for line in table(cells, align="<<<>>>")]
-    return [*lines, "", *_sum_lines(tensors, "", width)]
+    return [*table(cells, align="<<<>>>"), "", *_sum_lines(tensors, "", width)]
 
 
 def group_json(tensors: Sequence[TensorInfo], by: str) -> list[Any]:
@@ -132,9 +133,14 @@ def meta_lines(
     keys = [(escape(k), escape(types.get(k, ""))) for k in metadata]
     name_width = min(max((columns(k) for k, _ in keys), default=0), 48)
     type_width = max((columns(t) for _, t in keys), default=0)
-    room = max(width - name_width - type_width - 6, 20)
+    beside = width - name_width - type_width - 6 >= _LEAST_VALUE
+    room = width - name_width - type_width - 6 if beside else max(width - type_width - 8, _LEAST_VALUE)
     lines = []
     for (key, type_), value in zip(keys, metadata.values(), strict=True):
         text = value_text(value, full=full, width=room)
-        lines.append(f"  {pad(key, name_width)}  {pad(type_, type_width)}  {text}".rstrip())
+        text = text if full else shorten(text, room)
+        if beside:
+            lines.append(f"  {pad(key, name_width)}  {pad(type_, type_width)}  {text}".rstrip())
+        else:
+            lines += [f"  {shorten_middle(key, width - 2)}", f"      {pad(type_, type_width)}  {text}".rstrip()]
     return lines

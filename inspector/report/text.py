@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspector.record import Record
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,15 +38,77 @@ def pad(text: str, width: int, align: str = "<") -> str:
     return space + text if align == ">" else text + space
 
 
-def table(rows: Iterable[Sequence[str]], *, align: str, indent: str = "  ", gap: str = "  ") -> list[str]:
-    """Rows as aligned lines; `align` holds one of < and > for each column."""
+class TableLine(str):
+    """A line of a table that knows its row and its table, so that a narrow terminal can have it in several lines."""
+
+    __slots__ = ("row", "table")
+    row: tuple[str, ...]
+    table: Table
+
+    def __new__(cls, text: str, row: tuple[str, ...], table: Table) -> TableLine:  # noqa: PYI034 - no sub-classes
+        """The line as it stands where there is room."""
+        line = super().__new__(cls, text)
+        line.row, line.table = row, table
+        return line
+
+
+class Table(Record):
+    """What all lines of a table share: column widths, how they are aligned, and the heads, where it has any."""
+
+    widths: tuple[int, ...]
+    align: str
+    head: tuple[str, ...]
+    indent: str
+    gap: str
+
+    @property
+    def width(self) -> int:
+        """Columns that its widest line may take."""
+        return len(self.indent) + sum(self.widths) + len(self.gap) * (len(self.widths) - 1)
+
+    def line(self, row: tuple[str, ...]) -> TableLine:
+        """A row as one line."""
+        parts = [pad(c, w, a) for c, w, a in zip(row, self.widths, self.align, strict=True)]
+        return TableLine((self.indent + self.gap.join(parts)).rstrip(), row, self)
+
+    def folded(self, row: tuple[str, ...], width: int) -> list[str]:
+        """A row in `width` columns: its last text wrapped, or its first cell alone and the others named below it."""
+        before = self.width - self.widths[-1]
+        if self.align[-1] == "<" and width - before >= _LEAST_TEXT:
+            cells = self.line((*row[:-1], "")).ljust(before)
+            first, *more = wrap(row[-1], width=width - before) or [""]
+            return [(cells + first).rstrip(), *(" " * before + line for line in more)]
+        if row == self.head:
+            return []
+        names = self.head or ("",) * len(row)
+        said = [f"{name} {cell}".strip() for name, cell in zip(names[1:], row[1:], strict=True) if cell]
+        title = shorten_middle(row[0], width - len(self.indent))
+        return [
+            self.indent + title,
+            *(self.indent + "    " + x for x in flow(said, width=width - len(self.indent) - 4)),
+        ]
+
+
+_LEAST_TEXT: Final = 24  # columns that a text is wrapped in beside others
+
+
+def table(
+    rows: Iterable[Sequence[str]], *, align: str, indent: str = "  ", gap: str = "  ", head: bool = True
+) -> list[str]:
+    """Rows as aligned lines; `align` holds one of < and > for each column. `head`: the first names the columns."""
     cells = [tuple(row) for row in rows]
-    widths = [max((columns(row[i]) for row in cells), default=0) for i in range(len(align))]
-    lines = []
-    for row in cells:
-        parts = [pad(c, w, a) for c, w, a in zip(row, widths, align, strict=True)]
-        lines.append((indent + gap.join(parts)).rstrip())
-    return lines
+    widths = tuple([max((columns(row[i]) for row in cells), default=0) for i in range(len(align))])
+    made = Table(widths, align, cells[0] if head and cells else (), indent, gap)
+    return [made.line(row) for row in cells]
+
+
+def folded(lines: Iterable[str], width: int) -> list[str]:
+    """Lines with tables that are wider than `width` columns laid out anew, so that no cell of them is cut."""
+    found: list[str] = []
+    for line in lines:
+        wide = isinstance(line, TableLine) and line.table.width > width
+        found += line.table.folded(line.row, width) if wide and isinstance(line, TableLine) else [line]
+    return found
 
 
 def table_in(width: int, rows: Sequence[Sequence[str]], *, align: str, spared: Sequence[str]) -> list[str]:
@@ -102,10 +166,27 @@ def _words(text: str) -> Iterable[str]:
         yield before
 
 
-def wrap(text: str, *, width: int, indent: str = "") -> list[str]:
-    """Words broken into lines of at most `width` columns, each but the first indented."""
+def _pieces(words: Iterable[str], width: int) -> Iterable[str]:
+    """The words, those that no line holds cut into pieces: hashes, paths."""
+    for word in words:
+        rest = word
+        while columns(rest) > width:
+            piece = _head(rest, width)
+            if not piece:
+                break
+            yield piece
+            rest = rest[len(piece) :]
+        if rest:
+            yield rest
+
+
+def wrap(text: str, *, width: int, indent: str = "", cut: bool = False) -> list[str]:
+    """Words broken into lines of at most `width` columns, each but the first indented.
+
+    A word that no line holds stands alone, or is cut into pieces (`cut`).
+    """
     lines, line = [], ""
-    for word in _words(text):
+    for word in _pieces(_words(text), max(width - columns(indent), 8)) if cut else _words(text):
         if line and columns(line) + 1 + columns(word) > width:
             lines.append(line)
             line = indent + word

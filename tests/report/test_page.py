@@ -11,7 +11,9 @@ import random
 import shlex
 import shutil
 
+import gguf_builder as g
 import pytest
+from hub_server import HubServer, quick_hub  # noqa: F401 - a fixture
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(2)> it's.gguf"
@@ -282,3 +284,72 @@ def test_pictures_have_words_and_tables(browser, pages):
         assert all(words)
         rows = browser.execute_script(f"return document.querySelectorAll('#{name}-table tbody tr').length")
         assert rows > 5
+
+
+def llama(tensor_type, *, n_layers=2):
+    """A small LLaMA whose matrices are of one type: as GGUF, complete enough for llama.cpp's graph."""
+    keys = {
+        "block_count": n_layers, "context_length": 2048, "embedding_length": 256, "feed_forward_length": 512,
+        "attention.head_count": 4, "attention.head_count_kv": 2, "rope.dimension_count": 64,
+    }  # fmt: skip
+    pairs = [("general.architecture", g.STR, "llama"), *((f"llama.{k}", g.U32, v) for k, v in keys.items())]
+    pairs += [("llama.attention.layer_norm_rms_epsilon", g.F32, 1e-5), ("tokenizer.ggml.model", g.STR, "llama")]
+    pairs.append(("tokenizer.ggml.tokens", g.ARR, g.Arr(g.STR, [b"t%d" % i for i in range(512)])))
+    matrices = {
+        "attn_q": (256, 256), "attn_k": (256, 128), "attn_v": (256, 128), "attn_output": (256, 256),
+        "ffn_gate": (256, 512), "ffn_up": (256, 512), "ffn_down": (512, 256),
+    }  # fmt: skip
+    tensors = [g.Tensor(f"{name}.weight", (256, 512), tensor_type) for name in ("token_embd", "output")]
+    tensors.append(g.Tensor("output_norm.weight", (256,)))
+    for i in range(n_layers):
+        tensors += [g.Tensor(f"blk.{i}.{name}.weight", dims, tensor_type) for name, dims in matrices.items()]
+        tensors += [g.Tensor(f"blk.{i}.{name}.weight", (256,)) for name in ("attn_norm", "ffn_norm")]
+    return g.build(pairs, tensors)
+
+
+@pytest.fixture
+def hub_page(run_inspector, tmp_path, monkeypatch, quick_hub):  # noqa: F811 - the Hub that this process asks
+    """The page of a repository of four quants, while its Hub still answers."""
+    types = {"F16": 1, "Q8_0": 8, "Q5_0": 6, "Q4_0": 2}
+    files = {f"small-{quant}.gguf": llama(number) for quant, number in types.items()}
+    with HubServer({**files, "README.md": b"# small"}) as hub:
+        made = run_inspector(
+            ["report", "org/model", "-o", str(tmp_path / "hub.html")], env={"HF_ENDPOINT": hub.endpoint}
+        )
+        assert made[0] == 0, made[2]
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        yield (tmp_path / "hub.html").as_uri(), list(types)
+
+
+def test_a_repositorys_page_chooses_among_its_quants_and_says_what_the_command_line_says(browser, hub_page):
+    address, quants = hub_page
+    view(browser, address)
+    labels = [option.text for option in browser.find_elements("css selector", "#model option")]
+    assert labels == quants, "the largest first"
+    totals = {}
+    for i, quant in enumerate(quants):
+        choose(browser, "model", str(i))
+        (shown,) = browser.execute_script(EVERY, [browser.execute_script("return location.hash")])
+        words = shlex.split(shown["command"])
+        assert words[2] == f"org/model/small-{quant}.gguf"
+        _, answer, said = asked_of_the_command_line(words[1:])
+        assert answer is not None, said
+        totals[quant] = answer["total_nbytes"]
+        assert (shown["total"], shown["fits"]) == (answer["total_nbytes"], str(answer["fits"]).lower())
+        assert text(browser, "settings").startswith(f"{quant} · llama.cpp")
+    assert sorted(totals, key=totals.get, reverse=True) == quants
+    assert [e for e in browser.get_log("browser") if e["level"] in {"SEVERE", "WARNING"}] == []
+
+
+def test_every_setting_of_a_repositorys_page_is_the_command_lines(browser, hub_page):
+    address, quants = hub_page
+    view(browser, address)
+    seen = set()
+    for shown in browser.execute_script(EVERY, some_settings(browser, 24, seed="hub")):
+        code, answer, said = asked_of_the_command_line(shlex.split(shown["command"])[1:])
+        if answer is None:
+            assert code == 2, said
+            continue
+        seen.add(shlex.split(shown["command"])[2])
+        assert shown["total"] == answer["total_nbytes"], shown["command"]
+    assert seen == {f"org/model/small-{quant}.gguf" for quant in quants}
