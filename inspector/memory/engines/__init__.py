@@ -52,7 +52,11 @@ def engine_of(name: str) -> Engine:
         return _load(key)
     found = next((e for e in engines() if key in e.aliases), None)
     if found is None:
-        raise InspectorError(f"unknown engine {name!r}", hint="one of " + ", ".join(_ROWS))
+        from difflib import get_close_matches
+
+        near = get_close_matches(key, [*_ROWS, *(alias for e in engines() for alias in e.aliases)], n=1)
+        hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_ROWS)
+        raise InspectorError(f"unknown engine {name!r}", hint=hint)
     return found
 
 
