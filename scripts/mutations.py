@@ -390,6 +390,25 @@ REST = (
         ("cli-width", "a width of 10 is taken", "return max(int(columns), 40)", "return int(columns)"),
         ("record-eq", "records of two types are equal", "if type(self) is not type(other):\n                return NotImplemented", "if not hasattr(other, '_fields'):\n                return NotImplemented"),
     ),
+    *_rows(
+        "cli/test_pasted.py",
+        ("cli-bench", "llama-bench's tests are one context", "largest = max((*prompts, *made, *both), default=0)", "largest = max(prompts, default=0) + max(made, default=0)"),
+        ("cli-ollama", "OLLAMA_CONTEXT_LENGTH counts before the model's own", '(kept, "the model\'s num_ctx") if kept else (asked', '(kept, "the model\'s num_ctx") if kept and not asked else (asked'),
+        ("cli-visible", "a card beyond those that are named is seen", "if max(places) >= len(cards):", "if max(places) > len(cards):"),
+    ),
+    *_rows(
+        "memory/test_tagged.py cli/test_quants.py",
+        ("lib-tag", "a quant that is not there is the whole checkpoint", "return read(without), without, error.quant", "return read(without), without, None"),
+    ),
+    *_rows(
+        "cli/test_widths.py",
+        ("re-folded", "a narrow terminal loses a figure", "zip(names[1:], row[1:], strict=True) if cell]", "zip(names[2:], row[2:], strict=True) if cell]"),
+    ),
+    *_rows(
+        "memory/test_tables.py memory/test_sglang.py",
+        ("tab-copies", "caches that are copied to a device count as one type", "apart = bool(plain.devices) and HOST in plain.blocks", "apart = False"),
+        ("sg-running", "graphs are made for more requests than run", "graph_seqs=min(step.graph_seqs, most)", "graph_seqs=max(step.graph_seqs, most)"),
+    ),
 )
 # fmt: on
 
