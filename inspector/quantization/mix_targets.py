@@ -127,5 +127,7 @@ def quant_target(text: str) -> QuantTarget:
     if found is None and text.isascii() and text.isdecimal() and len(text) <= 4:
         found = next((t for t in _ROWS if t.ftype == int(text)), None)
     if found is None:
-        raise WorkloadError(f"llama-quantize has no type {text!r}", hint=f"it takes {', '.join(QUANT_TARGETS)}")
+        near = [name for name in QUANT_TARGETS if text and name.startswith(text.upper())][:4]
+        hint = f"did you mean {', '.join(near)}?" if near else f"it takes {', '.join(QUANT_TARGETS)}"
+        raise WorkloadError(f"llama-quantize has no type {text!r}", hint=hint)
     return found

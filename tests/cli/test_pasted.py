@@ -295,6 +295,14 @@ def test_ollamas_default_context_goes_by_the_memory_of_all_cards():
     assert found == {"": "4096", "16GiB": "4096", "24GiB": "32768", "2x24GiB": "262144"}
 
 
+def test_of_several_models_and_values_of_a_benchmark_the_first_counts_and_that_is_said(ask, sparse_model):
+    path = str(sparse_model(DENSE))
+    answer = ask("memory", "--", *f"llama-bench -m {path},b.gguf -p 512 -ctk f16,q8_0".split())
+    assert answer[1]["target"] == path
+    assert "b.gguf: the first model counts" in answer[2]
+    assert "-ctk f16,q8_0: the first counts" in answer[2]
+
+
 def test_ollama_serve_takes_the_model_that_is_named_before_it(ask, ollama):
     answer = ask("memory", "ollama:asks", "--", "OLLAMA_NUM_PARALLEL=2 ollama serve")
     assert (answer[1]["target"], answer[1]["effective"]["n_ctx_seq"]) == ("ollama:asks", 256)

@@ -14,7 +14,8 @@ import pytest
 
 from inspector.audit.registry import Finding
 from inspector.audit.runner import AuditReport
-from inspector.cli.pasted import _as_one, split_command
+from inspector.cli.pasted import _as_one
+from inspector.cli.pasted.shell import split_command
 from inspector.errors import InspectorError, NotFound
 from inspector.memory.fit.commands import shell_line
 from inspector.report import audit as audit_report
@@ -214,8 +215,8 @@ def test_a_pattern_keeps_its_backslashes(environment, files):
     ],
 )  # fmt: skip
 def test_a_pasted_line_of_windows_keeps_its_paths(text, words):
-    program, found, _ = split_command(_as_one([text]))
-    assert (program, found) == ("llama-server", words)
+    found = split_command(_as_one([text]))
+    assert (found.program, list(found.words)) == ("llama-server", words)
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ def read_command(program: str, words: Sequence[str], variables: Mapping[str, str
         reading.unknown = [pair for pair in reading.unknown if pair[0].startswith("-")]  # the rest is a prompt
     elif name == "llamabench":
         said, more = module.settled(said)
-        notes = [*more, *notes]
+        more += [f"{value}: the first model counts" for value in where.values() if "," in value]
+        where, notes = {key: value.partition(",")[0] for key, value in where.items()}, [*more, *notes]
     elif name == "llamacpp":
         said = [*module.defaults(program), *said]
     without = [word for word in left[True] if word in _NO_PROJECTOR]

@@ -92,10 +92,17 @@ def _context(model: Checkpoint | None, ours: Sequence[str], variables: Mapping[s
     n_ctx, why = (kept, "the model's num_ctx") if kept else (asked, "OLLAMA_CONTEXT_LENGTH")
     if not n_ctx:
         n_ctx, why = _by_memory(ours), "its default on these cards" if gpus_named(ours) else "its default"
-    trained = _key(model, "context_length") if model is not None else None
-    if isinstance(trained, int) and 0 < trained < n_ctx:
-        return trained, "as many as the model was trained for"
-    return n_ctx, why
+    trained = _trained(model) if model is not None else None
+    return (trained, "as many as the model was trained for") if trained and trained < n_ctx else (n_ctx, why)
+
+
+def _trained(model: Checkpoint) -> int | None:
+    from inspector.facts import read_facts
+
+    try:
+        return read_facts(model).n_ctx_train
+    except InspectorError:  # said when the command itself reads them
+        return None
 
 
 def _by_memory(ours: Sequence[str]) -> int:
