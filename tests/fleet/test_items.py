@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 
 import pytest
 
@@ -13,6 +14,14 @@ from inspector.fleet.options import ScanOptions
 from inspector.fleet.work import scan_chunk
 
 Q8 = "gguf/tiny-llama-q8_0.gguf"
+
+
+def test_a_folder_that_is_not_listed_in_time_is_an_item_that_says_so():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        root = f"http://127.0.0.1:{silent.getsockname()[1]}/folder/"
+        (item,) = items([root], timeout=0.3)
+    assert (item.target, item.reached) == (root, False)
+    assert "no end within 0.3 s" in item.error
 
 
 def one(root):
