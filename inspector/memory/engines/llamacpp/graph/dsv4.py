@@ -249,16 +249,19 @@ class DeepSeek4(Mixed):
         kv = self.rope(self.reshape(kv, d, 1, n), self.pos)
         ratios = m.whole_numbers("attention.compress_ratios")
         ratio = ratios[il] if il < len(ratios) else 0
-        best = None
+        best: Tensor | None = None
+        pool: Pool | None = None
         if ratio == OVERLAPS:
-            self.compress(x, il, self.csa)
+            pool = self.csa
+            self.compress(x, il, pool)
             self.compress(x, il, self.lid)
             best = self.ranked(x, latent_q, il)
         elif ratio == APART:
-            self.compress(x, il, self.hca)
+            pool = self.hca
+            self.compress(x, il, pool)
         elif ratio:
             raise GraphUnknown(f"{m.arch}.attention.compress_ratios")
-        out = self.reshape(self.seen(q, kv, il, {OVERLAPS: self.csa, APART: self.hca}.get(ratio), best), d, heads, n)
+        out = self.reshape(self.seen(q, kv, il, pool, best), d, heads, n)
         return self.projected(self.rope(out, self.pos), il)
 
     def seen(self, q: Tensor, kv: Tensor, il: int, p: Pool | None, best: Tensor | None) -> Tensor:
