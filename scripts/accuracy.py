@@ -456,7 +456,7 @@ def _exact_of(samples: list[Sample]) -> str:
 
 
 # Why figures of a section are off, by model and line.
-REASONS = {}
+REASONS: dict[tuple[str, str, str], str] = {}
 
 
 def print_misses(samples: list[Sample]) -> None:

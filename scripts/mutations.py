@@ -64,7 +64,7 @@ GGUF = _rows(
     ("gguf-dup-key", "the second of two equal keys counts", '            values.report("duplicate-key", "this key is given twice", start, where=key)\n            continue',
      '            values.report("duplicate-key", "this key is given twice", start, where=key)'),
     ("gguf-dup-tensor", "two tensors of one name pass", "        if name in seen:\n", "        if name in seen and not seen:\n"),
-    ("gguf-negative-pair", "two negative dimensions make a positive size", "n = n * dim if dim > 0 else 0", "n = n * dim"),
+    ("gguf-negative-pair", "two negative dimensions make a positive size", "n *= max(0, dim)", "n *= dim"),
     ("gguf-place-padding", "tensors are expected without padding", "running += -(-(nbytes or 0) // alignment) * alignment", "running += nbytes or 0"),
     ("gguf-place-start", "tensor offsets are not moved to the data section", "raw.dtype, start + raw.offset, nbytes, words", "raw.dtype, raw.offset, nbytes, words"),
     ("gguf-elements-63", "2^63 elements pass", "if dim > 1 and I64_MAX // dim < n:", "if dim > 1 and U64_MAX // dim < n:"),
@@ -235,6 +235,7 @@ SPARSE = _rows(
     ("lc-hc-fused", "fused operations stay on wherever they would run", "if any(name == op and node.buf != probe.layer_buf[il]", "if all(name == op and node.buf != probe.layer_buf[il]"),
     ("lc-clamps-alike", "experts that are clamped are run as one with a shared one that is not", "if routed.name != shared.name or not (_gated", "if not (_gated"),
     ("lc-looked-up", "tables that tokens look experts up in lie on the host", '_LOOKED_UP: Final = ("compressor_ape.weight", "ffn_gate_tid2eid.weight")', '_LOOKED_UP: Final = ("compressor_ape.weight",)'),
+    ("lc-msa-deep", "layers that copy inputs are left out on devices", "return None if self.r.layer_buf else super().kind(il)", "return super().kind(il)"),
     ("lc-pools-few", "keys are copied out for 17 tokens too", "FEW: Final = 16  # tokens", "FEW: Final = 17  # tokens"),
 )
 
@@ -262,7 +263,7 @@ RANGES = (
         ("rg-context", "CUDA's context is known", "return least * MIB, most * MIB", "return most * MIB, most * MIB"),
         ("rg-safe", "the lower end of a profiling run is counted", 'return Line("compute", span[1], ', 'return Line("compute", span[0], '),
         ("rg-sorts", "no profiling run sorts its logits", "max(int(peak * (seen if towers else text)), int(sorts * (_SEEN if experts else 1)))", "int(peak * (seen if towers else text))"),
-        ("rg-captured", "decode steps have no graphs of their own", "sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "sum(n <= limit for n in sizes)"),
+        ("rg-captured", "decode steps have no graphs of their own", "found: int = sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)", "found: int = sum(n <= limit for n in sizes)"),
         ("rg-device", "a device's lower end is its upper end", "return used - below if below else None", "return used if below else None"),
     ),
     *_rows(
@@ -499,6 +500,25 @@ REST = (
         ("cli-failed", "what cannot be answered exits 1", "OK, NO, FAILED = 0, 1, 2", "OK, NO, FAILED = 0, 1, 1"),
         ("cli-width", "a width of 10 is taken", "return max(int(columns), 40)", "return int(columns)"),
         ("record-eq", "records of two types are equal", "if type(self) is not type(other):\n                return NotImplemented", "if not hasattr(other, '_fields'):\n                return NotImplemented"),
+    ),
+    *_rows(
+        "cli/test_pasted.py",
+        ("cli-bench", "llama-bench's tests are one context", "largest = max((*prompts, *made, *both), default=0)", "largest = max(prompts, default=0) + max(made, default=0)"),
+        ("cli-ollama", "OLLAMA_CONTEXT_LENGTH counts before the model's own", '(kept, "the model\'s num_ctx") if kept else (asked', '(kept, "the model\'s num_ctx") if kept and not asked else (asked'),
+        ("cli-visible", "a card beyond those that are named is seen", "if max(places) >= len(cards):", "if max(places) > len(cards):"),
+    ),
+    *_rows(
+        "memory/test_tagged.py cli/test_quants.py",
+        ("lib-tag", "a quant that is not there is the whole checkpoint", "return read(without), without, error.quant", "return read(without), without, None"),
+    ),
+    *_rows(
+        "cli/test_widths.py",
+        ("re-folded", "a narrow terminal loses a figure", "zip(names[1:], row[1:], strict=True) if cell]", "zip(names[2:], row[2:], strict=True) if cell]"),
+    ),
+    *_rows(
+        "memory/test_tables.py memory/test_sglang.py",
+        ("tab-copies", "caches that are copied to a device count as one type", "apart = bool(plain.devices) and HOST in plain.blocks", "apart = False"),
+        ("sg-running", "graphs are made for more requests than run", "graph_seqs=min(step.graph_seqs, most)", "graph_seqs=max(step.graph_seqs, most)"),
     ),
 )
 BUILDS = _rows(

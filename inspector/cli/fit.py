@@ -36,7 +36,6 @@ _OPTIONS: Final = (
     (("--gpu", "gpus"), dict(multiple=True, type=GPU),
      "rtx4090, 2xrtx3090, 24G, auto, or none: the CPU (llama.cpp); repeatable. Default: what this machine has."),
     (("--min-quant", "min_quant"), dict(metavar="TYPE"), "Nothing coarser than this quant; Q4_K_M is only preferred."),
-    (("--kv", "kv"), dict(metavar="TYPE"), "The cache type, keys and values: f16, q8_0, fp8 …"),
     (("--longest", "longest"), dict(is_flag=True),
      "As much context as the model was trained for, or what fits of it."),
     (("-ngl", "--gpu-layers", "--n-gpu-layers", "n_gpu_layers"), dict(type=LAYERS),
@@ -98,7 +97,6 @@ def _read_ask(params: dict[str, Any], engine: str) -> Ask:
     if not gpus and not engine_of(engine).on_cpu:
         raise InspectorError(f"--gpu none: {engine} is not answered for a CPU", hint="llama.cpp is: -e llama.cpp")
     prefer = tuple(word for word in (params.pop("prefer") or "").split(",") if word)
-    params["kv_dtype"] = params.pop("kv") or params["kv_dtype"]
     if params["n_gpu_layers"] == -1:  # llama.cpp's auto: what this search is for
         params["n_gpu_layers"] = None
     if params.pop("cpu_moe"):
@@ -156,8 +154,8 @@ def fit(
       inspector fit ./quants/ --gpu rtx4090 -c 32k --min-quant Q5_K_M
       inspector fit model.gguf --gpu 2xrtx3090 --kv q8_0 --longest
       inspector fit ./Qwen3-8B/ --gpu a100-80gb -np 16
-      inspector fit Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
-      inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
+      inspector fit Qwen/Qwen3-30B-A3B:Q4_K_M --gpu rtx4090
+      inspector fit --gpu rtx4090 -- llama-server -m model.gguf -c 32768
     """
     from inspector.memory.engines import engine_of
     from inspector.memory.fit.candidates import forms, judged

@@ -131,7 +131,7 @@ def cli() -> None:
 
     TARGET is a GGUF or safetensors file, a model folder, a Hugging Face cache snapshot, a config.json,
     a Hub repo: org/name[@revision][:QUANT][/file], a model of a store: ollama:NAME[:TAG], or an address:
-    s3://bucket/folder. Headers only; weights are never read or downloaded.
+    s3://bucket/folder, https://host/folder/. Headers only; weights are never read or downloaded.
 
     \b
     Examples:

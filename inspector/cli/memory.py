@@ -222,10 +222,10 @@ def memory(
     Examples:
       inspector memory model.gguf -c 32768 -ctk q8_0 -ctv q8_0
       inspector memory model.gguf --gpu rtx4090
-      inspector memory Qwen/Qwen3-30B-A3B -e llama.cpp --quant Q4_K_M --gpu rtx4090
+      inspector memory Qwen/Qwen3-30B-A3B:Q4_K_M --gpu rtx4090
       inspector memory ./Qwen3-8B/ --engine vllm --max-model-len 32k --gpu a100-80gb
       inspector memory model.gguf --engine textbook --sweep ctx
-      inspector memory --gpu rtx4090 -- llama-server -m model.gguf -c 32768 -ctk q8_0 --jinja
+      inspector memory --gpu rtx4090 -- llama-server -m model.gguf -c 32768
     """
     from inspector.facts import read_facts
     from inspector.memory.engines import engine_of

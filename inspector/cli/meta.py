@@ -30,7 +30,8 @@ def _pick(checkpoint: Checkpoint, keys: tuple[str, ...]) -> tuple[dict[str, Any]
     if unknown:
         import difflib
 
-        close = difflib.get_close_matches(unknown[0], metadata, n=3)
+        starts = [key for key in metadata if key.startswith(unknown[0])]
+        close = starts[:3] or difflib.get_close_matches(unknown[0], metadata, n=3)
         raise InspectorError(f"no key {unknown[0]!r}", hint="did you mean " + ", ".join(close) + "?" if close else None)
     return ({k: metadata[k] for k in keys} if keys else metadata), types
 

@@ -75,7 +75,7 @@ _WORKLOAD = (
      "Type of cached keys: f16, q8_0, …"),
     (("-ctv", "--cache-type-v", "kv_dtype_v"), dict(metavar="TYPE"),
      "Type of cached values."),
-    (("--kv-cache-dtype", "--kv-dtype", "kv_dtype"), dict(metavar="TYPE"),
+    (("--kv-cache-dtype", "--kv-dtype", "--kv", "kv_dtype"), dict(metavar="TYPE"),
      "Keys and values alike: auto, f16, fp8, int8, q8_0, …"),
     (("-fa", "--flash-attn", "flash_attn"), dict(type=SWITCH),
      "Flash attention: on, off or auto."),

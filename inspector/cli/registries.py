@@ -10,9 +10,20 @@ from inspector.report.text import table
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sized
     from typing import Any
 
     from inspector.report import documents
+
+
+def _say_none(name: str | None, rows: Sized, every: Iterable[str]) -> None:
+    """Words where no row has this in its name, with the nearest that there are."""
+    if rows or name is None:
+        return
+    from inspector.sources.target import near_names
+
+    near = near_names(name, every)
+    outcome.remark(f"none has {name!r} in its name" + (f"; did you mean {' or '.join(near)}?" if near else ""))
 
 
 @click.command()
@@ -37,6 +48,7 @@ def archs(*, name: str | None, as_json: bool) -> int:
             (r["name"], r["format"], r["layers"], r["ref"]) for r in rows
         ]
         outcome.write(table(cells, align="<<<<"))
+        _say_none(name, rows, (r["name"] for r in architecture_rows()))
     return outcome.OK if rows else outcome.NO
 
 
@@ -87,6 +99,7 @@ def gpus(*, name: str | None, as_json: bool) -> int:
         cells = [("name", "memory", "bytes", "source")]
         cells += [(r["name"], format_nbytes(r["nbytes"]), f"{r['nbytes']:,}", r["source"]) for r in rows]
         outcome.write(table(cells, align="<>><"))
+        _say_none(name, rows, (r["name"] for r in gpu_rows()))
     return outcome.OK if rows else outcome.NO
 
 

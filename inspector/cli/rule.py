@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from inspector.report import documents
 
 
+_ALL = "'inspector rule' lists them"
+
+
 @click.command()
 @click.argument("code", required=False)
 @json_option
@@ -36,7 +39,10 @@ def rule(*, code: str | None, as_json: bool) -> int:
         return outcome.OK
     found = find_rule(code)
     if found is None:
-        raise click.UsageError(f"no rule {code!r}; 'inspector rule' lists them")
+        import difflib
+
+        near = difflib.get_close_matches(code.lower(), [r.name for r in rules().values()], n=1)
+        raise click.UsageError(f"no rule {code!r}; " + (f"did you mean {near[0]}?" if near else _ALL))
     if as_json:
         page: documents.RulePage = {
             "schema": "inspector.rule/1", "code": found.code, "name": found.name, "severity": found.severity,

@@ -59,6 +59,8 @@ def tensors(
         from fnmatch import fnmatchcase
 
         chosen = [t for t in chosen if fnmatchcase(t.name, match)]
+        if not chosen:
+            outcome.remark(f"no tensor has a name like {match}")
     if by is not None:
         groups = report.group_json(chosen, by)
         if as_json:

@@ -110,7 +110,7 @@ def _skip_one(cursor: Cursor, left: int, ahead: _Ahead) -> None:
 
 
 def _skip_by_loop(cursor: Cursor, n: int) -> int:
-    """Whole eights of strings within the buffer; returns how many of `n` are left."""
+    """Strings that lie whole within the buffer, eights first; returns how many of `n` are left."""
     u64, buf, pos = cursor.u64, cursor.buf, cursor.pos
     start = pos
     try:
@@ -129,6 +129,13 @@ def _skip_by_loop(cursor: Cursor, n: int) -> int:
             n -= 8
     except (struct.error, OverflowError):  # the buffer's end, or a length that is not one
         pass
+    pos = start
+    while n and pos + 8 <= len(buf):
+        pos += u64(buf, pos)[0] + 8
+        if pos > len(buf):
+            break
+        start = pos
+        n -= 1
     cursor.pos = start
     return n
 
@@ -159,6 +166,6 @@ def skip_strings(cursor: Cursor, n: int, *, after: int = 0, again: bool = False,
             n -= few - left
         else:
             n = left = _skip_by_loop(cursor, n)
-        for _ in range(min(left, 8)):
+        if left:
             _skip_one(cursor, n, ahead)
             n -= 1

@@ -19,14 +19,12 @@ from inspector.formats.modelfile import ModelFile, TensorInfo
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
     from typing import Any
 
     from inspector.formats.gguf_like import Stretch
     from inspector.formats.modelfile import LongArray
     from inspector.sources import Source
-
-    Unpack = Callable[[bytes, int], tuple[Any, ...]]
 
 MAGIC = b"GGUF"
 OLDEST, NEWEST = 2, 3
@@ -35,7 +33,6 @@ MAX_DIMS = 4  # ggml.h, GGML_MAX_DIMS
 MAX_NAME = 63  # ggml.h, GGML_MAX_NAME less its final NUL
 # The smallest records: an empty key with a one-byte value; a scalar tensor without a name.
 MIN_KV, MIN_TENSOR = 13, 24
-LONGEST_RECORD = 8 + MAX_NAME + 4 + 8 * MAX_DIMS + 12  # of a tensor that is allowed
 # What is refused: hundreds of times what the largest files have.
 MAX_KEYS, MAX_TENSORS = 1 << 18, 1 << 17
 I64_MAX, U64_MAX = (1 << 63) - 1, (1 << 64) - 1
@@ -170,47 +167,29 @@ def _read_tensors(values: Values, n: int, raws: list[RawTensor]) -> None:
     order = cursor.order
     u32 = struct.Struct(order + "I")
     tails = tuple(struct.Struct(f"{order}{dims}qiQ") for dims in range(MAX_DIMS + 1))
-    layouts = tuple((tail.unpack_from, tail.size) for tail in tails)
     seen: set[str] = set()
     for i in range(n):
-        record = cursor.base + cursor.pos
-        usual = _usual_record(cursor, u32.unpack_from, layouts)
-        if usual is not None:
-            name, tail = usual
-        else:
-            cursor.source.expect(min(record + TENSOR_NBYTES * (n - i) + 4096, cursor.size))
-            name = _tensor_name(values, record)
+        if len(cursor.buf) - cursor.pos < TENSOR_NBYTES:
+            cursor.source.expect(min(cursor.offset + TENSOR_NBYTES * (n - i) + 4096, cursor.size))
+        record = cursor.offset
+        name = _tensor_name(values, record)
         if name in seen:
             values.report("duplicate-tensor", "a second tensor of this name", record, where=name)
         seen.add(name)
-        if usual is None:
-            n_dims = cursor.unpack(u32)[0]
-            tail = cursor.unpack(tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name))
+        n_dims = cursor.unpack(u32)[0]
+        tail = cursor.unpack(tails[n_dims] if n_dims <= MAX_DIMS else _long_tail(values, n_dims, name))
         raw = RawTensor(name, tail[-3::-1], tail[-2], tail[-1], record)
         raw.nbytes = _nbytes(values, raw)
         raws.append(raw)
 
 
-def _usual_record(
-    cursor: Cursor, u32: Unpack, layouts: Sequence[tuple[Unpack, int]]
-) -> tuple[str, tuple[Any, ...]] | None:
-    """Name and numbers of a record that lies in the buffer and has nothing odd, as nearly all; None for any other."""
-    buf, pos = cursor.buf, cursor.pos
-    if len(buf) - pos < LONGEST_RECORD or (n := cursor.u64(buf, pos)[0]) > MAX_NAME:
-        return None
-    end = pos + 8 + n
-    name = buf[pos + 8 : end]
-    n_dims = u32(buf, end)[0]
-    if n_dims > MAX_DIMS or not name.isascii():
-        return None
-    unpack, size = layouts[n_dims]
-    cursor.pos = end + 4 + size
-    return name.decode(), unpack(buf, end + 4)
-
-
 def _tensor_name(values: Values, record: int) -> str:
     cursor = values.cursor
     n = cursor.next_u64()
+    pos = cursor.pos
+    if n <= MAX_NAME and (raw := cursor.buf[pos : pos + n]).isascii() and len(raw) == n:
+        cursor.pos = pos + n
+        return raw.decode()  # nearly every name
     if n > MAX_NAME:
         check_length(cursor, n, record)
         name = cursor.take(min(n, 256)).decode("utf-8", "replace")
@@ -241,7 +220,7 @@ def _nbytes(values: Values, raw: RawTensor) -> int | None:
     """Bytes of a tensor, or None with a defect noted where gguf.cpp would refuse its shape or type."""
     dtype, n, dim = raw.dtype, 1, 1
     for dim in raw.shape:
-        n = n * dim if dim > 0 else 0  # two negative ones must not make a positive
+        n *= max(0, dim)  # two negative ones must not make a positive
     if dtype is None or not 0 < n <= I64_MAX or len(raw.shape) > MAX_DIMS or dim % dtype.block_elems:
         from inspector.formats._gguf_layout import check_shape
 

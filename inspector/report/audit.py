@@ -47,7 +47,7 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     tally = ", ".join(f"{n} {s}{'s' if n > 1 and s != 'info' else ''}" for s, n in counts.items() if n)
     files = f"{report.n_files} file{'s' if report.n_files != 1 else ''}, {format_nbytes(report.nbytes)}"
     head = f"{_VERDICTS[report.verdict]}  {escape(report.target)}  ({files}{'; ' + tally if tally else ''})"
-    lines = [head] if len(head) <= width else wrap(head, width=width, indent="      ", cut=True)
+    lines = [head] if len(head) <= width or width >= _WIDE else wrap(head, width=width, indent="      ", cut=True)
     hints: set[str] = set()
     for f in report.findings:
         where = f"{escape(f.where)}: " if f.where else ""
@@ -58,6 +58,7 @@ def audit_lines(report: AuditReport, *, width: int) -> list[str]:
     return lines
 
 
+_WIDE: Final = 60  # columns from which on a long path is the terminal's to wrap
 _HEAD: Final = 18  # columns of severity and code
 _LEAST_TEXT: Final = 30
 

@@ -24,7 +24,16 @@ _CLOUDS: Final[Mapping[str, str]] = {
     "s3": "s3", "s3a": "s3", "gs": "gs", "gcs": "gs", "az": "az", "azure": "az", "abfs": "abfs", "abfss": "abfss",
 }  # fmt: skip
 _ETAGS: Final = ("ETag", "etag", "e_tag", "md5Hash", "sha256")
-_TIMES: Final = ("LastModified", "last_modified", "mtime", "updated", "modified", "created")
+_TIMES: Final = (
+    "LastModified",
+    "last_modified",
+    "mtime",
+    "updated",
+    "modified",
+    "modify",
+    "modificationTime",
+    "created",
+)
 _DENIED_WORDS: Final = """
     PermissionError NoCredentialsError PartialCredentialsError PermissionDeniedError UnauthenticatedError
     ClientAuthenticationError DefaultCredentialsError RefreshError AuthenticationException

@@ -8,7 +8,7 @@ in its address (`my%20model.gguf`).
 from __future__ import annotations
 
 import re
-from urllib.parse import quote, unquote, urljoin, urlsplit
+from urllib.parse import quote, unquote_to_bytes, urljoin, urlsplit
 
 from inspector.errors import AccessDenied, SourceError, Unreachable
 from inspector.sources.http import Client, origin
@@ -77,7 +77,8 @@ class IndexPages:
             headers = self._client.head(path, what=path)
         except Unreachable:  # 405, 501: not every server takes it
             headers = {}
-        length = headers.get("content-length", "")
+        encoded = headers.get("content-encoding", "identity").lower() not in {"", "identity"}
+        length = "" if encoded else headers.get("content-length", "")
         if not (length.isascii() and length.isdigit() and len(length) < 20):
             with RangeSource(self._client, path, name=path, first=1) as source:
                 return {"name": path, "size": source.size, "type": "file"}
@@ -106,7 +107,7 @@ def folder_address(url: str) -> str:
 
 
 def _spelled(path: str) -> str:
-    return quote(unquote(path), safe=_SAFE)
+    return quote(unquote_to_bytes(path), safe=_SAFE)
 
 
 def names_below(page: str, url: str, folder: str) -> dict[str, bool]:
@@ -127,6 +128,6 @@ def names_below(page: str, url: str, folder: str) -> dict[str, bool]:
             continue
         path = _spelled(parts.path)
         name = path[len(start) :].removesuffix("/")
-        if path.startswith(start) and name and "/" not in name and unquote(name) not in {".", ".."}:
+        if path.startswith(start) and name and "/" not in name and name not in {".", ".."}:
             found[name] = found.get(name, False) or path.endswith("/")
     return found

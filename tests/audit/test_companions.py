@@ -84,7 +84,7 @@ HONEST = {
     "some script": ("train.py", "import os\nos.system('id')\n"),
     "prose about tags": ("NOTES.txt", "Beware: of !!python/object/apply\nUse safe_load, not !!python/name:os.system\n"),
     "a document about tags": ("NOTES", "title: tags\nbody: the tag !!python/name:os.system is bad\n"),
-    "prose with an example": ("WARNING.txt", "Do not load files like this one:\n\nhp: !!python/name:os.system\n"),
+    "prose with an example": ("WARNING.txt", "Do not load files like this one.\n\nhp: !!python/name:os.system\n"),
     "a tag in a comment": ("x.cfg", "lr: 1\n# a: !!python/name:os.system\n"),
     "tags of plain values": ("hparams", "a: !!python/tuple [1, 2]\nb: !!str x\n"),
     "a package that looks up its parts": ("m/__init__.py", "import importlib\nimportlib.import_module('m.x')\n"),

@@ -225,7 +225,7 @@ def test_what_stands_around_a_command_changes_nothing(ask, sparse_model, pasted)
     ("setting", "own"),
     [
         ("CUDA_VISIBLE_DEVICES=0", ["24GiB"]), ("CUDA_VISIBLE_DEVICES=1", ["24GiB"]), ("CUDA_VISIBLE_DEVICES=", ["none"]),
-        ("CUDA_VISIBLE_DEVICES=5", ["24GiB", "24GiB"]), ("HIP_VISIBLE_DEVICES=0,1", ["24GiB", "24GiB"]),
+        ("CUDA_VISIBLE_DEVICES=2", ["24GiB", "24GiB"]), ("HIP_VISIBLE_DEVICES=0,1", ["24GiB", "24GiB"]),
     ],
 )  # fmt: skip
 def test_cards_that_a_command_does_not_see_hold_nothing(ask, sparse_model, setting, own):

@@ -7,7 +7,7 @@ import json
 import gguf
 import pytest
 
-from inspector.cli.group import COMMANDS
+from inspector.cli.group import COMMANDS, run_command_line
 
 
 @pytest.mark.parametrize("command", ["archs", "dtypes", "gpus", "engines", "rule"])
@@ -61,3 +61,21 @@ def test_the_version_is_said(run_inspector):
     code, out, _ = run_inspector(["--version"])
     assert code == 0
     assert out.startswith("inspector, version ")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["gpus", "4091"], "none has '4091' in its name"), (["archs", "lamma"], "did you mean llama"),
+        (["rule", "remote-cod"], "did you mean remote-code?"), (["rule", "XX1"], "'inspector rule' lists them"),
+        (["memory", "MODEL", "--gpu", "24"], "a size has a unit: 24G"),
+        (["memory", "MODEL", "-e", "llamacp"], "did you mean llamacpp?"),
+        (["tensors", "MODEL", "--match", "nothing*"], "no tensor has a name like nothing*"),
+        (["meta", "MODEL", "llama.att"], "did you mean llama.attention."),
+        (["memory", "--", "foo", "bar"], "no command of an engine that is known: foo bar"),
+        (["memory", "--", "llama-server", "-c", "4096"], "llama-server is given no model: name one before the --"),
+    ],
+)  # fmt: skip
+def test_a_word_that_is_not_known_is_met_with_the_nearest_that_is(files, capsys, words, said):
+    run_command_line([str(files / "gguf" / "tiny-moe-q8_0.gguf") if w == "MODEL" else w for w in words])
+    assert said in capsys.readouterr().err

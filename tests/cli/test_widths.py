@@ -31,21 +31,22 @@ NOT_LAID_OUT = {"report", "scan", "compare"}  # a page; a table in a file; a log
 @pytest.fixture
 def printed(monkeypatch, capsys, files, tmp_path):
     """`printed(name, width)`: the lines of a command of WORDS on a terminal of so many columns."""
-    quants = tmp_path / "quants"
-    quants.mkdir()
+    monkeypatch.chdir(tmp_path)  # paths that are as short wherever the tests lie
+    shutil.copyfile(files / "gguf" / "tiny-moe-q8_0.gguf", "moe.gguf")
+    shutil.copyfile(files / "gguf" / "tiny-llama-q8_0.gguf", "tiny.gguf")
+    shutil.copytree(files / "safetensors" / "llama-tied", "tied")
+    shutil.copytree(files / "broken" / "half-a-download", "broken")
+    (tmp_path / "quants").mkdir()
     for quant in ("Q4_0", "Q8_0", "UD-Q4_K_XL"):
-        shutil.copyfile(files / "gguf" / "tiny-llama-q8_0.gguf", quants / f"a-rather-long-name-of-a-model.{quant}.gguf")
-    places = {
-        "MOE": files / "gguf" / "tiny-moe-q8_0.gguf", "TINY": files / "gguf" / "tiny-llama-q8_0.gguf", "QUANTS": quants,
-        "TIED": files / "safetensors" / "llama-tied", "BROKEN": files / "broken" / "half-a-download",
-    }  # fmt: skip
+        shutil.copyfile("tiny.gguf", f"quants/a-rather-long-name-of-a-model.{quant}.gguf")
+    places = {"MOE": "moe.gguf", "TINY": "tiny.gguf", "QUANTS": "quants", "TIED": "tied", "BROKEN": "broken"}
     for name, value in (("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1"), ("TERM", "xterm"), ("INSPECTOR_GPU", "none")):
         monkeypatch.setenv(name, value)
 
     def lines(name, width):
         monkeypatch.setenv("COLUMNS", str(width))
         command, *flags = (w for w in name.split() if w in COMMANDS or w[0] == "-" or w in {"ctx", "role"})
-        code = run_command_line([command, *(str(places.get(w, w)) for w in WORDS[name]), *flags])
+        code = run_command_line([command, *(places.get(w, w) for w in WORDS[name]), *flags])
         out, err = capsys.readouterr()
         assert code in {0, 1}, err
         return out.splitlines()

@@ -42,7 +42,7 @@ class Here(Engine):
 @pytest.mark.parametrize("n", [1, 2, 40])
 def test_only_the_model_that_ends_processes_is_lost(tmp_path, n, all_is_lost):
     targets = [str(tmp_path / f"{i}.gguf") for i in range(n)]
-    deadly = {targets[-1], targets[n // 2]}
+    deadly = {targets[-1], targets[n // 2], targets[min(5, n - 1)]}  # in groups of one, two and more
     journal = Journal(Outputs(str(tmp_path / "m.jsonl")).first, resume=False)
     journal.add_items([Item(target) for target in targets])
     Run(journal, Here(deadly, all_is_lost=all_is_lost), ScanOptions(), lambda _: None).run()

@@ -260,7 +260,7 @@ def test_what_fills_a_device_to_the_byte_fits(engine):
     def on(capacity: int) -> Device:
         return estimate(model(), Workload(), engine=engine, placement=Placement(gpus=(Gpu("g", capacity),))).devices[0]
 
-    need = on(1 << 40).used
+    need = on(on(1 << 40).used).used  # what a runtime takes depends on the card
     assert [on(need - 1).fits, on(need).fits, on(need + 1).fits] == [False, True, True]
 
 

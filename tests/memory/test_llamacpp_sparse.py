@@ -11,11 +11,14 @@ from graph_rows import placed, read, settings_from, sizes_of, synthetic
 from inspector.dtypes import DTYPES
 from inspector.facts.gguf import facts_of_gguf
 from inspector.memory.devices.placement import assign
+from inspector.memory.engines.llamacpp import estimate
 from inspector.memory.engines.llamacpp.backends import backend
+from inspector.memory.engines.llamacpp.beside import Beside
 from inspector.memory.engines.llamacpp.graph import HOST, Model, build, compute_buffers, run_of
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.loading import refused
 from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.engines.llamacpp.speculation import Speculation
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.units import GIB, MIB
 
@@ -52,6 +55,12 @@ PLACED = [
     ("hy_v4", 3, 85.98, 100.02),
     ("dots3note", 3, 77.58, 85.59),
     ("minimax-m3", 3, 89.3, 88.67),
+]
+
+# sequences, then MiB of a draft's cache, of its compute buffer and of the model's
+DRAFTING = [
+    (1, 0.38, 43.51, 56.89),
+    (4, 1.0, 46.01, 56.91),
 ]
 
 
@@ -99,6 +108,44 @@ def test_tables_lie_on_the_card_where_rows_of_their_type_are_read_and_places_whe
     assert pools
     assert refused(first_of("glm5-next"), backend("cuda")) == pools
     assert refused(first_of("deepseek4"), backend("cuda")) == frozenset()
+
+
+def test_each_layer_on_a_card_copies_windows_of_inputs_of_its_own():
+    """scripts/cuda/probe.cpp on the first row of minimax-m3 with 14 layers: -ngl 99 -c 4096."""
+    facts = first_of("minimax-m3")
+    more = tuple(
+        t.replace(name=t.name.replace("blk.1.", f"blk.{i}."))
+        for i in range(6, 14)
+        for t in facts.tensors
+        if t.name.startswith("blk.1.")
+    )
+    deep = facts_of_gguf({**facts.keys, "minimax-m3.block_count": 14}, (*facts.tensors, *more))
+    card = Placement(gpus=(Gpu("CUDA0", 24 * GIB, backend="cuda"),), n_gpu_layers=99)
+    found = effective(deep, Workload(n_ctx=4096)).as_effective()
+    assert compute_buffers(deep, found, assign(card, 14)) == ({"CUDA0": 98_944_000, HOST: 13_280_256}, "derived")
+
+
+def drafting():
+    """Facts of the first row of deepseek4 with its last layer as one that predicts, and compresses nothing."""
+    facts = first_of("deepseek4")
+    norm = next(t for t in facts.tensors if t.name == "blk.7.attn_norm.weight")
+    own = [norm.replace(name=f"blk.7.nextn.{name}.weight") for name in ("enorm", "hnorm")]
+    own.append(norm.replace(name="blk.7.nextn.eh_proj.weight", shape=(1024, 2048)))
+    kept = [t for t in facts.tensors if not t.name.startswith("blk.7.attn_compressor")]
+    ratios = {"attention.compress_ratios": (0, 0, 4, 128, 4, 128, 4, 0), "nextn_predict_layers": 1}
+    return facts_of_gguf({**facts.keys, **{f"deepseek4.{k}": v for k, v in ratios.items()}}, (*kept, *own))
+
+
+@pytest.mark.parametrize(("n_seqs", "cache", "compute", "mains"), DRAFTING)
+def test_deepseek_v4_drafts_from_keys_and_values_of_a_window(n_seqs, cache, compute, mains):
+    """llama-server of those tensors: -c 4096 -np N -kvu --spec-type draft-mtp, MiB of what it says of both contexts."""
+    beside = Beside(speculation=Speculation(types=("draft-mtp",)))
+    workload = Workload(n_ctx=4096, n_seqs=n_seqs, kv_unified=True)
+    found = estimate(drafting(), workload, server=True, beside=beside)
+    assert found.unknown == ()
+    got = {x.label + "/" + x.what: x.nbytes / MIB for x in found.lines}
+    expect = {"draft sliding window/kv_cache": cache, "draft/compute": compute, "/compute": mains}
+    assert {k: got[k] for k in expect} == pytest.approx(expect, rel=0, abs=0.0051)
 
 
 def test_layers_of_dots3note_rank_as_listed_however_long_the_list():

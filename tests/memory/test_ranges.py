@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import lzma
 from pathlib import Path
 
 import pytest
 
 import inspector
-from inspector.checkpoint import open_checkpoint
+from inspector.checkpoint import Checkpoint, open_checkpoint
 from inspector.errors import InspectorError
 from inspector.facts import read_facts
+from inspector.facts.gguf import read_facts_gguf
+from inspector.formats.gguf import read_gguf
 from inspector.memory.devices.asked import gpus_asked
 from inspector.memory.devices.gpus import GPUS, GpuModel, context_range, least_runtime, parse_gpu, under
 from inspector.memory.devices.placement import device_totals
-from inspector.memory.engines import vllm
+from inspector.memory.engines import llamacpp, vllm
+from inspector.memory.engines.llamacpp.compute import STAND_IN
 from inspector.memory.engines.shared.runtime import LIBRARIES, context_of
 from inspector.memory.engines.vllm.profile import GRAPHS, SEVERAL, captured
 from inspector.memory.estimate import Gpu, Line, Placement, Workload
+from inspector.sources.memory import MemorySource
 from inspector.units import GIB, MIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
@@ -153,3 +159,36 @@ def test_other_backends_keep_back_a_range_and_cuda_a_figure():
     assert (moved.context_low, moved.reserve_low) == (0, 3 * MIB)
     assert under(nvidia, "rpc").reserve_low is None
     assert all(row.as_gpu().context_low <= row.context for row in GPUS.values())
+
+
+def renamed(model):
+    """The facts of a file whose architecture's name nobody knows."""
+    arch, raw = model["arch"].encode(), base64.b64decode(model["header"])
+    other = b"~" * len(arch)
+    at = raw.index(arch, raw.index(b"general.architecture"))
+    raw = (raw[:at] + other + raw[at + len(arch) :]).replace(arch + b".", other + b".")
+    source = MemorySource(raw, name="m", size=model["size"])
+    return read_facts_gguf(Checkpoint("m", "gguf", (read_gguf(source),), {}))
+
+
+def test_an_architecture_that_is_not_known_computes_within_the_range_of_those_that_are():
+    seen = []
+    with lzma.open(FIXTURES / "llamacpp-synthetic.jsonl.xz", "rt", encoding="utf-8") as lines:
+        models = [json.loads(line) for line in lines]
+    for model in {m["arch"]: m for m in models}.values():
+        row = next((r for r in model["rows"] if "model" in r), None)
+        if row is None:
+            continue
+        n_ctx, n_seqs, unified, n_batch, n_ubatch, k, v, flash, full, n_outputs = row["settings"].split()
+        workload = Workload(
+            n_ctx=int(n_ctx), n_seqs=int(n_seqs), n_batch=int(n_batch), n_ubatch=int(n_ubatch), kv_dtype_k=k,
+            kv_dtype_v=v, flash_attn={"on": True, "off": False}.get(flash), kv_unified=unified == "1",
+            swa_full=full == "1", outputs="all" if n_outputs == "0" else "last",
+        )  # fmt: skip
+        found = [x for x in llamacpp.estimate(renamed(model), workload).lines if x.what == "compute"]
+        if found:  # else a plain decoder lacks what it is made of
+            low, high = sum(x.least for x in found), sum(x.nbytes for x in found)
+            assert low <= row["compute"] <= high, (model["arch"], low, row["compute"], high)
+            seen.append(row["compute"] / high * STAND_IN[1])
+    assert len(seen) > 80
+    assert max(seen) > 2

@@ -140,3 +140,16 @@ def test_fit_prints_the_launch_of_its_server_and_says_where_more_of_the_card_is_
     tight = choices("llama-3-8b", "rtx4090", n_ctx=8192, n_seqs=4).choices[0]
     assert "mem_fraction_static 0.9 instead of SGLang's own" in tight.gave_way
     assert "--mem-fraction-static 0.9" in " ".join(engine_of("sglang").command(tight))
+
+
+def test_a_ceiling_of_requests_is_no_demand_and_holds_graphs_down():
+    plain, held = (
+        on(named("llama-3-8b"), "24GiB", Workload(n_ctx=1024, options=options))
+        for options in (None, {"max_running_requests": 4})
+    )
+    assert (plain.effective["cuda_graph_max_bs_decode"], held.effective["cuda_graph_max_bs_decode"]) == (48, 4)
+    assert held.effective["n_seqs"] == 1
+    assert held.effective["mem_fraction_static"] > plain.effective["mem_fraction_static"]
+    given = {"max_running_requests": 4, "cuda_graph_max_bs_decode": 16}
+    found = on(named("llama-3-8b"), "24GiB", Workload(n_ctx=1024, options=given))
+    assert found.effective["cuda_graph_max_bs_decode"] == 16

@@ -131,6 +131,7 @@ def test_what_lies_directly_below_counts_and_nothing_else():
 def test_addresses_have_one_spelling():
     assert folder_address("HTTP://h:1/a b/%c3%a9/?x#y") == "http://h:1/a%20b/%C3%A9"
     assert folder_address("https://h/") == "https://h"
+    assert folder_address("http://h/%ff%2e/") == "http://h/%FF."
 
 
 def test_a_page_that_a_redirect_leads_away_to_lists_nothing(web):

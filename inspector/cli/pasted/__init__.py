@@ -145,9 +145,9 @@ def read_command(program: str, words: Sequence[str], variables: Mapping[str, str
         notes = [*more, *notes]
     elif name == "llamacpp":
         said = [*module.defaults(program), *said]
-    without = [flag for flag in left[True] if flag in _NO_PROJECTOR]
-    for flag in without:
-        left[False][flag] = left[True].pop(flag)
+    without = [word for word in left[True] if word in _NO_PROJECTOR]
+    for word in without:
+        left[False][word] = left[True].pop(word)
     if "repo" in where and "--mmproj" not in said and not without and name == "llamacpp":
         left[True]["--mmproj-auto (the repository's projector, if it has one)"] = None
     return Pasted(
@@ -238,9 +238,12 @@ def expanded(command: click.Command, args: list[str], environment: Mapping[str, 
     at = args.index("--") if border else 0 if args and program_of(args) else None
     if at is None:
         return args
-    found = split_command(_as_one(args[at + 1 :] if border else args))
+    typed = _as_one(args[at + 1 :] if border else args)
+    found = split_command(typed)
     found = _guessed(found) if found is not None and found.image else found
     if found is None:
+        if len(typed) > 1:
+            raise click.UsageError(f"behind -- stands no command of an engine that is known: {' '.join(typed)[:80]}")
         return args
     ours, unseen = seen(args[:at], found.variables)
     pasted = _read(found, command, ours, environment)
@@ -250,6 +253,8 @@ def expanded(command: click.Command, args: list[str], environment: Mapping[str, 
     taken, refused = _allowed(command, pasted.words)
     _say(pasted.replace(notes=tuple(filter(None, (*pasted.notes, unseen)))), refused)
     model = [] if _named_target(command, ours) or not pasted.target else ["--", pasted.target]
+    if not model and not _named_target(command, ours):
+        raise click.UsageError(f"{found.program} is given no model: name one before the --")
     return ["-e", pasted.engine, *taken, *ours, *model]
 
 

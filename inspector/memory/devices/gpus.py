@@ -164,7 +164,9 @@ def find_gpu(text: str) -> GpuModel:
     near = list(dict.fromkeys(starts + [names[n] for n in get_close_matches(key[:64], names, n=6, cutoff=0.6)]))[:4]
     raise InspectorError(
         f"no GPU called {text!r} is known here",
-        hint=(f"did you mean {', '.join(near)}? " if near else "") + "a size works too: 24GiB",
+        hint=f"a size has a unit: {key}G"
+        if key.isdecimal()
+        else (f"did you mean {', '.join(near)}? " if near else "") + "a size works too: 24GiB",
     )
 
 

@@ -50,7 +50,11 @@ def engine_of(name: str) -> Engine:
     key, at, release = name.lower().partition("@")
     found = _load(key) if key in _ROWS else next((e for e in engines() if key in e.aliases), None)
     if found is None:
-        raise InspectorError(f"unknown engine {name!r}", hint="one of " + ", ".join(_ROWS))
+        from difflib import get_close_matches
+
+        near = get_close_matches(key, [*_ROWS, *(alias for e in engines() for alias in e.aliases)], n=1)
+        hint = f"did you mean {near[0]}?" if near else "one of " + ", ".join(_ROWS)
+        raise InspectorError(f"unknown engine {name!r}", hint=hint)
     return found.at(release) if at else found
 
 

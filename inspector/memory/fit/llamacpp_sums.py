@@ -220,8 +220,8 @@ class DeviceSums:
 
         Every cache must lie where its layer runs: of others, bytes are copied.
         """
-        apart = plain.devices and HOST in plain.blocks
-        apart = apart or placement.n_cpu_moe or placement.overrides or not placement.kv_offload
+        apart = bool(plain.devices) and HOST in plain.blocks
+        apart = apart or bool(placement.n_cpu_moe or placement.overrides) or not placement.kv_offload
         small = min(sizes.n_ubatch, sizes.n_ctx) <= FEW_TOKENS
         if apart or small or not sizes.flash_attn or not self.only_heads:
             return {}

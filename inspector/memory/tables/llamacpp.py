@@ -8,12 +8,13 @@ from __future__ import annotations
 from inspector.memory.devices.placement import assign, device_totals
 from inspector.memory.engines.llamacpp.lines import (
     cache_lines,
+    compute_lines,
     output_lines,
     overhead_lines,
     unknown_parts,
     weight_lines,
 )
-from inspector.memory.estimate import Estimate, Line, weakest
+from inspector.memory.estimate import Estimate, weakest
 from inspector.memory.fit.llamacpp_sums import DeviceSums
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from inspector.facts import ModelFacts
     from inspector.memory.devices.placement import Assignment
-    from inspector.memory.estimate import Placement, Workload
+    from inspector.memory.estimate import Line, Placement, Workload
 
 
 class Quick:
@@ -46,7 +47,7 @@ class Quick:
             *self._weight_lines(assignment),
             *cache_lines(facts, sizes, assignment, "modelled" if facts.generic else "derived"),
             *output_lines(facts, workload, sizes),
-            *(Line("compute", n, grade, "worst-case graph", device) for device, n in compute.items() if n),
+            *compute_lines(facts, compute, grade),
             *overhead_lines(placement.gpus, assignment.devices, grown),
         ]
         devices = device_totals(lines, placement.gpus, unknown=bool(unknown))

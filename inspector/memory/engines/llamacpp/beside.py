@@ -38,9 +38,10 @@ if TYPE_CHECKING:
 CHECKPOINTS: Final = 32  # n_ctx_checkpoints, a slot
 CACHE_RAM: Final = 8192  # cache_ram_mib
 # Models whose prediction layers have another memory than attention's (create_memory, src/llama-model.cpp).
-_OTHER_MEMORY: Final = frozenset(("nemotron_h", "glm5-next", "deepseek4"))
+_OTHER_MEMORY: Final = frozenset(("nemotron_h", "glm5-next"))
 # Models whose prediction layers pick blocks of keys as their own layers do (qwen4exp.cpp).
 _INDEXED: Final = frozenset(("qwen4exp",))
+_WINDOWED: Final = frozenset(("deepseek4",))  # their prediction layers keep keys and values of a window
 _CELL_META: Final = 12  # position, number of sequences, sequence: 4 bytes each (state_write_meta)
 
 
@@ -234,6 +235,8 @@ def _predicting(facts: ModelFacts, sizes: Sizes, placement: Placement, speculati
 def _predicts(layer: Layer, facts: ModelFacts) -> tuple[Cache, ...]:
     """Prediction layers attend as the model's own attention layers do."""
     latent = next((c for x in facts.layers for c in x.caches if isinstance(c, LatentCache)), None)
+    if latent is not None and facts.arch in _WINDOWED:
+        return (KVCache(1, latent.width, latent.width, latent.window),)
     if latent is not None:
         return (latent.replace(window=None),)
     if not layer.n_kv_heads or not layer.head_dim_k or not layer.head_dim_v:

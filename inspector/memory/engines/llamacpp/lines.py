@@ -10,7 +10,7 @@ from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend
 from inspector.memory.engines.llamacpp.backends.pools import WORKSPACE, workspace
 from inspector.memory.engines.llamacpp.caches import cache_blocks
-from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.compute import STAND_IN, compute_parts, stands_in
 from inspector.memory.engines.llamacpp.loading import weight_devices
 from inspector.memory.engines.llamacpp.weights import EVERY, copies, repacked, sharing_layers, weights
 from inspector.memory.estimate import Line, Workload
@@ -69,9 +69,18 @@ def model_lines(
     if parts is None:
         unknown += ("compute",)
     else:
-        lines += [Line("compute", n, parts[1], "worst-case graph", device) for device, n in parts[0].items() if n]
+        lines += compute_lines(facts, parts[0], parts[1])
     lines += overhead_lines(placement.gpus, assignment.devices, parts[2] if parts else {})
     return tuple(lines), unknown
+
+
+def compute_lines(facts: ModelFacts, sizes: Mapping[str, int], grade: str) -> Iterator[Line]:
+    """One line for each device that computes; a range where a plain decoder stands in for the architecture."""
+    plain, (least, most) = stands_in(facts), STAND_IN
+    how = "worst-case graph" + (f" of a plain decoder, × {least:g} to {most:g} as of known ones" if plain else "")
+    for device, n in sizes.items():
+        if n:
+            yield Line("compute", n, grade, how, device, low=int(n / most * least) if plain else None)
 
 
 def weight_lines(

@@ -38,6 +38,7 @@ WITH_ENCODER: Final = frozenset(
 DEFAULT_BATCH: Final = 2048
 DEFAULT_UBATCH: Final = 512
 SERVER_SEQS: Final = 4
+_MIXED_LATENTS: Final = Span(1, 10216)  # before caches of latents were refused two types (llama_init_from_model)
 _ENCODERS_LIMITED: Final = Span(1, 9611)  # before llama_model_has_encoder was asked (llama-context.cpp)
 
 # The types that -ctk and -ctv take (common/arg.cpp), with the names other tools use for them.
@@ -216,7 +217,7 @@ def cache_type(name: str | None) -> Dtype:
 def _check_types(facts: ModelFacts, sizes: Sizes) -> None:
     """What `llama_init_from_model` refuses before it builds anything."""
     k, v = sizes.type_k, sizes.type_v
-    if k is not v and _keys_only(facts):
+    if k is not v and _keys_only(facts) and facts.build not in _MIXED_LATENTS:
         raise WorkloadError(f"model does not support different K ({k.name}) and V ({v.name}) cache types")
     if v.is_block_quantized and not sizes.flash_attn:
         raise WorkloadError("a quantised V cache requires flash attention", hint="leave out --flash-attn off")

@@ -64,7 +64,12 @@ class Vllm(Engine):
         """The defaults that go by the card's size and name; what programs never see of it is each card's own."""
         from inspector.memory.engines.vllm.profile import tier
 
-        return tier((gpu,)), gpu.reserve
+        blackwell = gpu.compute_capability.startswith("10.")  # captures more graphs
+        return (*tier((gpu,)), gpu.backend, blackwell), gpu.reserve
+
+    def range_on_card(self, gpu: Gpu) -> int:
+        """What programs never see of it."""
+        return 0 if gpu.reserve_low is None else gpu.reserve - gpu.reserve_low
 
     def space(self, candidate: Candidate, ask: Ask, memo: dict[Any, Any]) -> Space:  # noqa: ARG002
         """Tensor parallelism, and more of each GPU as a last resort. Raises WorkloadError where vLLM would not run."""

@@ -42,7 +42,7 @@ def once_a_model(function: Callable[Concatenate[ModelFacts, P], T]) -> Callable[
     one of the last."""
 
     @wraps(function)
-    def kept(facts: ModelFacts, *args: P.args, **kwargs: P.kwargs) -> T:
+    def kept(facts: ModelFacts, /, *args: P.args, **kwargs: P.kwargs) -> T:
         known, key = _known(_Same(facts)), (function, args, tuple(sorted(kwargs.items())))
         if key not in known:
             known[key] = function(facts, *args, **kwargs)

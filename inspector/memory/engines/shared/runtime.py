@@ -32,8 +32,8 @@ def context_of(gpu: Gpu) -> Span:
 
 
 def process_of(gpu: Gpu) -> Span:
-    """The same once a model has run."""
-    low, high = context_of(gpu)
+    """The same once a model has run, of cards of any size."""
     if not gpu.context and gpu.reserve:
-        return low, high
-    return low + int(LIBRARIES[0] * GIB), high + int(LIBRARIES[1] * GIB)
+        return context_of(gpu)
+    low, high = (int(gib * GIB) for gib in LIBRARIES)
+    return gpu.reserve + _CONTEXT[0] + low, gpu.reserve + _LARGE_CONTEXT[1] + high

@@ -123,8 +123,9 @@ def captured(seqs: int, tokens: int, gpu: Gpu | None) -> int:
     """How many graphs a rank captures, piecewise and of decode steps alone: config/vllm.py _set_cudagraph_sizes."""
     most = 1024 if gpu is not None and gpu.compute_capability.startswith("10.") else 512
     limit = min(2 * seqs, most, tokens)
-    sizes = (1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16))
-    return sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
+    sizes = [1, 2, 4, *range(8, 256, 8), *range(256, most + 1, 16)]
+    found: int = sum(n <= limit for n in sizes) + sum(n <= min(seqs, limit) for n in sizes)
+    return found
 
 
 def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int, device: str) -> list[Line]:
@@ -135,6 +136,8 @@ def overhead_lines(facts: ModelFacts, batch: Batch, gpu: Gpu | None, n_gpus: int
     hidden, many = gpu.reserve if gpu else 0, n_gpus > 1
     kind = "experts" if facts.n_experts_used else "dense"
     low, high = (hidden + int(gib * GIB) for gib in (SEVERAL[kind] if many else LIBRARIES))
+    if gpu and gpu.reserve_low is not None:
+        low -= hidden - gpu.reserve_low
     words = "libraries" + (f", NCCL of {n_gpus} ranks" if many else "") + (", and what CUDA hides" if hidden else "")
     runtime = Line("overhead", high, "modelled", words, device, "runtime", low=low)
     graphs = captured(batch.seqs, batch.tokens, gpu) * len(facts.layers)

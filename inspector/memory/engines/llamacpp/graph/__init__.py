@@ -13,7 +13,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, WITHOUT_TRUNK
-from inspector.memory.engines.llamacpp.graph.builds import row_at
+from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, is_replayed, row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -83,8 +83,10 @@ def _on_devices(
     if pipeline and crossings(graph.nodes) > len(backends):  # it holds what each layer copies: none may be left out
         graph, grade = build(model, run, whole=True)
         place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
-    every = model.does("copies every input")
-    found = placed_sizes(graph.leafs, graph.nodes, backends, pipeline=pipeline, every_input=every)
+    found = placed_sizes(
+        graph.leafs, graph.nodes, backends, pipeline=pipeline, every_input=model.does("copies every input"),
+        most=0 if model.does("takes any inputs") else MOST_INPUTS,
+    )  # fmt: skip
     if not all(b.measured for b in backends):
         grade = "modelled"
     grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
@@ -142,6 +144,8 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
 
     if not model.n_layer and model.arch not in WITHOUT_TRUNK:
         raise GraphUnknown(f"{model.arch} without layers")
+    if not is_replayed(model.arch, model.build):
+        raise GraphUnknown(f"{model.arch} in b{model.build}")
     if run.predicting:
         from inspector.memory.engines.llamacpp.graph.predicting import PREDICTING
 

@@ -26,9 +26,9 @@ class Arena:
 
     __slots__ = ("backend", "high", "offsets", "scratch", "sizes")
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, scratch: Mapping[str, Callable[[Tensor], int]] | None = None) -> None:
         self.backend = backend
-        self.scratch: Mapping[str, Callable[[Tensor], int]] = kernels(backend).SCRATCH if backend.rules else {}
+        self.scratch = scratch or {}  # bytes of a node by its operation, where they are more than its result
         self.offsets = [0]
         self.sizes = [OPEN_END]
         self.high = 0
@@ -142,7 +142,7 @@ def measure(
     leafs: Sequence[Tensor], nodes: Sequence[Tensor], node_bufs: Sequence[int] | None, backends: Sequence[Backend]
 ) -> list[int]:
     """Bytes each buffer needs for the graph; `node_bufs`: the buffer of each node (None: all in the first)."""
-    arenas = [Arena(backend) for backend in backends]
+    arenas = [Arena(backend, kernels(backend).SCRATCH if backend.rules else None) for backend in backends]
     for leaf in leafs:
         if not (leaf.external or leaf.root or leaf.owned):
             _place(leaf, arenas, max(leaf.buf, 0))

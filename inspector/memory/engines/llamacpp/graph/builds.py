@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from inspector.architectures.gguf_builds import Span
+from inspector.architectures.gguf_builds import REPLAYED, Span
 from inspector.record import Record
 
 TYPE_CHECKING = False
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from inspector.memory.engines.llamacpp.graph.options import Row
 
+MOST_INPUTS: Final = 30  # GGML_SCHED_MAX_SPLIT_INPUTS
 RULES: Final[Mapping[str, Span]] = MappingProxyType({
     # inputs for embeddings among tokens (build_inp_embd, src/llama-graph.cpp)
     "mixes inputs": Span(11401),
@@ -27,13 +28,15 @@ RULES: Final[Mapping[str, Span]] = MappingProxyType({
     "gathers states at once": Span(11378),
     # all inputs of a pipeline are held several times; before, those that a node reads (pass 6, ggml-backend.cpp)
     "copies every input": Span(11258),
+    # a split of a graph has any number of inputs; before, GGML_SCHED_MAX_SPLIT_INPUTS (ggml/src/ggml-backend.cpp)
+    "takes any inputs": Span(10248),
     # norms of the delta net are root mean squares that are scaled (build_gdn_l2_norm, src/models/delta-net-base.cpp)
     "norms by mean square": Span(10830),
     # Mamba 2 projects a matrix; before, a stack of one a sequence (build_mamba2_layer, src/models/mamba-base.cpp)
     "projects flat": Span(10605),
     # clamping has a result of its own; before, it was a view of its source (ggml_clamp, ggml/src/ggml.c)
     "clamps apart": Span(10615),
-    # queries are rotated whole, from an offset on; before, cut apart and joined again (src/models/deepseek2.cpp, plm.cpp)
+    # queries are rotated from an offset on; before, cut apart and joined again (src/models/deepseek2.cpp, plm.cpp)
     "rotates from an offset": Span(10568),
     # the same of an indexer's queries and keys (src/models/deepseek32.cpp)
     "rotates the indexer whole": Span(10453),
@@ -73,6 +76,15 @@ _OLDER: Final = (
     Older(Span(until=9553), "gemma4", _without_draft),
     Older(Span(until=10240), "glm-dsa", _dense),
 )  # fmt: skip
+
+
+# Whose older graphs differ from the replayed one in ways that no rule here has (fixtures/llamacpp-builds.jsonl.xz).
+_UNREPLAYED: Final = frozenset(("bailingmoe3", "qwen4exp"))
+
+
+def is_replayed(arch: str, build: int) -> bool:
+    """Whether rules here make an architecture's graph as a build does (0: the replayed one)."""
+    return arch not in _UNREPLAYED or not 0 < build < REPLAYED
 
 
 def row_at(arch: str, row: Row | None, build: int) -> Row | None:

@@ -69,17 +69,23 @@ class DeepSeek4(Mixed):
         m, r = self.m, self.r
         r.unified, r.n_stream = False, r.n_seqs
         d = m.head_k(0)
-        self.base = self.swa = self.cache(r.cells_swa(m.n_swa or 0), [], rot=False)
-        self.expand(self.base.mask)
-        turns = r.elem_k[0] > 1 and d % 64 == 0
-        self.base.k_rot = self.rotation(d) if turns else None
+        window = self.swa = self.windowed()
+        self.expand(window.mask)
+        turns = window.k_rot is not None
         self.idx_dim = m.positive("attention.indexer.key_length")
         self.idx_heads = m.positive("attention.indexer.head_count")
         self.idx_top = m.count("attention.indexer.top_k")
         self.csa = self.pool("attn_compressor", OVERLAPS, d, half=r.flash, turns=turns)
         self.hca = self.pool("attn_compressor", APART, d, half=r.flash, turns=turns)
         self.lid = self.pool("indexer_compressor", OVERLAPS, self.idx_dim, half=True, turns=True)
-        return self.base
+        return window
+
+    def windowed(self) -> Cache:
+        """The window's cache, whose keys are rotated where they are quantised."""
+        m, r = self.m, self.r
+        c, d = self.cache(r.cells_swa(m.n_swa or 0), [], rot=False), m.head_k(0)
+        c.k_rot = self.rotation(d) if r.elem_k[0] > 1 and d and d % 64 == 0 else None
+        return c
 
     def rotation(self, width: int) -> Tensor:
         """The largest Hadamard matrix from 64 on whose size divides `width`, or 64."""
@@ -249,24 +255,24 @@ class DeepSeek4(Mixed):
         kv = self.rope(self.reshape(kv, d, 1, n), self.pos)
         ratios = m.whole_numbers("attention.compress_ratios")
         ratio = ratios[il] if il < len(ratios) else 0
-        best: Tensor | None = None
-        pool: Pool | None = None
+        p, best = None, None
         if ratio == OVERLAPS:
-            pool = self.csa
-            self.compress(x, il, pool)
+            p = self.csa
+            self.compress(x, il, p)
             self.compress(x, il, self.lid)
             best = self.ranked(x, latent_q, il)
         elif ratio == APART:
-            pool = self.hca
-            self.compress(x, il, pool)
+            p = self.hca
+            self.compress(x, il, p)
         elif ratio:
             raise GraphUnknown(f"{m.arch}.attention.compress_ratios")
-        out = self.reshape(self.seen(q, kv, il, pool, best), d, heads, n)
+        out = self.reshape(self.seen(q, kv, il, p, best), d, heads, n)
         return self.projected(self.rope(out, self.pos), il)
 
     def seen(self, q: Tensor, kv: Tensor, il: int, p: Pool | None, best: Tensor | None) -> Tensor:
         """What heads see of the window, and of a pool behind it: [head_dim × heads, n_tokens]."""
-        c = self.base
+        c = self.swa
+        assert c is not None
         if c.k_rot is not None:
             q, kv = self.hadamard(q, c.k_rot), self.hadamard(kv, c.k_rot)
         self.expand(q)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.graph.options import Act
 
 CLAMPS: Final = 1e-6  # smaller limits are none (build_ffn)
+MOST_ROUNDS: Final = 1000  # far more than nodes fit into a graph of 40 a token (llama_context::graph_max_nodes)
 
 
 class Streams(Decoder):
@@ -25,12 +26,19 @@ class Streams(Decoder):
     def body(self, x: Tensor) -> Tensor:
         """All layers, over as many copies of the embeddings as there are streams; their wanted rows, in one stream."""
         m, n = self.m, self.r.n_tokens
-        self.streams = m.positive("hyper_connection.count")
+        self.streams = self.count_streams()
         x = self.repeat(self.reshape(x, m.n_embd, 1, n), m.n_embd, self.streams, n)
         x = super().body(x)
         assert self.out_ids is not None
         x = self.get_rows(self.reshape(x, m.n_embd * self.streams, n), self.out_ids)
         return self.collapsed(self.reshape(x, m.n_embd, self.streams, self.r.n_outputs))
+
+    def count_streams(self) -> int:
+        """How many streams there are, as the first layer's weights have it. Raises GraphUnknown."""
+        n, w = self.m.positive("hyper_connection.count"), self.w(self.layer_ids[0], "hc_attn_fn")
+        if w.ne[0] != self.m.n_embd * n:  # llama.cpp refuses the file
+            raise GraphUnknown(f"{self.m.arch}.hyper_connection.count")
+        return n
 
     def layer(self, x: Tensor, il: int) -> Tensor:
         """Attention and feed-forward, each of one stream mixed of all: [n_embd, streams, n_tokens] in and out."""
@@ -141,9 +149,16 @@ class Mixed(Streams):
         comb = self.soft_max(self.reshape(self.affine_part(mixes, il, block, hc * hc), hc, hc, n))
         eps = self.fill(self.leaf(F32, 1))
         comb = self.columns(self.add(comb, eps), eps)
-        for _ in range(1, self.m.count("hyper_connection.sinkhorn_iterations")):
+        for _ in range(1, self.rounds()):
             comb = self.columns(self.div(comb, self.add(self.sum_rows(comb), eps)), eps)
         return comb
+
+    def rounds(self) -> int:
+        """How often rows and columns are evened out. Raises GraphUnknown for more than a graph has room for."""
+        n = self.m.count("hyper_connection.sinkhorn_iterations")
+        if n > MOST_ROUNDS:
+            raise GraphUnknown(f"{self.m.arch}.hyper_connection.sinkhorn_iterations")
+        return n
 
     def columns(self, comb: Tensor, eps: Tensor) -> Tensor:
         """Columns that sum to one: `comb`'s shape."""
@@ -190,7 +205,7 @@ class HyV4(Streams, Sparse):
         """As any layer's; layers that rank hold leafs of their own."""
         return None if self.ranks else Decoder.kind(self, il)
 
-    def turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def rotated_pair(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """As they are: this indexer's keys are cached unrotated."""
         return q, k
 

@@ -141,7 +141,7 @@ class Sparse(Latent):
         r, lid, d, heads, n = self.r, self.lid, self.idx_dim, self.idx_heads, self.r.n_tokens
         q = self.index_turned(self.lin(latent_q, il, "indexer.attn_q_b"), heads)
         k = self.normed(self.lin(x, il, "indexer.attn_k"), il, "indexer.k_norm", "layer")
-        q, k = self.turned(q, self.index_turned(k, 1))
+        q, k = self.rotated_pair(q, self.index_turned(k, 1))
         t = lid.k.get(il)
         if t is None:
             t = lid.k[il] = external(lid.elem_k, (d, lid.cells, r.n_stream))
@@ -161,7 +161,7 @@ class Sparse(Latent):
         )
         return self.cont(self.top_k(score, min(self.idx_top, lid.cells)))
 
-    def turned(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
+    def rotated_pair(self, q: Tensor, k: Tensor) -> tuple[Tensor, Tensor]:
         """The indexer's queries and keys, rotated as what is cached is: the shapes stay."""
         assert self.lid.k_rot is not None
         return self.mm(self.lid.k_rot, q), self.mm(self.lid.k_rot, k)

@@ -51,6 +51,10 @@ class MiniMaxM3(Decoder):
             self.mask_f = self.cast(base.mask, F32)
         return base
 
+    def kind(self, il: int) -> tuple[object, ...] | None:
+        """As any layer's; on devices each copies windows of inputs of its own, all held from the start."""
+        return None if self.r.layer_buf else super().kind(il)
+
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Attention over all keys or over the best blocks: [n_embd, n_tokens] in and out."""
         if not self.sparse or il < self.m.count("leading_dense_block_count", 0):
@@ -69,7 +73,7 @@ class MiniMaxM3(Decoder):
         self.store_k(c, il, k)
         self.store_v(c, il, v)
         k, v = self.stored_k(c, il), self.stored_v(c, il)
-        if k.ne[1] != self.idx_heads:
+        if k.ne[1] != self.idx_heads or not q.ne[1] or q.ne[1] % self.idx_heads:  # llama.cpp aborts
             raise GraphUnknown(f"{self.m.arch}.attention.indexer.head_count")
         cur = self.gathered(q, k, v, idx_q, idx_k) if self.single else self.masked(q, k, v, idx_q, idx_k)
         if c.v_rot is not None:
@@ -94,8 +98,7 @@ class MiniMaxM3(Decoder):
         Source: build_attn_msa_fa; `k`, `v`: [head_dim, keys, 1, groups], `mask`: [keys, rows, 1, groups].
         """
         d, heads, n = q.ne[:3]
-        groups = k.ne[3]
-        together = self.m.n_head() // self.idx_heads
+        groups, together = k.ne[3], heads // self.idx_heads
         q = self.reshape(q, d, together, groups, heads * n // (together * groups))
         out = self.permute(self.flash_attn(self.permute(q, 0, 2, 3, 1), k, v, mask), 0, 1, 3, 2)
         return self.reshape(out if is_contiguous(out) else self.cont(out), d * heads, n)

@@ -1,7 +1,7 @@
 """The graph of a model's own prediction layer, which drafts tokens in a context of its own.
 
 Source: graph_mtp of src/models/qwen35.cpp, qwen35moe.cpp, qwen3next.cpp, glm4-moe.cpp, hy-v3.cpp, bailingmoe3.cpp,
-qwen4exp.cpp (b11434).
+qwen4exp.cpp, deepseek4.cpp (b11434).
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from types import MappingProxyType
 
 from inspector.memory.engines.llamacpp.graph.archs import KEYED, KEYED_SIGMOID, LATE
 from inspector.memory.engines.llamacpp.graph.decoder import Decoder
+from inspector.memory.engines.llamacpp.graph.dsv4 import DeepSeek4
 from inspector.memory.engines.llamacpp.graph.hybrids import Qwen3Next, Qwen35
+from inspector.memory.engines.llamacpp.graph.hyper import Mixed
 from inspector.memory.engines.llamacpp.graph.kda import BailingMoe3
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown
 from inspector.memory.engines.llamacpp.graph.options import Options, Row
@@ -140,6 +142,43 @@ class PredictingQwen4(Qwen4Exp, Predicting):
         self.logits(self.mixed(wanted, ("nextn.hc_head_norm", "nextn.hc_head_down", "nextn.hc_head_up"), il)[0])
 
 
+class PredictingStreams(Predicting, DeepSeek4):
+    """Attention over a window, in several streams, whose wanted rows are kept for the next token."""
+
+    picks_early = True
+
+    def inputs(self) -> Any:
+        """A cache of the one layer's window, shared among sequences where the model's is asked to be."""
+        self.swa = self.windowed()
+
+    def build(self) -> None:
+        """Streams of hidden states, each joined with the embedding; the layer; logits."""
+        m, n, il = self.m, self.r.n_tokens, self.m.n_layer
+        self.streams = self.count_streams()
+        ratios = (*m.whole_numbers("attention.compress_ratios"), *(0,) * m.n_layer_all)
+        if m.n_layer_all != il + 1 or ratios[il] or il < m.count("hash_layer_count"):  # llama.cpp aborts
+            raise GraphUnknown("a prediction layer that compresses or looks up, or several")
+        table = m.weight(il, "nextn.embed_tokens.weight") or self.top("token_embd.weight")
+        if table is None:
+            raise GraphUnknown("token_embd.weight")
+        token = self.get_rows(table, self.input(I32, n, name="inp_tokens"))
+        hidden = self.input(F32, m.n_embd * self.streams, n, name="mtp_h_input")
+        self.placed(token)
+        self.output_ids()
+        self.inputs()
+        hidden = self.normed(self.reshape(hidden, m.n_embd, self.streams, n), il, "nextn.hnorm")
+        token = self.reshape(self.normed(token, il, "nextn.enorm"), m.n_embd, 1, n)
+        x = self.concat(self.repeat(token, m.n_embd, self.streams, n), hidden, 0)
+        x = Mixed.layer(self, self.lin(x, il, "nextn.eh_proj"), il)
+        assert self.out_ids is not None
+        x = self.get_rows(self.reshape(x, m.n_embd * self.streams, n), self.out_ids)
+        x.is_output = True
+        self.predicted(self.collapsed(self.reshape(x, m.n_embd, self.streams, self.r.n_outputs)), il)
+
+    def between(self, *ts: Tensor) -> None:
+        """They come into the graph with what reads them."""
+
+
 PREDICTING: Final[Mapping[str, Row]] = MappingProxyType({
     "qwen3next": Row("predicting", "PredictingNext", Options(norms=LATE)),
     "qwen35": Row("predicting", "Predicting35", Options(norms=LATE, positions="four")),
@@ -148,5 +187,6 @@ PREDICTING: Final[Mapping[str, Row]] = MappingProxyType({
     "bailingmoe3": Row("predicting", "PredictingBailing", Options(
         positions="sections", experts=KEYED, clamps_apart=True)),
     "qwen4exp": Row("predicting", "PredictingQwen4", Options(positions="four")),
+    "deepseek4": Row("predicting", "PredictingStreams", Options(experts=KEYED)),
     "hy_v3": Row("predicting", "Predicting", Options(experts=KEYED, rope_factors="all")),
 })  # fmt: skip

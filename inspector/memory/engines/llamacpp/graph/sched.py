@@ -14,7 +14,7 @@ from inspector.memory.engines.llamacpp.graph.tensor import LEAF, VIEW, Tensor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from typing import Final
 
     from inspector.memory.engines.llamacpp.backends import Backend
@@ -157,8 +157,21 @@ def _foreign_weights(node: Tensor) -> bool:
     return False
 
 
-def split(nodes: Sequence[Tensor], n_copies: int) -> tuple[list[Split], dict[tuple[int, int], list[Tensor]]]:
-    """Cut the nodes where the back end changes; sources on another back end become copies."""
+def _too_many(node: Tensor, part: Split, copies: Container[tuple[int, int]], most: int) -> bool:
+    """Whether a split that has as many inputs as it may would need another one for this node."""
+    if len(part.inputs) != most:
+        return False
+    away = (src for src in node.src if part.buf not in {src.buf, _held_by(src)})
+    return any((id(src), part.buf) not in copies for src in away)
+
+
+def split(
+    nodes: Sequence[Tensor], n_copies: int, most: int = 0
+) -> tuple[list[Split], dict[tuple[int, int], list[Tensor]]]:
+    """Cut the nodes where the back end changes; sources on another back end become copies.
+
+    `most`: inputs that a part may have (0: any number).
+    """
     first = next((n.buf for n in nodes if n.op != VIEW), 0)
     part = Split(first)
     parts = [part]
@@ -167,7 +180,8 @@ def split(nodes: Sequence[Tensor], n_copies: int) -> tuple[list[Split], dict[tup
         if node.op == VIEW:
             part.nodes.append(node)
             continue
-        if node.buf != part.buf or (part.inputs and _foreign_weights(node)):
+        full = part.inputs and (_foreign_weights(node) or _too_many(node, part, copies, most))
+        if node.buf != part.buf or full:
             part = Split(node.buf)
             parts.append(part)
         changed = None
@@ -237,22 +251,25 @@ def _keep(kept: tuple[Tensor, ...]) -> Tensor:
 
 
 def sizes(
-    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True,
-    every_input: bool = True,
-) -> list[int]:  # fmt: skip
-    """Bytes of each back end's compute buffer. `every_input`: a pipeline copies inputs that no node reads too."""
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, op_offload: bool = True
+) -> list[int]:
+    """Bytes of each back end's compute buffer."""
     place(leafs, nodes, backends, op_offload=op_offload)
-    return placed_sizes(leafs, nodes, backends, pipeline=pipeline, every_input=every_input)
+    return placed_sizes(leafs, nodes, backends, pipeline=pipeline)
 
 
 def placed_sizes(
-    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, every_input: bool = True
-) -> list[int]:
-    """Bytes of each back end's compute buffer, where `place` has decided which nodes it runs."""
+    leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, every_input: bool = True,
+    most: int = 0,
+) -> list[int]:  # fmt: skip
+    """Bytes of each back end's compute buffer, where `place` has decided which nodes it runs.
+
+    `every_input`: a pipeline copies inputs that no node reads too; `most`: inputs that one split may have (0: any).
+    """
     inputs = leafs if every_input else list(dict.fromkeys(src for node in nodes for src in node.src))
     uses = _uses(nodes)
     n_copies = MAX_COPIES if pipeline else 1
-    parts, copies = split(nodes, n_copies)
+    parts, copies = split(nodes, n_copies, most)
     order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses))
     first: list[Tensor] = []
     if pipeline:
