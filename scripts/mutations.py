@@ -224,7 +224,7 @@ DRAFTS = _rows(
     ("ld-sampling-pad", "logits are sampled where they are", "padded = graph.pad(logits, 0, 1)", "padded = logits"),
     ("ld-sampled", "drafts in use pick no tokens", "if not made or (blocks and", "if made or (blocks and"),
     ("ld-assistant-cache", "a gemma4-assistant keeps a cache of its own", "shared_from=First(0), draft=Draft()", "draft=Draft()"),
-    ("ld-looked-up", "a table of tokens lies on a device that cannot look up in it", '_LOOKED_UP = frozenset(("d2t", ', "_LOOKED_UP = frozenset(("),
+    ("ld-looked-up", "a table of tokens lies on a device that cannot look up in it", '"ffn_gate_tid2eid.weight", "d2t", ', '"ffn_gate_tid2eid.weight", '),
     ("ld-whole", "a file of prediction layers alone is not loaded", "facts.n_layers if facts.n_layers and facts.n_layers_nextn", "facts.n_layers if facts.n_layers is not None and facts.n_layers_nextn"),
 )
 

@@ -44,6 +44,7 @@ from inspector.architectures.gguf_windows import (
     all_slide,
     as_listed,
     attending,
+    listed_without_streams,
     optional,
     required,
 )
@@ -95,7 +96,9 @@ _SLIDING: Final[Mapping[str, Callable[[], Arch]]] = MappingProxyType({
     "cohere2": lambda: Arch("sliding", sliding=Sliding(required, Every(4))),
     "cohere2moe": lambda: Arch("sliding", sliding=Sliding(required, Every(4, dense_first=True))),
     # the embedding stands in for an output of its own
-    "dflash": lambda: Arch("sliding", sliding=Sliding(optional, as_listed), draft=Draft(("token_embd.weight",))),
+    "dflash": lambda: Arch(
+        "sliding", sliding=Sliding(optional, listed_without_streams), draft=Draft(("token_embd.weight",)),
+    ),
     "exaone4": lambda: Arch("sliding", sliding=Sliding(Default(4096), Every(4), only_n_layers=64)),
     "exaone-moe muse-glimmer": lambda: Arch("sliding", tied=False, sliding=Sliding(required, Every(4))),
     "gemma2": lambda: Arch("sliding", sliding=Sliding(Default(4096), Every(2))),

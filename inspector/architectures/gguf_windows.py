@@ -143,6 +143,11 @@ def as_listed(keys: Keys, numbers: Numbers) -> tuple[bool, ...] | None:
     return keys.flags(_PATTERN, numbers.n_all)
 
 
+def listed_without_streams(keys: Keys, numbers: Numbers) -> tuple[bool, ...] | None:
+    """As listed; every layer where hidden states lie in several streams (dflash.cpp, over DeepSeek V4's blocks)."""
+    return all_slide(keys, numbers) if keys.integer("hyper_connection.count") else as_listed(keys, numbers)
+
+
 def attending(keys: Keys, numbers: Numbers) -> tuple[bool, ...]:  # noqa: ARG001 - one signature for all rules
     """Every layer with attention (lfm2.cpp)."""
     return tuple(i < numbers.n_main and n > 0 for i, n in enumerate(numbers.kv_heads))

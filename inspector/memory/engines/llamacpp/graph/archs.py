@@ -202,7 +202,7 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
         embed="token_scale", softcap="key", rope_factors="full", draft_reads="norm")),
     "wavtokenizer-dec": Row("wavtokenizer", "WavTokenizer", Options(norms=LAYER)),
     "clef": Row("clef", "Clef", Options(positions="four")),
-    "dflash": Row("dflash", "DFlash", FACTORS),
+    "dflash": Row("dspark", "dflash_of", FACTORS),
     "eagle3": Row("drafts", "Eagle3", FACTORS),
     "gemma4-assistant": Row("drafts", "Gemma4Assistant", Options(rope_factors="full")),
     "xverse": Row("decoder", "Decoder"),

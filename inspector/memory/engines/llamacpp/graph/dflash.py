@@ -18,8 +18,6 @@ class DFlash(Draft):
     def build(self) -> None:
         """Embeddings, layers, logits, and the heads that the file has (llama_model_dflash::graph)."""
         m = self.m
-        if m.count("hyper_connection.count", 0):
-            raise GraphUnknown("dflash of DeepSeek V4's blocks")
         self.four = any(m.whole_numbers("rope.dimension_sections")[:ROPE_SECTIONS])
         self.pos = self.positions(ROPE_SECTIONS if self.four else 1)
         self.inputs()
@@ -28,7 +26,10 @@ class DFlash(Draft):
             x = self.scale(x)
         x = self.norm(self.body(x), self.top("output_norm.weight"))
         x.is_output = True
-        logits = self.expand(self.spread(self.read_out(x)))
+        self.drafted(self.expand(self.spread(self.read_out(x))), x, tokens)
+
+    def drafted(self, logits: Tensor, x: Tensor, tokens: Tensor) -> None:
+        """What the heads that the file has make of logits, [n_vocab, n_tokens], and hidden states `x`."""
         if self.top("markov_w1.weight") is not None:
             logits = self.chained(logits, x, tokens)
         if self.top("selector_hidden.weight") is not None:
