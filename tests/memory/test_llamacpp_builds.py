@@ -22,6 +22,7 @@ from inspector.errors import InspectorError, WorkloadError
 from inspector.facts.gguf import facts_of_gguf, read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines import engine_of
+from inspector.memory.engines.llamacpp.builds import off
 from inspector.memory.engines.llamacpp.graph.builds import RULES
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
@@ -199,6 +200,23 @@ def test_a_build_that_was_not_measured_says_so_and_is_modelled(gemma, build, wor
     result = at(f"llama.cpp@{build}", gemma)
     assert words in result.notes[0]
     assert {line.grade for line in result.lines} == {"modelled"}
+
+
+def test_devices_that_older_builds_were_not_asked_on_are_modelled(gemma):
+    cuda = Placement(gpus=(Gpu("CUDA0", 24 * GIB, backend="cuda"),))
+    result = at("llama.cpp@9509", gemma, placement=cuda)
+    assert {line.grade for line in result.lines if line.what == "compute"} == {"modelled"}
+    assert {line.grade for line in result.lines if line.what == "kv_cache"} == {"derived"}
+    assert "measured on the CPU and over RPC" in result.notes[0]
+
+
+def test_compute_that_was_compared_in_part_says_so():
+    metadata = {"general.architecture": "olmo2", "olmo2.block_count": 1}
+    facts = engine_of("llama.cpp@10001").loaded(facts_of_gguf(metadata, ()), {})
+    assert "not held to that build's own figures" in off(facts, "compute")
+    assert not off(facts, "kv_cache")
+    assert not off(facts.replace(arch="llama"), "compute")
+    assert not off(facts.replace(build=9509), "compute")
 
 
 def test_a_build_beyond_those_that_are_known_is_answered_by_the_nearest(gemma):

@@ -12,7 +12,7 @@ from inspector.facts import gguf
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from typing import Final
 
     from inspector.facts import ModelFacts
@@ -58,11 +58,24 @@ def check_known(facts: ModelFacts) -> None:
             )
 
 
-def graded(lines: Iterable[Line], facts: ModelFacts, build: int) -> Iterator[Line]:
+def graded(result: Estimate, facts: ModelFacts, build: int) -> Iterator[Line]:
     """Lines of an estimate for a build: surer than modelled only where that build was measured to give them."""
-    for line in lines:
-        sure = build in MEASURED and not off(facts, line.what)
-        yield line if sure else line.replace(grade="modelled")
+    apart = _not_asked(result, build)
+    for line in result.lines:
+        sure = build in MEASURED and not off(facts, line.what) and not (apart and line.what in {"compute", "overhead"})
+        yield line if sure and not (_beside(line) and build != REPLAYED) else line.replace(grade="modelled")
+
+
+def _beside(line: Line) -> bool:
+    """Whether it is of something that is loaded beside the model."""
+    cache = line.what in {"kv_cache", "recurrent_state"}
+    return line.label.startswith("draft") or bool(line.label and not cache)
+
+
+def _not_asked(result: Estimate, build: int) -> str:
+    """Back ends of the devices that older builds were not asked on, with commas."""
+    used = (result.workload.backend or "").split(",")
+    return "" if build == REPLAYED else ", ".join(name for name in used if name not in {"", "cpu", "rpc"})
 
 
 def off(facts: ModelFacts, what: str) -> str:
@@ -77,7 +90,7 @@ def said_of(result: Estimate, facts: ModelFacts, build: int) -> Estimate:
     return result.replace(
         engine=f"{result.engine}@{build}",
         effective={"build": build, **result.effective},
-        lines=tuple(graded(result.lines, facts, build)),
+        lines=tuple(graded(result, facts, build)),
         notes=(*_notes(result, facts, build), *result.notes),
     )
 
@@ -85,6 +98,9 @@ def said_of(result: Estimate, facts: ModelFacts, build: int) -> Estimate:
 def _notes(result: Estimate, facts: ModelFacts, build: int) -> Iterator[str]:
     if build not in MEASURED:
         yield _not_measured(build)
+    apart = _not_asked(result, build)
+    if apart and build in MEASURED:
+        yield f"llama.cpp b{build} was measured on the CPU and over RPC: compute on {apart} is modelled"
     for what in dict.fromkeys(line.what for line in result.lines):
         words = off(facts, what)
         if words:

@@ -133,7 +133,13 @@ class LlamaCpp(Engine):
         """Its parts by themselves: one replay of the graph serves all quants."""
         from inspector.memory.tables.llamacpp import Quick
 
-        return Quick(self.loaded(facts, {}), memo)
+        loaded = self.loaded(facts, {})
+        quick = Quick(loaded, memo)
+        if not self.build:
+            return quick
+        from inspector.memory.engines.llamacpp.builds import said_of
+
+        return lambda workload, placement: said_of(quick(workload, placement), loaded, self.build)
 
     def costly(self, facts: ModelFacts) -> bool:
         """Graphs of recurrent layers, and of several caches a layer, are long."""
