@@ -126,8 +126,8 @@ class ModelType(Record):
     `routing_bias`: the router's correction is a parameter, where elsewhere it is a buffer; `unmarked_nextn`: layers
     past `num_hidden_layers` predict ahead though no key counts them.
 
-    What engines do with it. transformers: `activations` (None: not measured, guessed; `activations_known` False:
-    measured, and not like any rule), `eager`: attention by default, where the class does not declare sdpa;
+    What engines do with it. transformers: `activations` (None: a range; `activations_known` False: measured, and not
+    like any rule), `eager`: attention by default, where the class does not declare sdpa;
     `rotary`: share of a head that is rotated where the config does not say; `two_rotaries`: one for sliding layers,
     one for full ones; `plain_experts`: experts as wide as intermediate_size whatever else the config says;
     `broadcast_key`: the flag under which each key-value head is copied to all its queries before it is cached.
