@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 HERE = Path(__file__).resolve().parent.parent / "fixtures" / "hdf5"
 OUT = "/etc/passwd"
+LAYOUTS: dict[str, dict[str, Any]] = {"old": {}, "new": {"libver": "latest"}, "ordered": {"track_order": True}}
 
 
 def main() -> None:
-    for name, options in {"old": {}, "new": {"libver": "latest"}, "ordered": {"track_order": True}}.items():
+    for name, options in LAYOUTS.items():
         for n in (3, 40):
             with h5py.File(HERE / f"groups_{name}_{n}.h5", "w", **options) as file:
                 group = file.create_group("layers", track_order=options.get("track_order"))
@@ -28,8 +30,8 @@ def main() -> None:
                 for i in range(n):
                     group[f"w{i}"] = np.float32(i)
                 group["w"] = h5py.ExternalLink(OUT, "/x")
-    for name, options in {"old": {}, "new": {"libver": "latest"}}.items():
-        with h5py.File(HERE / f"outside_data_{name}.h5", "w", **options) as file:
+    for name in ("old", "new"):
+        with h5py.File(HERE / f"outside_data_{name}.h5", "w", **LAYOUTS[name]) as file:
             file.create_dataset("a/w", (4,), "u1", external=[(OUT, 0, 4)])
     # 160 links with names of 3,900 letters: a heap of many rows, and one packed file, since it is nothing but names
     with h5py.File(HERE / "deep.h5", "w", libver="latest") as file:

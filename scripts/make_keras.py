@@ -15,7 +15,7 @@ HERE = Path(__file__).resolve().parent.parent / "fixtures" / "keras"
 
 
 @keras.saving.register_keras_serializable(package="Mine")
-class Scale(layers.Layer):
+class Scale(layers.Layer):  # type: ignore[misc]  # keras is in no environment of ours
     """A layer of one's own."""
 
     def build(self, shape: tuple[int, ...]) -> None:

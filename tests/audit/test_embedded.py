@@ -34,7 +34,7 @@ def test_a_pickle_anywhere_in_a_large_file_is_found(tmp_path, at):
 def test_a_pickle_across_two_pieces_is_found(before, what):
     raw = bytes(before) + what + bytes(AT_ONCE)
     search = Search()
-    search.bytes(lambda at, n: raw[at : at + n], 0, len(raw))
+    search.look(lambda at, n: raw[at : at + n], 0, len(raw))
     assert {name for _, name in search.found} == {"system"}
 
 

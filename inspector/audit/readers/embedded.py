@@ -48,14 +48,14 @@ def _plain(source: Source, search: Search, allowed: Allowance) -> str:
     """Searches a file, as far as there is allowance, and its end; in words, what was left out."""
     n = min(source.size, allowed.embedded)
     allowed.embedded -= n
-    search.bytes(source.read_at, 0, n)
+    search.look(source.read_at, 0, n)
     left = source.size - n
     if left <= 0:
         return ""
     if allowed.ends <= 0:
         return f"{format_nbytes(left)} were not searched"
     allowed.ends -= LAST
-    search.bytes(source.read_at, max(n, source.size - LAST), source.size)
+    search.look(source.read_at, max(n, source.size - LAST), source.size)
     return f"{format_nbytes(left - LAST)} before its end were not searched" if left > LAST else ""
 
 
@@ -63,8 +63,8 @@ def _packed(source: Inflated, begun: Source, search: Search, allowed: Allowance)
     """The same of a packed stream, whose length is not known and which is read forwards only."""
     start = source.buf_start
     if start:
-        search.bytes(begun.read_at, 0, begun.size)
-    end = search.bytes(source.read_at, start, start + allowed.unpacked // source.cost)
+        search.look(begun.read_at, 0, begun.size)
+    end = search.look(source.read_at, start, start + allowed.unpacked // source.cost)
     allowed.unpacked -= (end - start) * source.cost
     if start > begun.size or source.read_at(end, 1):
         return f"packed, of which not more than {format_nbytes(end)} were searched"

@@ -223,6 +223,9 @@ class _Heap:
         (filters,) = struct.unpack_from("<H", head, 7)
         if filters:
             raise NotRead("links that are packed")
+        self.width: int
+        self.start: int
+        self.root: int
         self.width, self.start, self.largest, bits = struct.unpack_from("<HQQH", head, 110)
         self.root, self.rows = struct.unpack_from("<QH", head, 132)
         self.n_offset = (bits + 7) // 8

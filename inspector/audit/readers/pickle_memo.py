@@ -28,7 +28,7 @@ class Memo:
     def __init__(self, below: Memo | None = None) -> None:
         self.below = below
         self.new: dict[int, Any] = {}
-        self.n = below.n if below is not None else 0
+        self.n: int = below.n if below is not None else 0
         self._old = array("q")  # what an entry is in its last two bits, and where
         self._texts = bytearray()
         self._values: list[Any] = []

@@ -52,7 +52,7 @@ class Search:
         self.found: dict[tuple[str, str], Global] = {}
         self.tries = tries
 
-    def bytes(self, read_at: ReadAt, start: int, end: int) -> int:
+    def look(self, read_at: ReadAt, start: int, end: int) -> int:
         """Searches from `start` to `end` or to where there is no more; the place that was reached."""
         at = start
         while at < end and (raw := read_at(at, min(AT_ONCE, end - at))):
@@ -110,7 +110,7 @@ def scan_pickle(read_at: ReadAt, size: int, *, budget: int = MAX_OPS) -> Scan:
         problem = "it is empty"
     start = reader.offset if problem else end
     behind = Search()
-    looked = behind.bytes(read_at, start, start + MAX_BEHIND) - start
+    looked = behind.look(read_at, start, start + MAX_BEHIND) - start
     for key, g in behind.found.items():
         machine.found.setdefault(key, g)
     if looked >= MAX_BEHIND and not problem and not machine.magic and size < 1 << 62:
