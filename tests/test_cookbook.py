@@ -99,7 +99,7 @@ def test_pasted_commands_are_answered_as_they_stand(page, place, root, monkeypat
     (folder / "config.json").write_bytes((root / "fixtures" / "configs" / "qwen3-8b.json").read_bytes())
     (place / "model.gguf").symlink_to(place / "demo" / "Llama-3-8B-Q4_K_M.gguf")
     typed = [line for line in LINES.findall(page) if " -- " in line]
-    assert len(typed) == 3
+    assert len(typed) == 7
     for line in typed:
         assert run_command_line(shlex.split(line)[1:]) == 0
         assert " GiB" in capsys.readouterr().out

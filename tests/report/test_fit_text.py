@@ -75,7 +75,7 @@ def test_nothing_that_fits_is_said_first_with_what_is_missing(run):
     code, out = run("none")
     assert code == 1
     assert out.splitlines()[1] == "✘ nothing fits"
-    assert "GPU 4 GiB: 1.86 GiB missing" in out
+    assert "GPU 4 GiB: 1.88 GiB missing" in out
 
 
 def test_a_pipe_gets_every_choice_with_its_whole_command_in_one_table(run):

@@ -24,6 +24,7 @@ _MODULES: Final = {
 # words behind a program's name that `program_of` has looked at
 _VERBS: Final = {"vllm": {"serve"}, "llamacpp": {"serve"}, "sglang": {"serve"}, "ollama": {"run", "serve"},
                  "mlx": {"generate", "server", "chat"}}  # fmt: skip
+_MODEL_FIRST: Final = {"vllm", "sglang", "ollama"}  # `vllm serve MODEL`; what follows an Ollama model is a prompt
 _WHERE: Final = ("target", "repo", "file", "revision")  # what names the model
 _NO_PROJECTOR: Final = {"--no-mmproj", "--no-mmproj-auto"}
 _GUESSED: Final = ("llama-server", "vllm", "sglang")  # what an image that is not known may start
@@ -110,7 +111,7 @@ class _Reading:
 
     def take(self, flag: Flag | None, name: str, value: str) -> None:
         """One flag, or a word that is none."""
-        if flag is None and not name and getattr(self.module, "TAKES_MODEL", False) and "target" not in self.where:
+        if flag is None and not name and self.module.__name__.rpartition(".")[2] in _MODEL_FIRST and "target" not in self.where:
             self.where["target"] = value
         elif flag is None:
             self.unknown.append((name, value) if name else (value, ""))
@@ -289,4 +290,10 @@ class PastingCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         import os
 
-        return super().parse_args(ctx, expanded(self, list(args), os.environ))
+        try:
+            ours = expanded(self, list(args), os.environ)
+        except click.UsageError:
+            if not ctx.resilient_parsing:  # a shell asks for completions of what is not typed to its end
+                raise
+            ours = list(args)
+        return super().parse_args(ctx, ours)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from inspector.checkpoint import Checkpoint
 
-TAKES_MODEL: Final = True  # the first word; those after it are the prompt
 _HARMLESS: Final = """
 --verbose --nowordwrap --insecure --hidethinking --truncate --experimental --experimental-yolo -h --help
 --format= --keepalive= --dimensions= --think=?

@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-TAKES_MODEL: Final = True  # `sglang serve MODEL`
 # fmt: off
 TAKEN: Final = """
 --cuda-graph-max-bs --cuda-graph-max-bs-decode= -> --cuda-graph-max-bs-decode

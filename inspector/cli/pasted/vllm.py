@@ -12,7 +12,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final
 
-TAKES_MODEL: Final = True  # `vllm serve MODEL`
 # fmt: off
 TAKEN: Final = """
 --model= -> target

@@ -1,4 +1,4 @@
-"""What graphs of older builds do otherwise: rules with the builds that follow them, and rows of architectures.
+"""What graphs of builds before b11434 do otherwise: rules with the builds that follow them, and architectures' rows.
 
 `since` and `until` are sdists of the index (inspector/architectures/gguf_builds.py), found in the sources named beside
 them.
