@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 
+import make_stores
 import pytest
 from hub_server import HubServer
 
@@ -97,7 +98,13 @@ def test_pasted_commands_are_answered_as_they_stand(page, place, root, monkeypat
     folder = place / "org" / "model"
     folder.mkdir(parents=True)
     (folder / "config.json").write_bytes((root / "fixtures" / "configs" / "qwen3-8b.json").read_bytes())
-    (place / "model.gguf").symlink_to(place / "demo" / "Llama-3-8B-Q4_K_M.gguf")
+    (place / "llama.cpp").mkdir()
+    for path in (place / "model.gguf", place / "m.gguf", place / "llama.cpp" / "m.gguf"):
+        path.symlink_to(place / "demo" / "Llama-3-8B-Q4_K_M.gguf")
+    tiny = root / "fixtures" / "files" / "gguf" / "tiny-llama-q8_0.gguf"
+    make_stores.ollama_model(place / "ollama", "llama3.2", tiny.read_bytes())
+    monkeypatch.setenv("OLLAMA_MODELS", str(place / "ollama"))
+    monkeypatch.setenv("HOME", str(place))
     typed = [line for line in LINES.findall(page) if " -- " in line]
     assert len(typed) == 7
     for line in typed:

@@ -295,5 +295,5 @@ class PastingCommand(click.Command):
         except click.UsageError:
             if not ctx.resilient_parsing:  # a shell asks for completions of what is not typed to its end
                 raise
-            ours = list(args)
+            ours = args[: args.index("--")] if "--" in args else list(args)
         return super().parse_args(ctx, ours)

@@ -209,11 +209,11 @@ class Qwen4Exp(Qwen35):
         if emb is None:
             raise GraphUnknown(f"{self.m.arch}.ple.layers")
 
-        def grouped(t: Tensor, name: str) -> Tensor:
+        def _grouped(t: Tensor, name: str) -> Tensor:
             return self.mul(self.rms_norm(self.reshape(t, d, hc, n)), self.w(il, name))
 
         key, value = (self.mm(self.w(il, name), emb) for name in ("ple_key", "ple_value"))
-        key, query = grouped(key, "ple_norm_key"), grouped(x, "ple_norm_query")
+        key, query = _grouped(key, "ple_norm_key"), _grouped(x, "ple_norm_query")
         fit = self.scale(self.sum_rows(self.mul(key, query)))
         size = self.sqrt(self.clamp(self.unary(fit)))
         gate = self.unary(self.mul(self.unary(fit), size))
