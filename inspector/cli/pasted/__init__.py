@@ -111,7 +111,12 @@ class _Reading:
 
     def take(self, flag: Flag | None, name: str, value: str) -> None:
         """One flag, or a word that is none."""
-        if flag is None and not name and self.module.__name__.rpartition(".")[2] in _MODEL_FIRST and "target" not in self.where:
+        if (
+            flag is None
+            and not name
+            and self.module.__name__.rpartition(".")[2] in _MODEL_FIRST
+            and "target" not in self.where
+        ):
             self.where["target"] = value
         elif flag is None:
             self.unknown.append((name, value) if name else (value, ""))
