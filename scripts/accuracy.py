@@ -271,9 +271,14 @@ def transformers_rows() -> Iterator[Sample]:
             n_ctx=tokens, n_seqs=row["batch"], outputs="last" if row["logits_to_keep"] else "all", options=options
         )
         result = transformers.estimate(facts[name], workload)
-        compute = [x.nbytes for x in result.lines if x.what == "compute"]
-        ours = sum(compute) if compute else None
+        ours = _activations(result)
         yield Sample("activations", name, "compute", ours, row["peak_minus_cache"], f"{where}, {options['attn']}")
+
+
+def _activations(result: Estimate) -> int | None:
+    """Bytes of what a prefill holds; None where that is unknown, or a range."""
+    found = [x for x in result.lines if x.what == "compute"]
+    return sum(x.nbytes for x in found) if found and all(x.low is None for x in found) else None
 
 
 def transformers_shapes() -> Iterator[Sample]:
@@ -291,9 +296,8 @@ def transformers_shapes() -> Iterator[Sample]:
         yield from _cache_samples("caches", model.arch, result, row, where)
         if model.arch == "bloom" and attn == "flash":
             continue  # it has its own attention, always eager
-        compute = [x.nbytes for x in result.lines if x.what == "compute"]
         peak = row["peak_bytes"] - row["cache_bytes_storage"]
-        yield Sample("activations", model.arch, "compute", sum(compute) if compute else None, peak, where)
+        yield Sample("activations", model.arch, "compute", _activations(result), peak, where)
 
 
 # ------------------------------------------------------------------------------------------- files and parameters

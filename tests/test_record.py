@@ -76,7 +76,8 @@ def test_the_signature_names_fields_types_and_defaults():
     assert parameters["outputs"].default == "all"
     assert str(inspect.signature(Device)) == (
         "(device: 'str', capacity: 'int | None', used: 'int', fits: 'bool | None', reserve: 'int' = 0,"
-        " backend: 'str | None' = None, unified: 'bool' = False, low: 'Low | None' = None, reserve_low: 'Low | None' = None)"
+        " backend: 'str | None' = None, unified: 'bool' = False, low: 'Low | None' = None,"
+        " reserve_low: 'Low | None' = None)"
     )
     assert str(inspect.signature(Derived)) == "(a: 'int', b: 'str' = 'b', c: 'float | None' = None)"
 

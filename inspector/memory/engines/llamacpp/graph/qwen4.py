@@ -218,7 +218,7 @@ class Qwen4Exp(Qwen35):
         size = self.sqrt(self.clamp(self.unary(fit)))
         gate = self.unary(self.mul(self.unary(fit), size))
         gated = self.mul(self.spread(value), gate)
-        normed = self.reshape(grouped(self.reshape(gated, d * hc, n), "ple_norm_conv"), d * hc, n)
+        normed = self.reshape(_grouped(self.reshape(gated, d * hc, n), "ple_norm_conv"), d * hc, n)
         out = self.unary(self.dilated(normed, il))
         out = self.reshape(self.cont(out), d, hc, n)
         return self.add(x, self.add(gated, out))
