@@ -72,10 +72,10 @@ VALUES = [("u32", 0), ("u32", 2**32 - 1), ("i32", -1), ("u64", 2**64 - 1), ("f32
           ("arr[arr]", [])]  # fmt: skip
 
 
-def _one_of_each(step):
+def _one_of_each(step, first_of=0):
     """The first header of every `step`-th architecture."""
     first = {header.arch: header for header in reversed(list(bases().values()))}
-    return [first[arch] for arch in sorted(first)[::step]]
+    return [first[arch] for arch in sorted(first)[first_of::step]]
 
 
 def _try_every_key(headers, value):
@@ -92,9 +92,9 @@ def test_no_value_of_any_key_breaks_the_reading(value):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("value", VALUES, ids=str)
+@pytest.mark.parametrize("value", VALUES, ids=lambda v: f"{v[0]} {v[1]!s:.20}")
 def test_no_value_of_any_key_of_any_architecture_breaks_the_reading(value):
-    _try_every_key(_one_of_each(1), value)
+    _try_every_key(_one_of_each(2, VALUES.index(value) % 2), value)
 
 
 def test_a_layer_count_of_the_largest_kind_costs_no_time():

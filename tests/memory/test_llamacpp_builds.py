@@ -139,8 +139,10 @@ def test_a_part_of_the_rows_of_older_builds_to_the_byte():
 
 
 @pytest.mark.slow
-def test_every_row_of_older_builds_to_the_byte():
-    assert [x for asked in ASKED for x in parted(asked, range(len(asked["of"])))] == []
+def test_every_third_row_of_older_builds_to_the_byte():
+    """All of them: `make remeasure ENGINE=builds`."""
+    thirds = [(asked, range(i % 3, len(asked["of"]), 3)) for i, asked in enumerate(ASKED)]
+    assert [x for asked, places in thirds for x in parted(asked, places)] == []
 
 
 def test_the_measured_builds_are_those_of_the_fixture_and_the_page():
