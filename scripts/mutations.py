@@ -234,8 +234,8 @@ SPARSE = _rows(
     ("lc-dsv4-blocks", "a batch completes no block that it did not begin", "blocks, rows, back = r.n_tokens // ratio + r.n_seqs,", "blocks, rows, back = max(r.n_tokens // ratio, 1),"),
     ("lc-hc-fused", "fused operations stay on wherever they would run", "if any(name == op and node.buf != probe.layer_buf[il]", "if all(name == op and node.buf != probe.layer_buf[il]"),
     ("lc-clamps-alike", "experts that are clamped are run as one with a shared one that is not", "if routed.name != shared.name or not (_gated", "if not (_gated"),
-    ("lc-looked-up", "tables that tokens look experts up in lie on the host", '_LOOKED_UP: Final = ("compressor_ape.weight", "ffn_gate_tid2eid.weight")', '_LOOKED_UP: Final = ("compressor_ape.weight",)'),
-    ("lc-msa-deep", "layers that copy inputs are left out on devices", "return None if self.r.layer_buf else super().kind(il)", "return super().kind(il)"),
+    ("lc-looked-up", "tables that tokens look experts up in lie on the host", '"compressor_ape.weight", "ffn_gate_tid2eid.weight", "d2t"', '"compressor_ape.weight", "d2t"'),
+    ("lc-msa-deep", "layers that copy inputs are left out on devices", 'all held from the start."""\n        return None if self.r.layer_buf else super().kind(il)', 'all held from the start."""\n        return super().kind(il)'),
     ("lc-pools-few", "keys are copied out for 17 tokens too", "FEW: Final = 16  # tokens", "FEW: Final = 17  # tokens"),
 )
 
