@@ -452,7 +452,7 @@ STORES_AND_FLEET = (
     ),
     *_rows(
         "sources/test_limit.py sources/test_index_pages.py sources/test_filesystems.py",
-        ("so-hung", "what hangs holds up all that follows", "    _own.helper = None  # until", "    _own.helper = helper  # until"),
+        ("so-hung", "what hangs holds up all that follows", "    _own.worker = None  # until", "    _own.worker = worker  # until"),
         ("so-below", "a page lists what does not lie below it", 'if path.startswith(start) and name and "/" not in name', 'if name and "/" not in name'),
         ("so-changed", "only an ETag tells that a file has changed", "if kind == kind_now and _plain_tag", 'if kind == kind_now == "etag" and _plain_tag'),
         ("so-once-more", "a file of two ranges is not looked at again", "if self._n_fetched > 1:", "if self._n_fetched > 2:"),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 
-class _Helper:
-    """A thread that works for another one. A daemon: a process ends whatever its helpers are waiting for."""
+class _Worker:
+    """A thread that works for another one. A daemon: a process ends whatever its threads wait for."""
 
     def __init__(self) -> None:
         self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = queue.SimpleQueue()
@@ -67,11 +67,11 @@ def within(seconds: float | None, work: Callable[[], R], what: str) -> R:
         return work()
     from concurrent.futures import wait
 
-    helper: _Helper = getattr(_own, "helper", None) or _Helper()
-    _own.helper = None  # until it is known to be free again
-    future = helper.begin(work)
+    worker: _Worker = getattr(_own, "worker", None) or _Worker()
+    _own.worker = None  # until it is known to be free again
+    future = worker.begin(work)
     if not wait([future], timeout=seconds).done:
-        helper.dismiss()
+        worker.dismiss()
         raise Unreachable(f"{what}: no end within {seconds:g} s")
-    _own.helper = helper
+    _own.worker = worker
     return future.result()
