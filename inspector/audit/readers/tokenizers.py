@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 MAX_TOKENIZER: Final = 64 << 20
 MAX_TOKENS: Final = 1_000_000  # the largest vocabularies have some 300,000
-_STRING: Final = rb'"(?:[^"\\]|\\.)*+"' if hasattr(re, "NOFLAG") else rb'"(?:[^"\\]|\\.)*"'
+# a word of 64 KiB is none, and Python 3.10, which has no possessive repetition, would go all the way back in one
+_STRING: Final = rb'"(?:[^"\\]|\\.){0,65536}' + (rb'+"' if hasattr(re, "NOFLAG") else b'"')
 _ENTRY: Final = re.compile(rb"\s*" + _STRING + rb"\s*:\s*(\d{1,18})\s*,?", re.DOTALL)
 _VOCAB: Final = re.compile(rb'"vocab"\s*:\s*([{\[])')
 _MODEL: Final = re.compile(rb'"model"\s*:\s*\{')
