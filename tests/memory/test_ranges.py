@@ -11,7 +11,6 @@ import pytest
 
 import inspector
 from inspector.checkpoint import Checkpoint, open_checkpoint
-from inspector.errors import InspectorError
 from inspector.facts import read_facts
 from inspector.facts.gguf import read_facts_gguf
 from inspector.formats.gguf import read_gguf
@@ -127,13 +126,13 @@ CARDS = (
 )
 
 
-@pytest.mark.parametrize("name", ["gemma-3-1b", "qwen3-30b-a3b", "qwen3-next-80b-a3b", "gemma-3n-e4b-text"])
-@pytest.mark.parametrize(("engine", "gpu"), CARDS)
+MODELS = ("gemma-3-1b", "qwen3-30b-a3b", "qwen3-next-80b-a3b", "gemma-3n-e4b-text")
+ASKED = [(*card, name) for card in CARDS for name in MODELS if (card[0], name) != ("mlx", "gemma-3n-e4b-text")]
+
+
+@pytest.mark.parametrize(("engine", "gpu", "name"), ASKED)
 def test_sums_of_lower_ends_are_lower_ends_of_sums_and_verdicts_take_the_safe_end(engine, name, gpu):
-    try:
-        result = inspector.memory(str(FIXTURES / "configs" / f"{name}.json"), engine=engine, gpu=gpu, ctx=4096)
-    except InspectorError:
-        pytest.skip("refused")
+    result = inspector.memory(str(FIXTURES / "configs" / f"{name}.json"), engine=engine, gpu=gpu, ctx=4096)
     assert all(0 <= line.least <= line.nbytes for line in result.lines)
     assert result.total_low == sum(x.least for x in result.lines) <= result.total_nbytes
     for device in result.devices:
