@@ -116,16 +116,15 @@ def test_the_summary_is_a_table_of_exact_rows(engine, root):
         assert cells[3] == cells[4], row
 
 
-@pytest.mark.slow
 def test_weights_and_caches_are_exact_in_every_row(root):
-    done = run(root, "scripts/accuracy.py", "--summary")
-    assert done.returncode == 0, done.stderr
-    for row in done.stdout.splitlines()[2:]:
+    """Of the page, whose table `make check` compares with what is calculated now."""
+    page = (root / "docs" / "accuracy.md").read_text("utf-8")
+    _, _, table = page.partition("| engine | measured | line |")
+    rows = table.partition("\n\n")[0].splitlines()[2:]
+    assert len(rows) > 25
+    for row in rows:
         cells = [c.strip() for c in row.strip("|").split("|")]
-        if "every architecture" in cells[1] and "CUDA" in cells[1]:  # what is off is listed, with its reason
-            n, exact, silent = (int(c.replace(",", "") or 0) for c in cells[3:6])
-            assert exact >= 0.99 * (n - silent), row
-        elif cells[2] != "compute":
+        if cells[2] != "compute" or cells[0].startswith("llama.cpp"):
             assert cells[3] == cells[4], row
 
 
