@@ -38,6 +38,9 @@ class Engine:
         """Ends it at once; what is under way is dropped."""
 
 
+_ENDING: Final = 1  # second that a pool has to end; a process may hang in a read that nothing interrupts
+
+
 class Processes(Engine):
     """A pool of processes of this machine."""
 
@@ -71,12 +74,16 @@ class Processes(Engine):
         return True
 
     def stop(self) -> None:
+        import threading
         from multiprocessing import active_children
 
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
             for child in active_children():
                 child.terminate()
+            for thread in threading.enumerate():  # what ends the pool: an exit of ours beside it finds its pipe closed
+                if type(thread).__name__ == "_ExecutorManagerThread":
+                    thread.join(_ENDING)
             self._pool = None
 
 
