@@ -30,9 +30,9 @@ def synthetic():
         return [json.loads(line) for line in lines]
 
 
-def sizes_of(facts, settings):
-    """What llama.cpp runs with, from a row's settings."""
-    workload = Workload(
+def workload_of(settings):
+    """What a row's settings ask for; its limit of outputs is left out."""
+    return Workload(
         n_ctx=settings["n_ctx"],
         n_seqs=settings["n_seq_max"],
         n_batch=settings["n_batch"],
@@ -43,7 +43,11 @@ def sizes_of(facts, settings):
         kv_unified=settings["kv_unified"],
         swa_full=settings["swa_full"],
     )
-    found = effective(facts, workload).as_effective()
+
+
+def sizes_of(facts, settings):
+    """What llama.cpp runs with, from a row's settings."""
+    found = effective(facts, workload_of(settings)).as_effective()
     rows = settings["n_outputs_max"]
     return found if not rows or facts.arch in ENCODERS else {**found, "n_outputs_max": rows}
 

@@ -9,6 +9,7 @@ import lzma
 from pathlib import Path
 
 import pytest
+from graph_rows import settings_from, workload_of
 
 from inspector.checkpoint import Checkpoint
 from inspector.dtypes import DTYPES
@@ -54,33 +55,8 @@ def synthetic():
 MEASURED, SYNTHETIC = measured(), synthetic()
 
 
-def workload_of(settings):
-    return Workload(
-        n_ctx=settings["n_ctx"],
-        n_seqs=settings["n_seq_max"],
-        n_batch=settings["n_batch"],
-        n_ubatch=settings["n_ubatch"],
-        kv_dtype_k=settings["type_k"],
-        kv_dtype_v=settings["type_v"],
-        flash_attn=settings["flash_attn"] == "on",
-        kv_unified=settings["kv_unified"],
-        swa_full=settings["swa_full"],
-    )
-
-
 def workload_from(line):
-    n_ctx, n_seqs, unified, n_batch, n_ubatch, k, v, flash, full, _ = line.split()
-    return Workload(
-        n_ctx=int(n_ctx),
-        n_seqs=int(n_seqs),
-        n_batch=int(n_batch),
-        n_ubatch=int(n_ubatch),
-        kv_dtype_k=k,
-        kv_dtype_v=v,
-        flash_attn={"on": True, "off": False, "auto": None}[flash],
-        kv_unified=unified == "1",
-        swa_full=full == "1",
-    )
+    return workload_of(settings_from(line))
 
 
 def total(result, *whats):

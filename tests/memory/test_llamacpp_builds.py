@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from graph_rows import settings_from, workload_of
 
 import inspector
 from inspector.architectures.gguf import GGUF_ARCHS
@@ -30,7 +31,6 @@ from inspector.units import GIB, MIB
 
 FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
 HEADERS = FIXTURES / "llamacpp-headers"
-FLASH = {"on": True, "off": False, "auto": None}
 
 
 def rows_of(name):
@@ -62,22 +62,14 @@ def sums(result, *parts):
 
 def of_full_size(row, engine, facts):
     s = row["settings"]
-    workload = Workload(
-        n_ctx=s["n_ctx"] or None, n_seqs=s["n_seq_max"], kv_unified=bool(s["kv_unified"]), n_batch=s["n_batch"],
-        n_ubatch=s["n_ubatch"], kv_dtype_k=s["type_k"], kv_dtype_v=s["type_v"], flash_attn=FLASH[s["flash_attn"]],
-        swa_full=bool(s["swa_full"]), outputs="last" if s["n_outputs_max"] else "all",
-    )  # fmt: skip
+    workload = workload_of(s).replace(n_ctx=s["n_ctx"] or None, outputs="last" if s["n_outputs_max"] else "all")
     result = engine.estimate(facts, workload)
     return sums(result, "weights", "kv_cache", "recurrent_state", "compute", "output")
 
 
 def of_small(settings, engine, facts):
-    n_ctx, n_seqs, unified, n_batch, n_ubatch, k, v, flash, swa_full, n_outputs = settings.split()
-    workload = Workload(
-        n_ctx=int(n_ctx) or None, n_seqs=int(n_seqs), kv_unified=unified == "1", n_batch=int(n_batch),
-        n_ubatch=int(n_ubatch), kv_dtype_k=k, kv_dtype_v=v, flash_attn=FLASH[flash], swa_full=swa_full == "1",
-        outputs="last" if int(n_outputs) else "all",
-    )  # fmt: skip
+    s = settings_from(settings)
+    workload = workload_of(s).replace(n_ctx=s["n_ctx"] or None, outputs="last" if s["n_outputs_max"] else "all")
     return sums(engine.estimate(facts, workload), "weights", "kv_cache+recurrent_state", "compute")
 
 
