@@ -18,22 +18,34 @@ if TYPE_CHECKING:
 
 
 class Comparison(Record):
-    """One line: bytes that the engine printed, and ours (None: not known). `precision`: bytes of rounding in theirs."""
+    """One line: bytes that the engine printed, and ours (None: not known). `precision`: bytes of rounding in theirs.
+
+    `low`: where our size is a range, its lower end; `ours` is then the safe one.
+    """
 
     what: str
     device: str
     theirs: int
     ours: int | None
     precision: int = 0
+    low: int | None = None
+
+    @property
+    def difference(self) -> int | None:
+        """Bytes of ours less theirs, from the nearer end of a range; 0 between its ends, None when not known."""
+        if self.ours is None:
+            return None
+        low = self.ours if self.low is None else self.low
+        return max(low - self.theirs, 0) or min(self.ours - self.theirs, 0)
 
     @property
     def off(self) -> float | None:
-        """Our difference as a share of theirs; 0 within the printed digits, None when ours is not known."""
-        if self.ours is None:
+        """That difference as a share of theirs; 0 within the printed digits, None when ours is not known."""
+        if self.difference is None:
             return None
-        if abs(self.ours - self.theirs) <= self.precision:
+        if abs(self.difference) <= self.precision:
             return 0.0
-        return abs(self.ours - self.theirs) / self.theirs if self.theirs else 1.0
+        return abs(self.difference) / self.theirs if self.theirs else 1.0
 
 
 def _int(value: Any) -> int | None:
@@ -59,8 +71,8 @@ class _Log:
         """The device that a buffer is on, by its name."""
         raise NotImplementedError
 
-    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
-        """Kind, device and bytes of the lines that a log has figures of."""
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], Line]]:
+        """Kind and device of the lines that a log has figures of."""
         raise NotImplementedError
 
 
@@ -85,12 +97,12 @@ class _Vllm(_Log):
         """As it is printed."""
         return buffer
 
-    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], Line]]:
         """Those of the first rank; of the overhead, a log prints the graphs alone."""
         lines = tuple(lines)
         for x in lines:
             if x.device == lines[0].device and (x.what != "overhead" or x.label == "cuda_graphs"):
-                yield (x.what, "GPU 0"), x.nbytes
+                yield (x.what, "GPU 0"), x
 
 
 class _LlamaCpp(_Log):
@@ -125,9 +137,9 @@ class _LlamaCpp(_Log):
         """Without what the name says of how the memory is held."""
         return device_of(buffer)
 
-    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], int]]:
+    def ours(self, lines: Iterable[Line]) -> Iterator[tuple[tuple[str, str], Line]]:
         """All."""
-        return (((x.what, x.device), x.nbytes) for x in lines)
+        return (((x.what, x.device), x) for x in lines)
 
 
 _LOGS: Final = MappingProxyType({"llama.cpp": _LlamaCpp(), "vllm": _Vllm()})
@@ -200,13 +212,16 @@ def compare(log: StartupLog, estimate: Estimate) -> tuple[Comparison, ...]:
     of = _LOGS[log.engine]
     theirs = _sums(((b.what, of.device(b.device)), b.nbytes) for b in log.buffers)
     slack = _sums(((b.what, of.device(b.device)), b.precision) for b in log.buffers)
-    ours = _sums(of.ours(estimate.lines))
+    lines = tuple(of.ours(estimate.lines))
+    ours, least = _sums((key, x.nbytes) for key, x in lines), _sums((key, x.least) for key, x in lines)
+    ranges = {key for key, x in lines if x.low is not None}
     printed = {what for what, _ in theirs}
     keys = [*theirs, *(k for k in ours if k not in theirs and k[0] in printed and ours[k])]
     return tuple(
         Comparison(
             what=key[0], device=key[1], theirs=theirs.get(key, 0), precision=slack.get(key, 0),
             ours=None if key[0] in estimate.unknown else ours.get(key, 0),
+            low=least[key] if key in ranges and key[0] not in estimate.unknown else None,
         )
         for key in keys
     )  # fmt: skip

@@ -16,18 +16,20 @@ if TYPE_CHECKING:
     from inspector.report import documents
 
 
-def _mib(nbytes: int | None) -> str:
-    return "unknown" if nbytes is None else f"{nbytes / MIB:,.2f} MiB"
+def _mib(nbytes: int | None, low: int | None = None) -> str:
+    if nbytes is None:
+        return "unknown"
+    return f"{nbytes / MIB:,.2f} MiB" if low is None else f"{low / MIB:,.2f} to {nbytes / MIB:,.2f} MiB"
 
 
 def _difference(row: Comparison, within: float) -> tuple[str, str]:
-    if row.off is None or row.ours is None:
+    if row.off is None or row.difference is None:
         return "", "not known"
     if not row.off:
-        return "0", "same"
-    sign = "+" if row.ours > row.theirs else "−"
+        return "0", "same" if row.low is None else "within the range"
+    sign = "+" if row.difference > 0 else "−"
     share = f"{sign}{row.off:.2%}" if row.theirs else "not in the log"
-    return f"{(row.ours - row.theirs) / MIB:+,.2f} MiB", share + ("" if row.off <= within else "  OFF")
+    return f"{row.difference / MIB:+,.2f} MiB", share + ("" if row.off <= within else "  OFF")
 
 
 def compare_lines(
@@ -38,7 +40,7 @@ def compare_lines(
     lines = [escape(f"{log.engine} {log.build}: {log.model or 'model not named'}")]
     lines += wrap(escape(f"settings: {said}"), width=width, indent="  ") if said else []
     cells = [("", "device", "log", "here", "difference", "")]
-    cells += [(r.what, escape(r.device), _mib(r.theirs), _mib(r.ours), *_difference(r, within)) for r in rows]
+    cells += [(r.what, escape(r.device), _mib(r.theirs), _mib(r.ours, r.low), *_difference(r, within)) for r in rows]
     lines += ["", *table(cells, align="<<>>><")]
     for note in (*log.notes, *estimate.notes):
         lines += wrap(escape(f"note: {note}"), width=width, indent="  ")
@@ -64,7 +66,15 @@ def compare_json(
         ],
         "within": within,
         "lines": [
-            {"what": r.what, "device": r.device, "log_nbytes": r.theirs, "nbytes": r.ours, "off": r.off} for r in rows
+            {
+                "what": r.what,
+                "device": r.device,
+                "log_nbytes": r.theirs,
+                "nbytes": r.ours,
+                "low_nbytes": r.low,
+                "off": r.off,
+            }
+            for r in rows
         ],
         "notes": [*log.notes, *estimate.notes],
         "same": all(r.off is None or r.off <= within for r in rows),

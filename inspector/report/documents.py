@@ -392,9 +392,10 @@ class Compared(TypedDict):
     device: str
     log_nbytes: int
     nbytes: int | None
+    low_nbytes: Annotated[int | None, "the lower end where ours is a range, whose safe end nbytes is; null: it is none"]
     off: Annotated[
         float | None,
-        "difference as a share of the log's figure; 0 within its printed digits, null: ours is unknown",
+        "difference as a share of the log's figure; 0 within its printed digits or our range, null: ours is unknown",
     ]
 
 

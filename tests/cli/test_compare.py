@@ -51,11 +51,17 @@ def test_a_buffer_that_only_the_log_has_is_off(run_inspector, sparse_model, tmp_
 def test_vllm_beside_a_config(run_inspector, tmp_path):
     root = Path(__file__).parents[2]
     log = _log(tmp_path, VLLM.replace("tensor_parallel_size=2", "tensor_parallel_size=1"))
-    code, out, _ = run_inspector(["compare", log, str(root / "fixtures/configs/llama-3-8b.json"), "--json"])
-    rows = {r["what"]: r for r in json.loads(out)["lines"]}
-    assert code == 1  # activations and graphs are modelled
+    config = str(root / "fixtures/configs/llama-3-8b.json")
+    code, out, _ = run_inspector(["compare", log, config, "--json"])
+    rows = {r["what"]: r for r in check(json.loads(out))["lines"]}
+    assert code == 0
     assert rows["kv_cache"]["off"] == 0  # 8,192 tokens of 128 KiB
     assert rows["weights"]["off"] < 0.01
+    assert rows["overhead"]["low_nbytes"] < rows["overhead"]["log_nbytes"] < rows["overhead"]["nbytes"]
+    assert "within the range" in run_inspector(["compare", log, config])[1]
+    greater = _log(tmp_path, Path(log).read_text().replace("0.54 GiB", "0.94 GiB"))
+    code, out, _ = run_inspector(["compare", greater, config])
+    assert (code, "OFF" in out) == (1, True)
 
 
 def test_what_cannot_be_read_is_one_line(run_inspector, sparse_model, tmp_path):
