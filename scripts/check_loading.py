@@ -1,18 +1,18 @@
 """Damages small models of every architecture, asks llama.cpp b11434 whether it loads them, and asks us.
 
-    python scripts/check_loading.py LIBRARIES [--seed N] [--write]
+    python scripts/check_loading.py PROBE LIBRARIES [--seed N] [--write]
 
-LIBRARIES: the folder of libllama.so. Each file is asked for in a process of its own, since a refusal may be an abort.
-Files come from fixtures/llamacpp-synthetic.jsonl.xz (headers that the engine loads) and from a tiny model with a
-vocabulary; a damage is one change that tests can repeat on the header alone. `--write` keeps the answers in
-fixtures/loading.jsonl.xz. Exit code 1 where the two disagree.
+PROBE: scripts/cpu/probe.cpp, built for LIBRARIES, the folder of libllama.so (scripts/engines.py does it). Each file
+is asked for in a process of its own, since a refusal may be an abort. Files come from
+fixtures/llamacpp-synthetic.jsonl.xz (headers that the engine loads) and from a tiny model with a vocabulary; a damage
+is one change that tests can repeat on the header alone. `--write` keeps the answers in fixtures/loading.jsonl.xz.
+Exit code 1 where the two disagree.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
-import ctypes
 import json
 import lzma
 import os
@@ -204,38 +204,10 @@ def copy_of(header: Header) -> Header:
 # --- the engine ------------------------------------------------------------------------------------------------------
 
 
-class Params(ctypes.Structure):
-    """llama_model_params of include/llama.h."""
-
-    _fields_ = (
-        ("devices", ctypes.c_void_p), ("overrides", ctypes.c_void_p), ("n_gpu_layers", ctypes.c_int32),
-        ("split_mode", ctypes.c_int), ("load_mode", ctypes.c_int), ("lazy_mode", ctypes.c_int),
-        ("main_gpu", ctypes.c_int32), ("tensor_split", ctypes.c_void_p), ("progress", ctypes.c_void_p),
-        ("progress_data", ctypes.c_void_p), ("kv_overrides", ctypes.c_void_p), ("vocab_only", ctypes.c_bool),
-        ("check_tensors", ctypes.c_bool), ("use_extra_bufts", ctypes.c_bool), ("no_host", ctypes.c_bool),
-        ("no_alloc", ctypes.c_bool), ("load_mtp", ctypes.c_bool),
-    )  # fmt: skip
-
-
-def load_once(libraries: str, path: str) -> int:
-    """Loads a model without its data: 0 or 1. Runs in a process of its own."""
-    ctypes.CDLL(os.path.join(libraries, "libggml.so"), mode=ctypes.RTLD_GLOBAL)
-    llama = ctypes.CDLL(os.path.join(libraries, "libllama.so"))
-    llama.llama_model_default_params.restype = Params
-    llama.llama_model_load_from_file.restype = ctypes.c_void_p
-    llama.llama_model_load_from_file.argtypes = (ctypes.c_char_p, Params)
-    llama.llama_backend_init()
-    params = llama.llama_model_default_params()
-    params.no_alloc, params.load_mode = True, 0  # LLAMA_LOAD_MODE_NONE
-    return 0 if llama.llama_model_load_from_file(path.encode(), params) else 1
-
-
-def theirs(libraries: str, path: str) -> str:
+def theirs(probe: str, libraries: str, path: str) -> str:
     """The engine's answer: "" where it loads, else its message."""
-    done = subprocess.run(
-        [sys.executable, __file__, libraries, "--load", path], capture_output=True, check=False, timeout=120,
-        env=os.environ | {"LD_LIBRARY_PATH": libraries},
-    )  # fmt: skip
+    env = os.environ | {"LD_LIBRARY_PATH": libraries, "GGML_NO_BACKTRACE": "1"}
+    done = subprocess.run([probe, "--load", path], capture_output=True, check=False, timeout=120, env=env)
     if done.returncode == 0:
         return ""
     log = done.stderr.decode("utf-8", "replace")
@@ -261,14 +233,12 @@ def cases(seed: int) -> Iterator[tuple[int, list[Any]]]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("probe")
     parser.add_argument("libraries")
-    parser.add_argument("--load")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="an architecture")
     parser.add_argument("--write", action="store_true")
     args = parser.parse_args()
-    if args.load:
-        return load_once(args.libraries, args.load)
     known = dict(headers()) | {-1: TINY}
     rows, differ = [], 0
     with tempfile.TemporaryDirectory() as folder:
@@ -279,7 +249,7 @@ def main() -> int:
             header = copy_of(known[i])
             header.damage(change)
             header.write(path)
-            answer, own = theirs(args.libraries, path), header.ours()
+            answer, own = theirs(args.probe, args.libraries, path), header.ours()
             rows.append({"base": i, "damage": change, "refused": answer})
             if bool(answer) != bool(own):
                 differ += 1

@@ -173,7 +173,8 @@ def python_with(package: str, version: str, cache: Path, *, given: Path | None =
     python = folder / "bin" / "python"
     if not (folder / "done").exists():
         run(sys.executable, "-m", "venv", folder)
-        torch = ["--extra-index-url", "https://download.pytorch.org/whl/cpu", f"torch=={TORCH}"]
-        run(python, "-m", "pip", "install", "-q", *torch, f"{package}=={version}")
+        cpu = ["--extra-index-url", "https://download.pytorch.org/whl/cpu", "--retries", "1"]  # torch alone is there
+        run(python, "-m", "pip", "install", "-q", *cpu, f"torch=={TORCH}")
+        run(python, "-m", "pip", "install", "-q", f"torch=={TORCH}", f"{package}=={version}")
         (folder / "done").touch()
     return python

@@ -299,13 +299,14 @@ def quantize_models(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
 def loading(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """loading.jsonl.xz: whether damaged headers load, and the engine's words where not."""
     known = dict(check_loading.headers()) | {-1: check_loading.TINY}
+    probe = str(engines.probe(tools.release, tools.cache))
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "m.gguf")
         for row in rows:
             header = check_loading.copy_of(known[row["base"]])
             header.damage(row["damage"])
             header.write(path)
-            yield row | {"refused": check_loading.theirs(str(tools.release.bin), path)}
+            yield row | {"refused": check_loading.theirs(probe, str(tools.release.bin), path)}
 
 
 # ----------------------------------------------------------------------------------------------------- llama-server

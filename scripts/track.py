@@ -7,24 +7,27 @@
     python scripts/track.py vllm|transformers|safetensors|gguf [VERSION]
 
 Every row that the engine was asked for is asked again (ROWS; scripts/remeasure.py), two fixtures at a time, and what
-the release gives is held to what is committed: llama.cpp's CPU, RPC and CUDA buffers (CUDA's host code where clang++-19
-is there), its quantizer and converter; vLLM's planner; transformers' parameters, caches and prefills. Each file and
-function of its source that our docstrings cite is looked up: one that is gone fails loudly, one whose text changed is
-named. Names that the release has and the replayed one has not are listed: architectures, element types, keys, options,
-model types. Exit code 1 where a row moved, could not be asked or a citation fell, 2 where a cited file or function is
-gone. Measured rows are kept in the cache: a second run takes seconds.
+the release gives is held to what is committed: llama.cpp's CPU, RPC and CUDA buffers (CUDA's host code where
+clang++-19 is there), drafts and towers beside a model, damaged headers, its quantizer and converter; vLLM's planner;
+transformers' parameters, caches and prefills. Each file and function of its source that our docstrings cite is looked
+up: one that is gone fails loudly, one whose text changed is named. Names that the release has and the replayed one
+has not are listed: architectures, element types, keys, options, model types. Exit code 1 where a row moved, could not
+be asked or a citation fell, 2 where a cited file or function is gone. Measured rows are kept in the cache: a second
+run takes seconds.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
+import hashlib
 import io
 import json
 import os
 import re
 import shutil
 import statistics
+import subprocess
 import sys
 import tokenize
 from collections.abc import Callable, Iterable, Iterator
@@ -35,15 +38,17 @@ from typing import Any, NamedTuple
 
 import engines
 import oracles
+import sparse_files
 from oracles_llamacpp import Tools
 from remeasure import add_places, differences, tools_for
 
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {  # engine: fixtures whose rows a release of it is asked for
     "llamacpp": (
-        "llamacpp-synthetic.jsonl.xz", "llamacpp.jsonl.gz", "placement.jsonl.gz", "quantize.jsonl.gz",
-        "quantize_options.jsonl.gz", "convert.jsonl.gz", "cuda.jsonl.gz", "cuda-options.jsonl.gz",
-        "cuda-mixed.jsonl.gz", "cuda-synthetic.jsonl.gz", "cuda-refused.json.gz",
+        "llamacpp-synthetic.jsonl.xz", "llamacpp-more.jsonl.xz", "llamacpp.jsonl.gz", "placement.jsonl.gz",
+        "loading.jsonl.xz", "quantize.jsonl.gz", "quantize_options.jsonl.gz", "convert.jsonl.gz", "beside.jsonl.gz",
+        "towers.jsonl.gz", "cuda.jsonl.gz", "cuda-options.jsonl.gz", "cuda-fit.jsonl.gz", "cuda-mixed.jsonl.gz",
+        "cuda-synthetic.jsonl.gz", "cuda-more.jsonl.gz", "cuda-refused.json.gz", "cuda_pools.jsonl.gz",
     ),
     "vllm": ("vllm_kv.jsonl", "vllm_planner.jsonl"),
     "transformers": (
@@ -204,13 +209,15 @@ def names(tree: Path, engine: str) -> dict[str, set[str]]:
 # -------------------------------------------------------------------------------------------------------------- rows
 
 _LINES = {  # path of a figure in a row → the line that it is one of
-    r"rows\[\d+\]\.model|model_bytes_no_repack|devices\.\w+\.model(_mib)?": "weights",
-    r"rows\[\d+\]\.context|kv_bytes|devices\.\w+\.context(_mib)?": "caches",
+    r"rows\[\d+\]\.model|model_bytes_no_repack|devices\.\w+\.model(_mib)?|contexts.*\.models.*": "weights",
+    r"rows\[\d+\]\.context|kv_bytes|devices\.\w+\.context(_mib)?|contexts.*\.KV\.\w+": "caches",
     r"cache_(bytes_)?(logical|storage)|after_\d+_decode_\w+": "caches",
-    r"rs_bytes": "recurrent state",
-    r"rows\[\d+\]\.compute|compute_bytes|compute_mib\.\w+|devices\.\w+\.compute": "compute",
+    r"rs_bytes|contexts.*\.RS\.\w+": "recurrent state",
+    r"rows\[\d+\]\.compute|compute(_bytes)?|compute_mib\.\w+|(devices\.\w+|contexts.*)\.compute(\.\w+)?": "compute",
     r"(alloc_)?peak_bytes|peak_minus_cache": "compute",
-    r"output_bytes|output_mib(\.\w+)?": "output",
+    r"output_bytes|output_mib(\.\w+)?|contexts.*\.output\.\w+": "output",
+    r"(gpu|cpu)\.\w+": "towers",
+    r"pool": "pools",
     r"mib|runs\[\d+\]\.mib": "size",
     r"offloaded.*": "layers on devices",
     r"sched_copies": "copies of a pipeline",
@@ -222,6 +229,7 @@ _LINES = {  # path of a figure in a row → the line that it is one of
 _WHOLE: dict[str, tuple[str, Callable[[str], bool]]] = {
     "quantize": ("tensor types", lambda path: ".types." in f".{path}" or path.endswith("default")),
     "convert": ("tensors and keys", lambda _: True),
+    "loaders": ("refusals", lambda path: path == "refused"),
     "transformers": ("shapes of caches", lambda path: "layer" in path.partition("[")[0]),
 }
 
@@ -253,7 +261,9 @@ def flat(row: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 def name_of(row: dict[str, Any]) -> str:
     """What a row's model is called."""
-    called = next((row[k] for k in ("arch", "model", "name", "class") if row.get(k) is not None), None)
+    called = next((row[k] for k in ("arch", "model", "name", "class", "base") if row.get(k) is not None), None)
+    if isinstance(called, int):  # a small model by its place
+        return str(sparse_files.synthetic()[called]["arch"]) if called >= 0 else "tiny"
     return str(row["config"].get("model_type") if called is None and "config" in row else called)
 
 
@@ -277,7 +287,8 @@ def _refused(row: dict[str, Any]) -> bool:
 
 def measured(oracle: oracles.Oracle, tools: Tools, version: str) -> list[dict[str, Any]]:
     """Rows as a release gives them, from the cache where they were asked before."""
-    kept = tools.cache / "rows" / version / f"{oracle.fixture.split('.')[0]}.json"
+    of = hashlib.sha256((oracles.FIXTURES / oracle.fixture).read_bytes()).hexdigest()[:12]
+    kept = tools.cache / "rows" / version / f"{oracle.fixture.split('.')[0]}-{of}.json"  # of the rows that stand now
     if not kept.exists():
         rows = [row for row in oracle.rows() if not oracle.left_out(row)]
         found = json.dumps(list(oracle.measure(tools, rows)))
@@ -393,13 +404,32 @@ class Report(NamedTuple):
         return lines
 
 
+def engine_of(fixture: str) -> str:
+    """What the rows of a fixture are asked of."""
+    return next(oracle.engine for oracle in oracles.ORACLES if oracle.fixture == fixture)
+
+
 def fixtures_for(engine: str, options: argparse.Namespace) -> list[str]:
     """Fixtures to ask; without a clang, none of CUDA's."""
     found = [name for name in ROWS.get(engine, ()) if not options.only or name in options.only]
     if not (options.cuda or shutil.which(options.clang)):
         print(f"{options.clang} is not there: rows of CUDA's host code are not asked", file=sys.stderr)
-        return [name for name in found if not name.startswith("cuda")]
+        return [name for name in found if engine_of(name) != "cuda"]
     return found
+
+
+def rows_of(engine: str, version: str, options: argparse.Namespace) -> tuple[list[Moved], list[str]]:
+    """Every figure beside a release's; where CUDA's host code, or all of it, does not build, what is left and why."""
+    fixtures, failed = fixtures_for(engine, options), []
+    for left in (fixtures, [name for name in fixtures if engine_of(name) != "cuda"]):
+        try:
+            tools = tools_for([o for o in oracles.ORACLES if o.fixture in left], options, {engine: version})
+        except (subprocess.CalledProcessError, OSError, SystemExit) as e:
+            failed.append(f"it was not built, with {len(left)} fixtures to ask: {' '.join(str(e).split())[-400:]}")
+        else:
+            found, unasked = all_figures(tools, left, version)
+            return found, failed + unasked
+    return [], failed
 
 
 def report(engine: str, version: str, options: argparse.Namespace) -> Report:
@@ -407,9 +437,7 @@ def report(engine: str, version: str, options: argparse.Namespace) -> Report:
     pinned = engines.PINNED[engine]
     if version != pinned:  # finished builds that were named are the replayed release's
         options = argparse.Namespace(**vars(options) | dict.fromkeys(("source", "build", "objects", "cuda", "vllm")))
-    fixtures = fixtures_for(engine, options)
-    tools = tools_for([o for o in oracles.ORACLES if o.fixture in fixtures], options, {engine: version})
-    found, unasked = all_figures(tools, fixtures, version)
+    found, unasked = rows_of(engine, version, options)
     before = engines.sources(engine, pinned, options.cache)
     now = engines.sources(engine, version, options.cache)
     had, has = names(before, engine), names(now, engine)

@@ -2,6 +2,7 @@
 //
 //   probe MODEL N_CTX N_SEQ_MAX KV_UNIFIED N_BATCH N_UBATCH TYPE_K TYPE_V FLASH_ATTN SWA_FULL N_OUTPUTS_MAX
 //         [TARGET TYPE_K TYPE_V SAMPLED]
+//   probe --load MODEL    loads it and no more: exit code 0, or 1 after the engine's own words; an assertion ends it
 //
 // TARGET: a model that MODEL drafts for; its context has the same settings but for its cache types, and the draft's is
 // made beside it, with as many tokens (common_speculative_init_result). SAMPLED: rows of logits a sequence whose ten
@@ -301,6 +302,12 @@ static llama_context * context_for(llama_model * model, char ** word, char ** ty
 }
 
 int main(int argc, char ** argv) {
+    if (argc == 3 && !strcmp(argv[1], "--load")) {
+        llama_backend_init();
+        llama_model_params params = llama_model_default_params();
+        plain_load(params, true);
+        _Exit(llama_model_load_from_file(argv[2], params) ? 0 : 1);
+    }
     if (argc != 12 && argc != 16) {
         fputs("usage: probe MODEL and ten settings, and four of a target\n", stderr);
         return 2;
