@@ -90,7 +90,7 @@ def refused(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
 
 
 def _devices(found: dict[str, Any]) -> dict[str, Any]:
-    return {"devices": found["devices"]} if "devices" in found else {"error": found["error"]}
+    return {"devices": found["devices"]} if "devices" in found else {"devices": {}, "error": found["error"]}
 
 
 def no_header(row: dict[str, Any]) -> str:

@@ -101,6 +101,9 @@ def synthetic(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
             path.unlink()
 
 
+_ASKED = ("settings", "types", "sampled")  # of a row of llamacpp-more.jsonl.xz; all else is the answer
+
+
 def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """llamacpp-more.jsonl.xz: optional tensors of small models, and drafts beside what they draft for."""
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +115,8 @@ def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
                 sparse_files.hole(beside, base64.b64decode(target["header"]), target["size"])
             asked = [[str(beside), *r["types"], r["sampled"]] if target else [] for r in row["rows"]]
             pairs = zip(row["rows"], asked, strict=True)
-            yield row | {"rows": [r | synthetic_row(tools, path, r["settings"], words) for r, words in pairs]}
+            asked_for = [({k: v for k, v in r.items() if k in _ASKED}, words) for r, words in pairs]
+            yield row | {"rows": [r | synthetic_row(tools, path, r["settings"], words) for r, words in asked_for]}
             path.unlink()
             beside.unlink(missing_ok=True)
 

@@ -94,10 +94,12 @@ def report(oracle: oracles.Oracle, tools: Tools, options: argparse.Namespace) ->
 
 
 def cuda_programs(release: engines.Release, options: argparse.Namespace) -> Path | None:
-    """CUDA's host code on our run-time, built where a clang is there."""
+    """CUDA's host code on our run-time, built where a clang is there. Raises SystemExit where its sources are not."""
     if options.cuda:
         given: Path = options.cuda
         return given
+    if not (release.source / "ggml" / "src" / "ggml-cuda" / "ggml-cuda.cu").exists():
+        raise SystemExit(f"the sdist of b{release.build} has no sources of ggml-cuda")
     if shutil.which(options.clang) is None:
         return None
     work: Path = options.cache / f"cuda-{release.build}"

@@ -269,7 +269,8 @@ def name_of(row: dict[str, Any]) -> str:
 
 def figures(oracle: oracles.Oracle, before: dict[str, Any], now: dict[str, Any]) -> Iterator[Moved]:
     """Every figure of a committed row, beside the release's."""
-    found = dict(flat(now))
+    lost = _refused(now) and not _refused(before)
+    found = {} if lost else dict(flat(now))
     for path, value in flat(before):
         line = next((line for pattern, line in _LINES.items() if re.fullmatch(pattern, path)), None)
         if line:
@@ -277,7 +278,6 @@ def figures(oracle: oracles.Oracle, before: dict[str, Any], now: dict[str, Any])
     if oracle.group in _WHOLE:
         line, counts = _WHOLE[oracle.group]
         differ = sum(counts(path) for path, _, _ in differences(before, now))
-        lost = _refused(now) and not _refused(before)
         yield Moved(oracle.fixture, line, name_of(before), 0, None if lost else differ)
 
 
@@ -425,7 +425,8 @@ def rows_of(engine: str, version: str, options: argparse.Namespace) -> tuple[lis
         try:
             tools = tools_for([o for o in oracles.ORACLES if o.fixture in left], options, {engine: version})
         except (subprocess.CalledProcessError, OSError, SystemExit) as e:
-            failed.append(f"it was not built, with {len(left)} fixtures to ask: {' '.join(str(e).split())[-400:]}")
+            what = "CUDA's host code" if left is fixtures else "the release"
+            failed.append(f"{what} was not built: {' '.join(str(e).split())[-400:]}")
         else:
             found, unasked = all_figures(tools, left, version)
             return found, failed + unasked
