@@ -272,7 +272,7 @@ def link(source: Path, cpu: Path, objects: Path, work: Path) -> Path:
         "-ldl")  # fmt: skip
     (out / "libggml.so").symlink_to("libggml.so.0")
     includes += [f"-I{source / x}" for x in ("common", "include", "src", "vendor")]
-    run("g++", *shared, "-DLLAMA_SHARED", *includes, HERE / "cuda" / "probe.cpp", "-o", out / "probe", f"-L{out}",
+    run("g++", *shared, "-std=gnu++20", "-DLLAMA_SHARED", *includes, HERE / "cuda" / "probe.cpp", "-o", out / "probe", f"-L{out}",
         "-lllama-common", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath-link,{out}")  # fmt: skip
     return out
 
