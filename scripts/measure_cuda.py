@@ -312,9 +312,11 @@ def last_object(text: str) -> dict[str, Any]:
     return found
 
 
-def ask(bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool) -> dict[str, Any]:
-    """The probe's answer to one question."""
-    env = environment(bin_folder, cards) | ({"AS_SERVER": "1"} if server else {})
+def ask(
+    bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool, kept: str = ""
+) -> dict[str, Any]:
+    """The probe's answer to one question; `kept`: what a draft has the model keep, as the probe's KEPT."""
+    env = environment(bin_folder, cards) | ({"AS_SERVER": "1"} if server else {}) | ({"KEPT": kept} if kept else {})
     words = [str(bin_folder / "probe"), "-m", str(model), *args]
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=env, timeout=600, check=False)
     return last_object(done.stdout) or {"error": f"exit code {done.returncode}", "log": done.stderr[-400:]}
