@@ -81,6 +81,7 @@ _L, _C, _P = oracles_llamacpp, oracles_cuda, oracles_python
 ORACLES = (
     Oracle("llamacpp-synthetic.jsonl.xz", "llamacpp", "llamacpp", _L.synthetic, 6, ("arch", "over", "without")),
     Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
+    Oracle("drafting.jsonl.gz", "llamacpp", "llamacpp", _L.drafting, 0.5, ("model", "settings", "kept")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
     Oracle("llamacpp-builds.jsonl.xz", "builds", "builds", oracles_builds.builds, 30, ("build", "model")),
@@ -96,6 +97,7 @@ ORACLES = (
     Oracle("cuda-mixed.jsonl.gz", "cuda", "cuda", _C.devices, 1, ("model", "args")),
     Oracle("cuda-synthetic.jsonl.gz", "cuda", "cuda", _C.synthetic, 2, ("arch", "model", "case")),
     Oracle("cuda-more.jsonl.gz", "cuda", "cuda", _C.more, 0.3, ("model", "args")),
+    Oracle("cuda-drafting.jsonl.gz", "cuda", "cuda", _C.drafting, 0.5, ("model", "args", "kept")),
     Oracle("cuda-refused.json.gz", "cuda", "cuda", _C.refused, 0.1, ("args",)),
     Oracle("cuda_pools.jsonl.gz", "cuda", "cuda", _C.pools, 4, ("model", "ub", "fa"), _C.no_header),
     Oracle("convert.jsonl.gz", "convert", "sources", _P.convert, 4, ("name",)),

@@ -80,6 +80,15 @@ def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
         yield row | _devices(measure_cuda.as_row("", measure_cuda.Case("", cards, ""), args, found))
 
 
+def drafting(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """cuda-drafting.jsonl.gz: compute of each device with hidden states kept for a draft."""
+    for row in rows:
+        path = sparse_files.model_file(row["model"], tools.models)
+        cards = ",".join(f"8.9:{mib}" for mib in row["devices_mib"])
+        found = measure_cuda.ask(programs(tools), path, cards, row["args"], server=True, kept=row["kept"])
+        yield row | _devices(measure_cuda.as_row("", measure_cuda.Case("", cards, ""), row["args"], found))
+
+
 def refused(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """cuda-refused.json.gz: a model whose weights have types without a kernel."""
     for row in rows:

@@ -66,11 +66,14 @@ class Tools(NamedTuple):
 # --------------------------------------------------------------------------------------------------------- contexts
 
 
-def ask_probe(tools: Tools, model: Path, settings: list[Any]) -> dict[str, Any]:
-    """What a context of these settings holds; {"crash": True} where the engine ends itself."""
+def ask_probe(tools: Tools, model: Path, settings: list[Any], *, kept: str = "") -> dict[str, Any]:
+    """What a context of these settings holds; {"crash": True} where the engine ends itself.
+
+    `kept`: what a draft has it keep of its hidden states, as the probe's KEPT.
+    """
     words = [str(engines.probe(tools.release, tools.cache)), str(model), *map(str, settings)]
     assert tools.release.bin is not None
-    env = engines.environment(tools.release.bin)
+    env = engines.environment(tools.release.bin) | ({"KEPT": kept} if kept else {})
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=env, check=False, timeout=600)
     line = next((x for x in done.stdout.splitlines() if x.startswith("{")), None)
     if line is None:
@@ -119,6 +122,18 @@ def more(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
             yield row | {"rows": [r | synthetic_row(tools, path, r["settings"], words) for r, words in asked_for]}
             path.unlink()
             beside.unlink(missing_ok=True)
+
+
+def drafting(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """drafting.jsonl.gz: compute with hidden states kept for a draft, and how much the output buffer grows."""
+    for row in rows:
+        path, settings = sparse_files.model_file(row["model"], tools.models), row["settings"].split()
+        before, after = (ask_probe(tools, path, settings, kept=kept) for kept in ("", row["kept"]))
+        if "compute_bytes" not in before or "compute_bytes" not in after:
+            yield row | {"compute": None, "output": None}
+            continue
+        grown = after["output_bytes"] - before["output_bytes"]
+        yield row | {"compute": after["compute_bytes"], "output": grown}
 
 
 _ORDER = ("n_ctx", "n_seq_max", "kv_unified", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "swa_full",

@@ -2,6 +2,8 @@
 //
 //   probe MODEL N_CTX N_SEQ_MAX KV_UNIFIED N_BATCH N_UBATCH TYPE_K TYPE_V FLASH_ATTN SWA_FULL N_OUTPUTS_MAX
 //         [TARGET TYPE_K TYPE_V SAMPLED]
+//   KEPT=2,5,8 probe …    inputs of these layers kept for a draft ("all": states of all tokens before the output), and
+//                         all reserved again (common/speculative.cpp)
 //   probe --load MODEL    loads it and no more: exit code 0, or 1 after the engine's own words; an assertion ends it
 //
 // TARGET: a model that MODEL drafts for; its context has the same settings but for its cache types, and the draft's is
@@ -301,6 +303,25 @@ static llama_context * context_for(llama_model * model, char ** word, char ** ty
     return context;
 }
 
+// what a draft that reads hidden states asks of its target, and what the next batch does then (llama_context::decode)
+template <class C> static void keep_inputs(C & context, const char * layers) {
+    if constexpr (requires { context.set_embeddings_layer_inp(0u, true); }) {
+        std::stringstream list(layers);
+        for (string il; std::getline(list, il, ',');) {
+            if (il == "all") {  // every token's state before the output, for prediction layers
+                context.set_embeddings_nextn(true, false);
+            } else {
+                context.set_embeddings_layer_inp(static_cast<uint32_t>(std::stoi(il)), true);
+            }
+        }
+        context.sched_need_reserve = true;  // by itself after layers; a batch that needs more is given it, too
+        context.sched_reserve();
+        context.output_reserve(0);
+    } else {
+        leave("{\"error\":\"no inputs of layers are kept\"}");
+    }
+}
+
 int main(int argc, char ** argv) {
     if (argc == 3 && !strcmp(argv[1], "--load")) {
         llama_backend_init();
@@ -325,6 +346,9 @@ int main(int argc, char ** argv) {
     llama_context * target = argc > 12 ? context_for(load(argv[12], false), settings, argv + 13) : nullptr;
     llama_model * model = load(argv[1], false);
     llama_context * context = context_for(model, settings, settings + 5, target, sampled);
+    if (const char * layers = getenv("KEPT")) {
+        keep_inputs(*context, layers);
+    }
     size_t held = 0, planned = 0, plain = 0;
     for (const auto & [type, size] : breakdown_of(context)) {
         plain += size.model;

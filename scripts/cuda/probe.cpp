@@ -3,14 +3,19 @@
 // With a draft model (-md), "draft" has the buffers of its context beside the model's, as llama-server makes it.
 // AS_SERVER=1: what llama-server sets beside its options (server.cpp: four slots over one cache; server-context.cpp: as
 // many rows of logits as slots).
+// KEPT=2,5,8: inputs of these layers kept for a draft, and all reserved again ("all": as scripts/cpu/probe.cpp says).
 // DECODE=1: really allocates, then decodes one batch of n_ubatch tokens and one of a single token; kernels are empty, pools
 // grow as they would. What grew is traced by the runtime, behind the line `TRACE decode`.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#define private public
+#include "../src/llama-context.h"
+#undef private
 #include "../src/llama-ext.h"
 #include "arg.h"
 #include "common.h"
@@ -66,6 +71,24 @@ static void decode(llama_context * context) {
         const int code = llama_decode(context, llama_batch_get_one(tokens.data(), n));
         llama_synchronize(context);
         fprintf(stderr, "TRACE decoded %d %d\n", n, code);
+    }
+}
+
+// what a draft that reads hidden states asks of its target, and what the next batch does then (llama_context::decode)
+template <class C> static void keep_inputs(C & context, const char * layers) {
+    if constexpr (requires { context.set_embeddings_layer_inp(0u, true); }) {
+        std::stringstream list(layers);
+        for (std::string il; std::getline(list, il, ',');) {
+            if (il == "all") {
+                context.set_embeddings_nextn(true, false);
+            } else {
+                context.set_embeddings_layer_inp(static_cast<uint32_t>(std::stoi(il)), true);
+            }
+        }
+        context.sched_need_reserve = true;
+        context.sched_reserve();
+    } else {
+        refuse("inputs of layers");
     }
 }
 
@@ -137,6 +160,9 @@ int main(int argc, char ** argv) {
 
     if (getenv("DECODE")) {
         decode(context);
+    }
+    if (const char * layers = getenv("KEPT")) {
+        keep_inputs(*context, layers);
     }
     llama_context * draft = params.speculative.has_dft() ? draft_beside(params, context) : nullptr;
     printf("{\"buffers\": ");

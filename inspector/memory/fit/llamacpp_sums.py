@@ -156,7 +156,8 @@ class DeviceSums:
             return ()
         b = self.beside
         loads = b.projector is not None or b.adapters or b.draft is not None or b.speculation.mtp
-        where = placement.replace(n_cpu_moe=0) if loads else None  # what grows is on the host, wherever the model is
+        # what grows after load is on the host, wherever the model is, but for hidden states that a draft reads
+        where = placement if b.speculation.types else placement.replace(n_cpu_moe=0) if loads else None
         key = ("beside", self.on_host.shape, *sizes.as_effective().values(), where)
         if key not in self.memo:
             more = extra(self.facts, sizes, placement, self.beside, server=self.server, memo=self.memo)

@@ -14,6 +14,7 @@ from inspector.memory.devices.placement import HOST, assign
 from inspector.memory.engines.llamacpp.backends import backend, policies
 from inspector.memory.engines.llamacpp.caches import F32_BYTES, cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts
+from inspector.memory.engines.llamacpp.drafting import device_lines, draft_output_line, output_line, read_by_draft
 from inspector.memory.engines.llamacpp.lines import cache_lines, model_lines, output_lines
 from inspector.memory.engines.llamacpp.sizes import WITH_ENCODER, effective
 from inspector.memory.engines.llamacpp.speculation import N_DRAFT, NO_SPECULATION, Speculation, spec_types, type_for
@@ -114,6 +115,8 @@ def extra(
     found = [_projector(beside, placement, flash=sizes.flash_attn), Extra(tuple(_adapters(assignment, beside)))]
     draft = _draft(facts, sizes, placement, beside, {} if memo is None else memo)
     found.append(draft)
+    if beside.speculation.types:
+        found.append(_drafting(facts, sizes, assignment, beside))
     if server:
         found.append(_later(facts, sizes, beside, draft))
     return Extra(*(tuple(x for one in found for x in getattr(one, name)) for name in Extra._fields))
@@ -247,6 +250,22 @@ def _predicts(layer: Layer, facts: ModelFacts) -> tuple[Cache, ...]:
 
 
 # --- what grows after load
+
+
+def _drafting(facts: ModelFacts, sizes: Sizes, assignment: Assignment, beside: Beside) -> Extra:
+    """What the first requests add in both contexts."""
+    speculation, draft = beside.speculation, beside.draft
+    read = read_by_draft(facts, draft, speculation)
+    if isinstance(read, str):
+        return Extra((), (read,))
+    n_rows = min(sizes.n_batch, sizes.n_seqs * (1 + speculation.n_max))
+    lines = [*device_lines(facts, sizes, assignment, read), *output_line(facts, sizes, read, n_rows=n_rows)]
+    drafts = facts if draft is None and speculation.mtp else draft
+    if drafts is not None:
+        names = frozenset(t.name for t in drafts.tensors)
+        sampled, selects = speculation.sampled(drafts.arch, names) > 0, "selector_hidden.weight" in names
+        lines += draft_output_line(drafts, sizes, speculation, sampled=sampled, selects=selects)
+    return Extra(tuple(lines))
 
 
 def _later(facts: ModelFacts, sizes: Sizes, beside: Beside, draft: Extra) -> Extra:

@@ -171,7 +171,7 @@ def output_lines(facts: ModelFacts, workload: Workload, sizes: Sizes) -> Iterato
     if facts.vocab_size is None:
         return
     embeddings = bool((workload.options or {}).get("embeddings")) or facts.arch == "t5"
-    width = facts.vocab_size + (_embedding_width(facts) if embeddings else 0)
+    width = facts.vocab_size + (embedding_width(facts) if embeddings else 0)
     rows = f"{sizes.n_seqs:,} row{'s' if sizes.n_seqs > 1 else ''}"
     yield Line("output", 4 * sizes.n_seqs * width, "derived", f"{rows} × {width:,} × 4 B")
 
@@ -196,7 +196,7 @@ def overhead_lines(gpus: Sequence[Gpu], names: Sequence[str], grown: Mapping[str
             yield Line("overhead", pool + work, "modelled", how, name, "pools", low=low)
 
 
-def _embedding_width(facts: ModelFacts) -> int:
+def embedding_width(facts: ModelFacts) -> int:
     """`n_embd_out` of src/llama-hparams.cpp."""
     keys: Mapping[str, Any] = facts.keys or {}
     if facts.arch == "clef":  # one score a token

@@ -136,7 +136,7 @@ def _unfused(
 
 
 def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]:
-    """The worst-case graph and its grade; layers that repeat are left out unless `whole`.
+    """The worst-case graph and its grade; layers that repeat are left out unless `whole`, or where inputs are kept.
 
     Raises GraphUnknown for an architecture without a builder, and where a weight or key that it needs is missing.
     """
@@ -157,7 +157,7 @@ def build(model: Model, run: Run, *, whole: bool = False) -> tuple[Decoder, str]
     made_by = row or Row("decoder", "Decoder")
     builder = getattr(import_module(f"{__name__}.{made_by.module}"), made_by.builder)
     graph: Decoder = builder(model, run, made_by.options)
-    if not whole:
+    if not whole and not run.kept:  # what is kept divides the blocks that layers share
         graph.leave_out_repetitions()
     graph.build()
     if run.sampled:

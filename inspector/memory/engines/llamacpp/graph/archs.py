@@ -120,7 +120,9 @@ ARCHS: Final[Mapping[str, Row]] = MappingProxyType({
     "mistral3": Row("variants", "Mistral3", FACTORS),
     "modern-bert": Row("encoder", "BatchDecoder", Options(norms=LAYER, act="glu", embed="norm", encoder=True)),
     "mpt": Row("variants", "Mpt", Options(norms=LAYER, act="gelu", clamp_kqv=True)),
-    "muse-glimmer": Row("variants", "GatedAttention", Options(norms=POSTS, rope="sliding", gate="before")),
+    "muse-glimmer": Row("variants", "GatedAttention", Options(
+        embed="norm", norms=POSTS, rope="sliding", gate="before",
+    )),
     "nemotron": Row("decoder", "Decoder", Options(norms=LAYER, act="relu2")),
     "neo-bert": Row("encoder", "NeoBert", Options(act="glu", encoder=True)),
     "olmo": Row("decoder", "Decoder", Options(norms=LAYER, clamp_kqv=True)),

@@ -102,7 +102,13 @@ class Decoder(Attention):
     def body(self, x: Tensor) -> Tensor:
         """All layers."""
         for il in self.layer_ids:
-            x = self.layer(x, il)
+            x = self.layer(self.entered(x, il), il)
+        return self.entered(x, self.m.n_layer)
+
+    def entered(self, x: Tensor, il: int) -> Tensor:
+        """What a layer reads, held to the end where a draft reads it too (`t_layer_inp`, src/llama-graph.cpp)."""
+        if il in self.r.kept:
+            x.is_output = True
         return x
 
     def rows_out(self, il: int, *ts: Tensor) -> tuple[Tensor, ...]:

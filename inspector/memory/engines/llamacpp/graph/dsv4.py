@@ -125,6 +125,18 @@ class DeepSeek4(Mixed):
             x.buf = self.r.layer_buf[il]
         return x
 
+    def entered(self, x: Tensor, il: int) -> Tensor:
+        """Of what a draft reads, the mean of all streams is made and held (build_hc_mean)."""
+        if il in self.r.kept:
+            parts = [self.view(x, (x.ne[0], x.ne[2]), (x.nb[2],)) for _ in range(x.ne[1])]
+            mean = parts[0]
+            for part in parts[1:]:
+                mean = self.add(mean, part)
+            self.expand(self.scale(mean)).is_output = True
+        if il == self.m.n_layer and self.r.keeps_states:
+            x.is_output = True
+        return x
+
     def between(self, *ts: Tensor) -> None:
         """They are in the graph before the feed-forward."""
         for t in ts:

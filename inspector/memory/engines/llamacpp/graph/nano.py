@@ -177,9 +177,7 @@ class Gemma4(PerLayer):
     def body(self, x: Tensor) -> Tensor:
         """All layers, once every layer's own embeddings are there."""
         self.ple = self.per_layer_inputs(x)
-        for il in self.layer_ids:
-            x = self.layer(x, il)
-        return x
+        return super().body(x)
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Attention with head sizes of the layer's kind: [n_embd, n_tokens] in and out (src/models/gemma4.cpp)."""

@@ -95,8 +95,16 @@ class Qwen4Exp(Qwen35):
         """N-gram embeddings, as many copies of the embeddings as streams, all layers."""
         if self.m.key("ple.layers"):
             self.ngram = self.hashed()
-        x = self.expand(self.spread(x))
-        return super().body(x)
+        x = super().body(self.expand(self.spread(x)))
+        return self.rows_of_kept(x) if self.r.keeps_states else x
+
+    def rows_of_kept(self, x: Tensor) -> Tensor:
+        """Wanted rows of states that are all kept for prediction layers: [n_embd, streams, n_outputs]."""
+        assert self.out_ids is not None
+        flat = self.reshape(x, x.ne[0] * self.streams, x.ne[2])
+        self.expand(flat).is_output = True
+        rows = self.get_rows(self.reshape(x, *flat.ne[:2]), self.out_ids)
+        return self.reshape(rows, x.ne[0], self.streams, rows.ne[1])
 
     def spread(self, x: Tensor) -> Tensor:
         """The same in each stream: [n_embd, streams, tokens] of [n_embd, tokens]."""
@@ -152,7 +160,7 @@ class Qwen4Exp(Qwen35):
         cur, inject = self.branch(x, il, "attn")
         self.expand(cur)
         cur = self.linear(cur, il) if m.recurrent(il) else self.gated_attention(cur, il)
-        if self.last(il):
+        if self.last(il) and not self.r.keeps_states:
             flat = self.reshape(x, m.n_embd * self.streams, x.ne[2])
             cur, inject, flat = self.rows_out(il, cur, inject, flat)
             x = self.reshape(flat, m.n_embd, self.streams, flat.ne[1])

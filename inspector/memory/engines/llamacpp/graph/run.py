@@ -32,6 +32,8 @@ class Run:
         self.n_tokens = pad(tokens, self.n_seqs)
         self.n_states = 1 + int(get("n_rs_seq") or 0)  # that recurrent layers keep of each sequence
         self.sampled = int(get("sampled") or 0)  # rows of logits a sequence that the device picks tokens of
+        self.kept = frozenset(get("kept") or ())  # layers whose inputs are kept for a draft
+        self.keeps_states = bool(get("keeps_states"))  # states of all tokens before the output are, too
         self.predicting = bool(get("predicting"))  # the model's own prediction layer, in its context
         self.unified = bool(get("kv_unified"))
         self.n_stream = 1 if self.unified else self.n_seqs

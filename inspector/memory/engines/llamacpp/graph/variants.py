@@ -163,7 +163,13 @@ class GptNeoX(Decoder):
 
 
 class Mimo2(Decoder):
-    """Attention output scaled where the file says so."""
+    """Attention output scaled where the file says so; rows picked after the layers where a draft reads the last's."""
+
+    def build(self) -> None:
+        """The decoder's graph (`extract_final_inp`, src/models/mimo2.cpp)."""
+        if self.m.n_layer in self.r.kept:
+            self.o = self.o.replace(draft_reads="layers")
+        super().build()
 
     def attention(self, x: Tensor, il: int) -> Tensor:
         """Attention, its output scaled where a key says so: [n_embd, n_tokens] in and out (src/models/mimo2.cpp)."""
