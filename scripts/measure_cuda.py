@@ -273,8 +273,8 @@ def link(source: Path, cpu: Path, objects: Path, work: Path) -> Path:
         "-ldl")  # fmt: skip
     (out / "libggml.so").symlink_to("libggml.so.0")
     includes += [f"-I{source / x}" for x in ("common", "include", "src", "vendor")]
-    run("g++", *shared, "-std=gnu++20", "-DLLAMA_SHARED", *includes, HERE / "cuda" / "probe.cpp", "-o", out / "probe", f"-L{out}",
-        "-lllama-common", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath-link,{out}")  # fmt: skip
+    run("g++", *shared, "-std=gnu++20", "-DLLAMA_SHARED", *includes, HERE / "cuda" / "probe.cpp", "-o", out / "probe",
+        f"-L{out}", "-lllama-common", "-lllama", "-lggml", "-lggml-base", f"-Wl,-rpath-link,{out}")  # fmt: skip
     return out
 
 
@@ -312,9 +312,7 @@ def last_object(text: str) -> dict[str, Any]:
     return found
 
 
-def ask(
-    bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool, kept: str = ""
-) -> dict[str, Any]:
+def ask(bin_folder: Path, model: Path, cards: str, args: list[str], *, server: bool, kept: str = "") -> dict[str, Any]:
     """The probe's answer to one question; `kept`: what a draft has the model keep, as the probe's KEPT."""
     env = environment(bin_folder, cards) | ({"AS_SERVER": "1"} if server else {}) | ({"KEPT": kept} if kept else {})
     words = [str(bin_folder / "probe"), "-m", str(model), *args]

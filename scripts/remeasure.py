@@ -14,6 +14,7 @@ ninja and g++ for llama.cpp, clang++-19 for CUDA's host code. Exit code 1 where 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import shutil
@@ -106,9 +107,12 @@ def cuda_programs(release: engines.Release, options: argparse.Namespace) -> Path
     work.mkdir(parents=True, exist_ok=True)
     jobs = os.cpu_count() or 1
     objects: Path = options.objects or measure_cuda.host_objects(release.source, work, options.clang, jobs)
-    if not (work / "bin" / "probe").exists():
+    ours = sorted((Path(__file__).resolve().parent / "cuda").glob("*.cpp"))
+    made, stamp = hashlib.sha256(b"".join(path.read_bytes() for path in ours)).hexdigest(), work / "made-of"
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != made:
         assert release.bin is not None
         measure_cuda.link(release.source, release.bin.parent, objects, work)
+        stamp.write_text(made, encoding="utf-8")
     return work / "bin"
 
 

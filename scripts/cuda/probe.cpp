@@ -55,12 +55,24 @@ static void print_text(const std::string & text) {
     leave(3);
 }
 
-static void as_server(common_params & params) {
+// a member or function that a build lacks is left out (C++20 `requires`)
+template <class P> static void as_server(P & params) {
     if (params.n_parallel < 0) {
         params.n_parallel = 4;
         params.kv_unified = true;
     }
-    params.n_outputs_max = std::max(1, std::min(params.n_batch, params.n_parallel));
+    if constexpr (requires { params.n_outputs_max; }) {
+        params.n_outputs_max = std::max(1, std::min(params.n_batch, params.n_parallel));
+    }
+}
+
+template <class P> static void plain_load(P & params) {
+    params.no_alloc = true;
+    if constexpr (requires { params.load_mode; }) {
+        params.load_mode = static_cast<decltype(params.load_mode)>(0);  // LLAMA_LOAD_MODE_NONE
+    } else {
+        params.use_mmap = false;
+    }
 }
 
 static void decode(llama_context * context) {
@@ -109,25 +121,33 @@ static void print_buffers(llama_context * context) {
 }
 
 // common_speculative_init_result, but for models of which nothing is allocated
-static llama_context * draft_beside(const common_params & params, llama_context * target) {
-    common_params own = common_base_params_to_speculative(params);
-    llama_model_params model_params = common_model_params_to_llama(own);
-    model_params.no_alloc = true;
-    model_params.load_mode = LLAMA_LOAD_MODE_NONE;
-    llama_context_params context_params = common_context_params_to_llama(own);
-    const auto & types = params.speculative.types;
-    if (std::find(types.begin(), types.end(), COMMON_SPECULATIVE_TYPE_DRAFT_MTP) != types.end()) {
-        context_params.ctx_type = LLAMA_CONTEXT_TYPE_MTP;
+template <class P, class C> static llama_context * draft_beside(const P & params, C context_params, llama_context * target) {
+    if constexpr (requires { common_base_params_to_speculative(params); context_params.ctx_other; }) {
+        common_params own = common_base_params_to_speculative(params);
+        llama_model_params model_params = common_model_params_to_llama(own);
+        plain_load(model_params);
+        context_params = common_context_params_to_llama(own);
+        const auto & types = params.speculative.types;
+        if (std::find(types.begin(), types.end(), COMMON_SPECULATIVE_TYPE_DRAFT_MTP) != types.end()) {
+            context_params.ctx_type = LLAMA_CONTEXT_TYPE_MTP;
+        }
+        context_params.n_ctx = llama_n_ctx(target);
+        context_params.n_rs_seq = 0;
+        context_params.ctx_other = target;
+        llama_model * model = llama_model_load_from_file(own.model.path.c_str(), model_params);
+        llama_context * context = model ? llama_init_from_model(model, context_params) : nullptr;
+        if (context) {
+            return context;
+        }
     }
-    context_params.n_ctx = llama_n_ctx(target);
-    context_params.n_rs_seq = 0;
-    context_params.ctx_other = target;
-    llama_model * model = llama_model_load_from_file(own.model.path.c_str(), model_params);
-    llama_context * context = model ? llama_init_from_model(model, context_params) : nullptr;
-    if (!context) {
-        refuse("the draft");
+    refuse("the draft");
+}
+
+template <class P> static bool has_draft(const P & params) {
+    if constexpr (requires { params.speculative.has_dft(); }) {
+        return params.speculative.has_dft();
     }
-    return context;
+    return false;
 }
 
 int main(int argc, char ** argv) {
@@ -146,8 +166,7 @@ int main(int argc, char ** argv) {
 
     llama_model_params model_params = common_model_params_to_llama(params);
     if (!getenv("DECODE")) {
-        model_params.no_alloc = true;
-        model_params.load_mode = LLAMA_LOAD_MODE_NONE;
+        plain_load(model_params);
     }
     llama_model * model = llama_model_load_from_file(params.model.path.c_str(), model_params);
     if (!model) {
@@ -164,7 +183,7 @@ int main(int argc, char ** argv) {
     if (const char * layers = getenv("KEPT")) {
         keep_inputs(*context, layers);
     }
-    llama_context * draft = params.speculative.has_dft() ? draft_beside(params, context) : nullptr;
+    llama_context * draft = has_draft(params) ? draft_beside(params, llama_context_default_params(), context) : nullptr;
     printf("{\"buffers\": ");
     print_buffers(context);
     if (draft) {
