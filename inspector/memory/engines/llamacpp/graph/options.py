@@ -59,11 +59,11 @@ class Options(Record):
     """One architecture's options; the defaults are Llama's (llama.cpp).
 
     Inputs. `embed`: embeddings as they are, scaled by one factor (gemma.cpp), by one of each token (gemma3.cpp), or
-    normed (bloom.cpp, without weights muse-glimmer.cpp). `embed_scale`: the factor where the key `embedding_scale` is absent, 0 for none; None: the key
-    is not read (build_inp_embd). `positions`: how many a token, "sections": four where `rope.dimension_sections` has
-    two (llama_hparams::use_mrope). `learned_positions`: a table of them is added (gpt2.cpp). `deepstack`: deeper image
-    features come with the embeddings, as many as `n_deepstack_layers` counts (qwen3vl.cpp) or as `deepstack_mapping`
-    names levels (granite.cpp).
+    normed (bloom.cpp, without weights muse-glimmer.cpp). `embed_scale`: the factor where the key `embedding_scale`
+    is absent, 0 for none; None: the key is not read (build_inp_embd). `positions`: how many a token, "sections":
+    four where `rope.dimension_sections` has two (llama_hparams::use_mrope). `learned_positions`: a table of them is
+    added (gpt2.cpp). `deepstack`: deeper image features come with the embeddings, as many as `n_deepstack_layers`
+    counts (qwen3vl.cpp) or as `deepstack_mapping` names levels (granite.cpp).
 
     Attention. `rope`: which layers have rotary positions; "sliding": those with a window, or all where none has one
     (cohere2.cpp), "step": all but every `no_rope_layer_step`-th (smollm3.cpp). `rope_factors`: which of them take
