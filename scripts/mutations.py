@@ -25,6 +25,17 @@ def _rows(tests: str, *rows: tuple[str, str, str, str]) -> tuple[Mutation, ...]:
 
 
 # fmt: off
+DRAFTING = _rows(
+    "memory/test_drafting.py memory/test_beside.py",
+    ("dr-sampler", "a sampler's probabilities are left out", "picks = rows * (3 * vocab + 1)", "picks = rows * (2 * vocab + 1)"),
+    ("dr-encoder", "an eagle3's encoder reports a row a sequence", "rows = max(rows, sizes.n_ubatch)", "rows = max(rows, 0)"),
+    ("dr-batch", "states of a micro-batch lie on the host", "nbytes = 4 * (rows * (facts.vocab_size or 0) + sizes.n_batch * states)", "nbytes = 4 * (rows * (facts.vocab_size or 0) + sizes.n_ubatch * states)"),
+    ("dr-held", "what a draft reads dies with the layer", "        if il in self.r.kept:\n            x.is_output = True\n        return x\n\n    def rows_out", "        return x\n\n    def rows_out"),
+    ("dr-last", "the last layer's output is read of any architecture", "facts.n_layers not in layers or facts.arch in _NAMES_OUTPUT", "True"),
+    ("dr-names", "a graph without names hands its inputs over", "    if layers and not names:", "    if False:"),
+    ("dr-fit", "the search forgets where experts lie", "where = placement if b.speculation.types else", "where = placement.replace(n_gpu_layers=None) if b.speculation.types else"),
+    ("dr-whole", "layers that repeat are left out where some are read", "if not whole and not run.kept:", "if not whole:"),
+)
 BYTES = _rows(
     "test_boundaries.py test_dtypes.py test_units.py",
     ("dtype-q4k-bytes", "Q4_K blocks lose two bytes", '"Q4_K",    256, 144,', '"Q4_K",    256, 142,'),
@@ -545,6 +556,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "llama.cpp's builds": BUILDS,
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
+    "drafting": DRAFTING,
     "vLLM": VLLM,
     "ranges": RANGES,
     "transformers": TRANSFORMERS,

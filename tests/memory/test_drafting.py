@@ -13,9 +13,10 @@ from graph_rows import FIXTURES, read, settings_from, sizes_of, synthetic
 from inspector.memory.devices.placement import assign
 from inspector.memory.engines import estimate
 from inspector.memory.engines.llamacpp.beside import Beside
-from inspector.memory.engines.llamacpp.drafting import LABEL
+from inspector.memory.engines.llamacpp.drafting import LABEL, Read, read_by_draft
 from inspector.memory.engines.llamacpp.graph import HOST, compute_buffers
 from inspector.memory.engines.llamacpp.sizes import effective
+from inspector.memory.engines.llamacpp.speculation import Speculation
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.units import GIB
 
@@ -156,3 +157,17 @@ def test_a_draft_that_does_not_say_what_it_reads_is_not_known():
         broken = draft.replace(keys={**draft.keys, "eagle3.target_layers": listed})
         result, _ = lines_of(target, draft=broken, spec_type="draft-eagle3")
         assert "the layers that the draft reads" in result.unknown
+
+
+def test_what_comes_out_of_the_last_layer_is_named_by_few_graphs_and_read_otherwise_by_eagle3():
+    for arch, kind in (("dflash", "draft-dflash"), ("eagle3", "draft-eagle3")):
+        _, draft, target = next(x for x in DRAFTS if x[0] == arch and (arch == "eagle3" or x[2].arch == "llama"))
+        assert target.n_layers == 4
+        last = draft.replace(keys={**draft.keys, f"{arch}.target_layers": (1, 2, 4)})
+        unknown = lines_of(target, draft=last, spec_type=kind)[0].unknown
+        assert bool(unknown) == (arch == "dflash")
+    mimo = next(i for i, row in enumerate(SMALL) if row["arch"] == "mimo2")
+    facts = facts_of(mimo)
+    read_last = read_by_draft(facts, last.replace(arch="dflash", keys={"dflash.target_layers": (1, facts.n_layers)}),
+                              Speculation(types=("draft-dflash",)))  # fmt: skip
+    assert read_last == Read((1, facts.n_layers))
