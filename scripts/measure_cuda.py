@@ -146,7 +146,7 @@ _FIGURES = {  # key of a row: (pattern in the log, whether it is a number)
 
 def run(*words: str | Path, **options: Any) -> None:
     """One step of the build; its failure ends the script."""
-    print("+", " ".join(map(str, words))[:160], flush=True)
+    print("+", " ".join(map(str, words))[:160], file=sys.stderr, flush=True)
     subprocess.run([str(w) for w in words], check=True, **options)
 
 

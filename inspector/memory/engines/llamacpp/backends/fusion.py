@@ -11,13 +11,14 @@ from inspector.memory.engines.llamacpp.graph.tensor import F32, VIEW, is_contigu
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from typing import Final
 
     from inspector.memory.engines.llamacpp.graph.tensor import Tensor
 
 MOST_EXPERTS: Final = 512  # and a power of two, or one of:
 ODD_EXPERTS: Final = frozenset((288, 576))
+HELD: Final = frozenset(("holds reduced experts", "holds routing", "holds shared experts"))  # by build: graph/builds.py
 MOST_REDUCED: Final = 15  # MOE_WEIGHTED_REDUCTION_MAX_EXPERTS
 
 
@@ -49,17 +50,18 @@ class Keeper:
         return True
 
 
-def extend(nodes: list[Tensor], after: Tensor | None, keeper: Keeper) -> None:
+def extend(nodes: list[Tensor], after: Tensor | None, keeper: Keeper, held: Container[str] = HELD) -> None:
     """Extend lifetimes in one split's nodes, and bring a shared expert's products forward.
 
-    `after`: the node that follows the split.
+    `after`: the node that follows the split; `held`: which of `HELD` the build does.
     """
-    _group_shared(nodes, keeper)
+    if "holds shared experts" in held:
+        _group_shared(nodes, keeper)
     i, n = 0, len(nodes)
     while i < n:
-        count = _reduction(nodes, i, keeper)
+        count = _reduction(nodes, i, keeper) if "holds reduced experts" in held else 0
         i += count - 1 if count else 0
-        if nodes[i].op in {"unary", "soft_max"}:
+        if nodes[i].op in {"unary", "soft_max"} and "holds routing" in held:
             i += _routing(nodes, i, after, keeper)
         i += 1
 

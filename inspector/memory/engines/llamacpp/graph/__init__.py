@@ -13,7 +13,7 @@ from inspector.dtypes import DTYPES
 from inspector.memory.engines.llamacpp.backends import HOST_BACKEND, policies
 from inspector.memory.engines.llamacpp.graph.alloc import measure
 from inspector.memory.engines.llamacpp.graph.archs import ARCHS, WITHOUT_TRUNK
-from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, is_replayed, row_at
+from inspector.memory.engines.llamacpp.graph.builds import MOST_INPUTS, RULES, is_replayed, row_at
 from inspector.memory.engines.llamacpp.graph.model import GraphUnknown, Model
 from inspector.memory.engines.llamacpp.graph.options import Row
 from inspector.memory.engines.llamacpp.graph.run import Run
@@ -67,7 +67,7 @@ def compute_memory(
 def _on_devices(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment
 ) -> tuple[Mapping[str, int], str, Mapping[str, tuple[int, bool]]]:
-    from inspector.memory.engines.llamacpp.graph.sched import crossings, place, placed_sizes
+    from inspector.memory.engines.llamacpp.graph.sched import crossings, placed_sizes
 
     model, run = _asked(facts, effective, assignment)
     backends = policies(assignment.backends)
@@ -79,18 +79,28 @@ def _on_devices(
         graph, grade = build(model, run)
     pipeline = len(backends) > 2 and run.full_offload and run.offload_kqv and not assignment.overrides
     pipeline = pipeline and ("rpc" not in assignment.backends or model.does("pipelines over RPC"))
-    place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
+    _run_where(model, graph, assignment)
     if pipeline and crossings(graph.nodes) > len(backends):  # it holds what each layer copies: none may be left out
         graph, grade = build(model, run, whole=True)
-        place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload)
+        _run_where(model, graph, assignment)
     found = placed_sizes(
         graph.leafs, graph.nodes, backends, pipeline=pipeline, every_input=model.does("copies every input"),
         most=0 if model.does("takes any inputs") else MOST_INPUTS,
+        held=frozenset(rule for rule in RULES if model.does(rule)),
     )  # fmt: skip
     if not all(b.measured for b in backends):
         grade = "modelled"
     grows = {name: _grown(graph.nodes, i) for i, name in enumerate(assignment.devices) if backends[i].pools}
     return dict(zip((*assignment.devices, HOST), found, strict=True)), grade, grows
+
+
+def _run_where(model: Model, graph: Decoder, assignment: Assignment) -> None:
+    """Decides where each node runs, as the build does."""
+    from inspector.memory.engines.llamacpp.graph.sched import ONLY_ROPE, UNDECIDED, place
+
+    passed_over = UNDECIDED if model.does("passes over sinks") else ONLY_ROPE
+    backends = policies(assignment.backends)
+    place(graph.leafs, graph.nodes, backends, op_offload=assignment.op_offload, passed_over=passed_over)
 
 
 def _grown(nodes: Iterable[Tensor], device: int) -> tuple[int, bool]:
@@ -109,14 +119,12 @@ def _probed(
     facts: ModelFacts, effective: Mapping[str, Any], assignment: Assignment, **given: Any
 ) -> tuple[Decoder, Run]:
     """The graph of a small batch, with each node where it would run; `given`: what is decided of its run."""
-    from inspector.memory.engines.llamacpp.graph.sched import place
-
     model, run = _asked(facts, effective, assignment)
     for name, value in given.items():
         setattr(run, name, value)
     run.probe()
     graph, _ = build(model, run)
-    place(graph.leafs, graph.nodes, policies(assignment.backends), op_offload=assignment.op_offload)
+    _run_where(model, graph, assignment)
     return graph, run
 
 

@@ -48,6 +48,12 @@ RULES: Final[Mapping[str, Span]] = MappingProxyType({
     "picks before feeding": Span(10909),
     # RPC devices run asynchronously, so that several make a pipeline (ggml/src/ggml-rpc/ggml-rpc.cpp)
     "pipelines over RPC": Span(10644),
+    # attention runs where its neighbours do; before, where its sinks lie (ggml_backend_sched_backend_id_from_cur)
+    "passes over sinks": Span(10151),
+    # what CUDA holds to run it as one operation (ggml_backend_cuda_graph_optimize, ggml/src/ggml-cuda/ggml-cuda.cu)
+    "holds reduced experts": Span(10752),
+    "holds routing": Span(11138),
+    "holds shared experts": Span(11378),
 })  # fmt: skip
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from inspector.memory.engines.llamacpp.backends import Backend
 
 MAX_COPIES: Final = 4  # GGML_SCHED_MAX_COPIES: inputs of a pipeline are held this many times
-# The sources of these are too small to decide where the node runs.
+# Whose weights are too small to decide where they run; before "passes over sinks" (builds.py) those of attention did.
 UNDECIDED: Final = frozenset(("rope", "flash_attn"))
+ONLY_ROPE: Final = frozenset(("rope",))
 
 
 MAX_SRC: Final = 10  # GGML_MAX_SRC: what one node can keep alive
@@ -50,7 +51,7 @@ def _mark(nodes: Iterable[Tensor], backends: Sequence[Backend]) -> None:
         node.able = able
 
 
-def _first_choice(t: Tensor, backends: Sequence[Backend], *, op_offload: bool) -> int:
+def _first_choice(t: Tensor, backends: Sequence[Backend], *, op_offload: bool, passed_over: Container[str]) -> int:
     """Where a node must or would rather run: where its bytes lie, else where its weights lie, else undecided.
 
     A device may take over what has its weights on the host.
@@ -58,7 +59,7 @@ def _first_choice(t: Tensor, backends: Sequence[Backend], *, op_offload: bool) -
     root = t.root
     if root is not None and root.external:
         return root.buf
-    if t.op in UNDECIDED:
+    if t.op in passed_over:
         return -1
     host = len(backends) - 1
     for src in t.src:
@@ -94,8 +95,11 @@ def _most_sources(node: Tensor, n_backends: int) -> int:
     return best
 
 
-def place(leafs: Sequence[Tensor], nodes: Sequence[Tensor], backends: Sequence[Backend], *, op_offload: bool) -> None:
-    """Decide `buf`, the back end, of every leaf and node."""
+def place(
+    leafs: Sequence[Tensor], nodes: Sequence[Tensor], backends: Sequence[Backend], *, op_offload: bool,
+    passed_over: Container[str] = UNDECIDED,
+) -> None:  # fmt: skip
+    """Decide `buf`, the back end, of every leaf and node; `passed_over`: operations that no weight of theirs places."""
     host = len(backends) - 1
     _mark(nodes, backends)
     for leaf in leafs:
@@ -103,7 +107,7 @@ def place(leafs: Sequence[Tensor], nodes: Sequence[Tensor], backends: Sequence[B
             leaf.buf = host
     for node in nodes:
         if node.buf == -1:
-            node.buf = _first_choice(node, backends, op_offload=op_offload)
+            node.buf = _first_choice(node, backends, op_offload=op_offload, passed_over=passed_over)
     for devices_only in (True, False):
         _spread(nodes, host, devices_only=devices_only)
         _spread(reversed(nodes), host, devices_only=devices_only)
@@ -203,16 +207,18 @@ def split(
     return parts, copies
 
 
-def _optimize(parts: list[Split], backends: Sequence[Backend], uses: dict[int, int]) -> dict[int, list[Tensor]]:
+def _optimize(
+    parts: list[Split], backends: Sequence[Backend], uses: dict[int, int], held: Container[str] | None
+) -> dict[int, list[Tensor]]:
     """What each node keeps alive until it has run (ggml_backend_graph_optimize)."""
     if not any(b.fuses for b in backends):
         return {}
-    from inspector.memory.engines.llamacpp.backends.fusion import Keeper, extend
+    from inspector.memory.engines.llamacpp.backends.fusion import HELD, Keeper, extend
 
     keeper = Keeper(uses)
     for part, after in zip(parts, [*parts[1:], None], strict=True):
         if backends[part.buf].fuses:
-            extend(part.nodes, after.nodes[0] if after is not None else None, keeper)
+            extend(part.nodes, after.nodes[0] if after is not None else None, keeper, HELD if held is None else held)
     return keeper.until
 
 
@@ -260,17 +266,18 @@ def sizes(
 
 def placed_sizes(
     leafs: list[Tensor], nodes: list[Tensor], backends: Sequence[Backend], *, pipeline: bool, every_input: bool = True,
-    most: int = 0,
+    most: int = 0, held: Container[str] | None = None,
 ) -> list[int]:  # fmt: skip
     """Bytes of each back end's compute buffer, where `place` has decided which nodes it runs.
 
-    `every_input`: a pipeline copies inputs that no node reads too; `most`: inputs that one split may have (0: any).
+    `every_input`: a pipeline copies inputs that no node reads too; `most`: inputs that one split may have (0: any);
+    `held`: what back ends keep alive to run it as one (backends/fusion.py), None: all that is known.
     """
-    inputs = leafs if every_input else list(dict.fromkeys(src for node in nodes for src in node.src))
+    inputs = leafs if every_input else list(dict.fromkeys(src for x in nodes if x.op != VIEW for src in x.src))
     uses = _uses(nodes)
     n_copies = MAX_COPIES if pipeline else 1
     parts, copies = split(nodes, n_copies, most)
-    order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses))
+    order, bufs = _ordered(parts, copies, _optimize(parts, backends, uses, held))
     first: list[Tensor] = []
     if pipeline:
         for leaf in inputs:
