@@ -29,6 +29,7 @@ import oracles
 from oracles_llamacpp import Tools
 
 Difference = tuple[str, Any, Any]
+CLANG = "clang++-19"
 
 
 def differences(before: Any, now: Any, path: str = "") -> Iterator[Difference]:
@@ -162,7 +163,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--build", type=Path, help="a finished CPU build of them")
     parser.add_argument("--cuda", type=Path, help="a finished folder of CUDA's host code (with probe)")
     parser.add_argument("--objects", type=Path, help="finished objects of CUDA's host code")
-    parser.add_argument("--clang", default="clang++-19")
+    parser.add_argument("--clang", default=CLANG)
     parser.add_argument("--python", type=Path, help="a Python with torch and transformers")
     parser.add_argument("--vllm", type=Path, help="unpacked sources of vLLM")
 

@@ -21,6 +21,8 @@ from inspector.units import MIB
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from inspector.memory.engines.protocol import Engine
+
 FIXTURES = Path(__file__).resolve().parent.parent / "fixtures"
 PARTS = {"weights": "model", "kv_cache": "context", "recurrent_state": "context", "compute": "compute"}
 TAKEN = {"-c", "-np", "-ctk", "-ctv", "-ub", "-fa", "-ngl", "-ts", "-ncmoe", "-nkvo"}
@@ -45,8 +47,11 @@ def rows_by_model(file: str) -> dict[str, list[dict]]:
     return rows
 
 
-def run(row: dict, facts: ModelFacts, *, gpus: Sequence[Gpu] = ()) -> Estimate:
-    """Our estimate for a row's options, read as llama.cpp reads them; without `gpus` on CUDA0, CUDA1 … of its sizes."""
+def run(row: dict, facts: ModelFacts, *, gpus: Sequence[Gpu] = (), engine: Engine | None = None) -> Estimate:
+    """Our estimate for a row's options, read as llama.cpp reads them; without `gpus` on CUDA0, CUDA1 … of its sizes.
+
+    `engine`: that of another build.
+    """
     options, rest = {}, list(row["args"])
     while rest:
         name = rest.pop(0)
@@ -69,7 +74,8 @@ def run(row: dict, facts: ModelFacts, *, gpus: Sequence[Gpu] = ()) -> Estimate:
         n_cpu_moe=number.get("-ncmoe", 0),
         kv_offload="-nkvo" not in options,
     )
-    return estimate(facts, workload, placement=placement, server=row["server"])
+    asked = estimate if engine is None else engine.estimate
+    return asked(facts, workload, placement=placement, server=row["server"])
 
 
 def theirs(row: dict) -> dict[tuple[str, str], int]:

@@ -12,6 +12,7 @@ import lzma
 from collections import Counter
 from pathlib import Path
 
+import cuda_rows
 import pytest
 from graph_rows import settings_from, workload_of
 
@@ -23,7 +24,6 @@ from inspector.errors import InspectorError, WorkloadError
 from inspector.facts.gguf import facts_of_gguf, read_facts_gguf
 from inspector.formats.gguf import read_gguf
 from inspector.memory.engines import engine_of
-from inspector.memory.engines.llamacpp.builds import off
 from inspector.memory.engines.llamacpp.graph.builds import RULES
 from inspector.memory.estimate import Gpu, Placement, Workload
 from inspector.sources.memory import MemorySource
@@ -90,6 +90,18 @@ def of_devices(row, engine, facts):
     return {device: compute.get(device, 0.0) for device in row["compute_mib"]}
 
 
+def of_cards(row, engine, facts):
+    """Of each device, as tests/cuda_rows.py asks it."""
+    lines = cuda_rows.run(row, facts, engine=engine).lines
+    compute = Counter()
+    for x in lines:
+        compute["Host" if x.device == "host" else x.device] += x.nbytes * (x.what == "compute")
+    return {device: compute[device] for device in row["devices"]}
+
+
+ASKS = {"placement.jsonl.gz": of_devices, "cuda.jsonl.gz": of_cards, "llamacpp.jsonl.gz": of_full_size}
+
+
 def figures(asked, places):
     """(what the build gave, what we say) of these rows of an entry."""
     engine, fixture = engine_of(f"llama.cpp@{asked['build']}"), ROWS[asked["fixture"]]
@@ -103,8 +115,7 @@ def figures(asked, places):
                 yield figure, of_small(settings, engine, facts)
         elif theirs is not None:
             facts = engine.loaded(model(row["model"]), {})
-            ask = of_devices if asked["fixture"] == "placement.jsonl.gz" else of_full_size
-            yield theirs, ask(row, engine, facts)
+            yield theirs, ASKS[asked["fixture"]](row, engine, facts)
 
 
 def parted(asked, places):
@@ -131,10 +142,10 @@ def test_a_part_of_the_rows_of_older_builds_to_the_byte():
 
 
 @pytest.mark.slow
-def test_every_third_row_of_older_builds_to_the_byte():
+def test_every_eighth_row_of_older_builds_to_the_byte():
     """All of them: `make remeasure ENGINE=builds`."""
-    thirds = [(asked, range(i % 3, len(asked["of"]), 3)) for i, asked in enumerate(ASKED)]
-    assert [x for asked, places in thirds for x in parted(asked, places)] == []
+    eighths = [(asked, range(i % 8, len(asked["of"]), 8)) for i, asked in enumerate(ASKED)]
+    assert [x for asked, places in eighths for x in parted(asked, places)] == []
 
 
 def test_the_measured_builds_are_those_of_the_fixture_and_the_page():
@@ -144,6 +155,7 @@ def test_the_measured_builds_are_those_of_the_fixture_and_the_page():
 
 
 GEMMA = "gemma-3-1b"
+OLMO = next(row for row in ROWS["llamacpp-synthetic.jsonl.xz"] if row["arch"] == "olmo2")
 WORKLOAD = Workload(n_ctx=8192, outputs="last")
 
 
@@ -201,16 +213,17 @@ def test_devices_that_older_builds_were_not_asked_on_are_modelled(gemma):
     result = at("llama.cpp@9509", gemma, placement=cuda)
     assert {line.grade for line in result.lines if line.what == "compute"} == {"modelled"}
     assert {line.grade for line in result.lines if line.what == "kv_cache"} == {"derived"}
-    assert "measured on the CPU and over RPC" in result.notes[0]
+    assert "b9509, with gemma3, was not measured on cuda" in result.notes[0]
 
 
-def test_compute_that_was_compared_in_part_says_so():
-    metadata = {"general.architecture": "olmo2", "olmo2.block_count": 1}
-    facts = engine_of("llama.cpp@10001").loaded(facts_of_gguf(metadata, ()), {})
-    assert "not held to that build's own figures" in off(facts, "compute")
-    assert not off(facts, "kv_cache")
-    assert not off(facts.replace(arch="llama"), "compute")
-    assert not off(facts.replace(build=9509), "compute")
+def test_devices_that_a_build_was_asked_on_are_not_modelled(gemma):
+    cuda = Placement(gpus=(Gpu("CUDA0", 24 * GIB, backend="cuda"),))
+    result = at("llama.cpp@10001", gemma, placement=cuda)
+    assert {line.grade for line in result.lines if line.what == "compute"} == {"derived"}
+    assert not any("not measured" in note for note in result.notes)
+    other = at("llama.cpp@10001", read(base64.b64decode(OLMO["header"]), OLMO["size"]), placement=cuda)
+    assert {line.grade for line in other.lines if line.what == "compute"} == {"modelled"}
+    assert any("with olmo2, was not measured on cuda" in note for note in other.notes)
 
 
 def test_a_build_beyond_those_that_are_known_is_answered_by_the_nearest(gemma):

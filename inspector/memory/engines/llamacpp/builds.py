@@ -19,9 +19,8 @@ if TYPE_CHECKING:
     from inspector.memory.estimate import Estimate, Line
 
 
-# Builds of which not every row was kept: compute was compared for the architectures of the models of full size alone,
-# by how far b11434's figures are off (docs/versions.md); weights and caches for all.
-_COMPARED_IN_PART: Final = frozenset((10001, 10502))
+# CUDA's host code was asked of builds whose sdist has it, from this one on, for these architectures.
+_ON_CUDA: Final = 10001
 _FULL_SIZE: Final = frozenset((
     "bert", "cohere2", "deepseek2", "falcon-h1", "gemma2", "gemma3", "gemma3n", "glm4moe", "gpt-oss", "granitehybrid",
     "lfm2", "llama", "llama4", "mamba", "phi3", "qwen2", "qwen3moe", "qwen3next", "rwkv7",
@@ -60,9 +59,9 @@ def check_known(facts: ModelFacts) -> None:
 
 def graded(result: Estimate, facts: ModelFacts, build: int) -> Iterator[Line]:
     """Lines of an estimate for a build: surer than modelled only where that build was measured to give them."""
-    apart = _not_asked(result, build)
+    apart = _not_asked(result, facts, build)
     for line in result.lines:
-        sure = build in MEASURED and not off(facts, line.what) and not (apart and line.what in {"compute", "overhead"})
+        sure = build in MEASURED and not (apart and line.what in {"compute", "overhead"})
         yield line if sure and not (_beside(line) and build != REPLAYED) else line.replace(grade="modelled")
 
 
@@ -72,17 +71,12 @@ def _beside(line: Line) -> bool:
     return line.label.startswith("draft") or bool(line.label and not cache)
 
 
-def _not_asked(result: Estimate, build: int) -> str:
-    """Back ends of the devices that older builds were not asked on, with commas."""
-    used = (result.workload.backend or "").split(",")
-    return "" if build == REPLAYED else ", ".join(name for name in used if name not in {"", "cpu", "rpc"})
-
-
-def off(facts: ModelFacts, what: str) -> str:
-    """Why this line of this architecture is not surely the build's own, in words; "": it is."""
-    if what != "compute" or facts.build not in _COMPARED_IN_PART or facts.arch in _FULL_SIZE:
+def _not_asked(result: Estimate, facts: ModelFacts, build: int) -> str:
+    """Back ends of the devices that this build was not asked on, with commas."""
+    if build == REPLAYED:
         return ""
-    return "is not held to that build's own figures, only to those of the builds before and after it"
+    asked = {"", "cpu", "rpc"} | ({"cuda"} if build >= _ON_CUDA and facts.arch in _FULL_SIZE else set())
+    return ", ".join(name for name in (result.workload.backend or "").split(",") if name not in asked)
 
 
 def said_of(result: Estimate, facts: ModelFacts, build: int) -> Estimate:
@@ -98,13 +92,9 @@ def said_of(result: Estimate, facts: ModelFacts, build: int) -> Estimate:
 def _notes(result: Estimate, facts: ModelFacts, build: int) -> Iterator[str]:
     if build not in MEASURED:
         yield _not_measured(build)
-    apart = _not_asked(result, build)
+    apart = _not_asked(result, facts, build)
     if apart and build in MEASURED:
-        yield f"llama.cpp b{build} was measured on the CPU and over RPC: compute on {apart} is modelled"
-    for what in dict.fromkeys(line.what for line in result.lines):
-        words = off(facts, what)
-        if words:
-            yield f"llama.cpp b{build}: {what} of {facts.arch} {words}"
+        yield f"llama.cpp b{build}, with {facts.arch}, was not measured on {apart}: compute there is modelled"
 
 
 def _not_measured(build: int) -> str:

@@ -29,7 +29,7 @@ RULES: Final[Mapping[str, Span]] = MappingProxyType({
     # all inputs of a pipeline are held several times; before, those that a node reads (pass 6, ggml-backend.cpp)
     "copies every input": Span(11258),
     # a split of a graph has any number of inputs; before, GGML_SCHED_MAX_SPLIT_INPUTS (ggml/src/ggml-backend.cpp)
-    "takes any inputs": Span(10248),
+    "takes any inputs": Span(10840),
     # norms of the delta net are root mean squares that are scaled (build_gdn_l2_norm, src/models/delta-net-base.cpp)
     "norms by mean square": Span(10830),
     # Mamba 2 projects a matrix; before, a stack of one a sequence (build_mamba2_layer, src/models/mamba-base.cpp)
