@@ -421,12 +421,14 @@ def fixtures_for(engine: str, options: argparse.Namespace) -> list[str]:
 
 def rows_of(engine: str, version: str, options: argparse.Namespace) -> tuple[list[Moved], list[str]]:
     """Every figure beside a release's; where CUDA's host code, or all of it, does not build, what is left and why."""
-    fixtures, failed = fixtures_for(engine, options), []
-    for left in (fixtures, [name for name in fixtures if engine_of(name) != "cuda"]):
+    fixtures = fixtures_for(engine, options)
+    plain = [name for name in fixtures if engine_of(name) != "cuda"]
+    tries = [("the release", plain)] if plain == fixtures else [("CUDA's host code", fixtures), ("the release", plain)]
+    failed = []
+    for what, left in tries:
         try:
             tools = tools_for([o for o in oracles.ORACLES if o.fixture in left], options, {engine: version})
         except (subprocess.CalledProcessError, OSError, SystemExit) as e:
-            what = "CUDA's host code" if left is fixtures else "the release"
             failed.append(f"{what} was not built: {' '.join(str(e).split())[-400:]}")
         else:
             found, unasked = all_figures(tools, left, version)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import json
 
@@ -65,8 +66,10 @@ def test_our_docstrings_cite_files_and_the_words_beside_them(track, tmp_path):
 def test_a_figure_that_moved_is_its_lines_and_a_release_that_gives_none_is_told_apart(track):
     oracle = next(o for o in track.oracles.ORACLES if o.fixture == "llamacpp.jsonl.gz")
     before = {"model": "m", "kv_bytes": 110, "compute_bytes": 50}
-    found = list(track.figures(oracle, before, {"model": "m", "kv_bytes": 100, "error": "no"}))
+    found = list(track.figures(oracle, before, {"model": "m", "kv_bytes": 100}))
     assert [(m.line, m.before, m.now) for m in found] == [("caches", 110, 100), ("compute", 50, None)]
+    refused = track.figures(oracle, before, {**before, "error": "no"})
+    assert [(m.line, m.now) for m in refused] == [("caches", None), ("compute", None)]
     lines = track.table(found)
     assert "| caches | 1 |  | 0 | 10% | +10% | m |" in lines[2]
     assert "| compute | 1 | 1 | 0 |  |  |  |" in lines[3]
@@ -88,6 +91,18 @@ def test_rows_that_a_release_cannot_be_asked_for_are_said(track, tmp_path):
     assert found == []
     assert [said.partition(": could not be asked: ")[0] for said in unasked] == [oracle.fixture]
     assert track.Report("0.0.0", found, {}, [], [], unasked).code == 1
+
+
+def test_a_release_that_does_not_build_is_said(track, tmp_path):
+    given = {"source": tmp_path, "build": tmp_path / "build", "cache": tmp_path, "clang": "no-such-clang", "cuda": None}
+    for only, whats in (
+        (["llamacpp.jsonl.gz"], ["the release"]),
+        (["llamacpp.jsonl.gz", "cuda.jsonl.gz"], ["CUDA's host code", "the release"]),
+    ):
+        options = argparse.Namespace(**given | {"only": only, "cuda": tmp_path if len(only) > 1 else None})
+        found, unasked = track.rows_of("llamacpp", "1.0.0", options)  # an empty folder is no source of llama.cpp
+        assert found == []
+        assert [said.partition(" was not built")[0] for said in unasked] == whats
 
 
 def test_every_fixture_that_is_tracked_is_an_oracle(track):
