@@ -36,6 +36,15 @@ DRAFTING = _rows(
     ("dr-fit", "the search forgets where experts lie", "where = placement if b.speculation.types else", "where = placement.replace(n_gpu_layers=None) if b.speculation.types else"),
     ("dr-whole", "layers that repeat are left out where some are read", "if not whole and not run.kept:", "if not whole:"),
 )
+OLDER_ON_CUDA = _rows(
+    "memory/test_llamacpp_builds.py",
+    ("oc-routing", "older builds hold what routes experts", '"holds routing": Span(11138)', '"holds routing": Span(9509)'),
+    ("oc-reduced", "older builds hold experts' outputs", '"holds reduced experts": Span(10752)', '"holds reduced experts": Span(9509)'),
+    ("oc-sinks", "older builds pass over sinks", '"passes over sinks": Span(10151)', '"passes over sinks": Span(9509)'),
+    ("oc-inputs", "splits take any inputs too early", '"takes any inputs": Span(10840)', '"takes any inputs": Span(10248)'),
+    ("oc-views", "inputs that only views read are held four times", "for x in nodes if x.op != VIEW for src in x.src", "for x in nodes for src in x.src"),
+    ("oc-grade", "a build without CUDA's sources is sure of it", "build >= _ON_CUDA and facts.arch", "facts.arch"),
+)
 BYTES = _rows(
     "test_boundaries.py test_dtypes.py test_units.py",
     ("dtype-q4k-bytes", "Q4_K blocks lose two bytes", '"Q4_K",    256, 144,', '"Q4_K",    256, 142,'),
@@ -557,6 +566,7 @@ AREAS: dict[str, tuple[Mutation, ...]] = {
     "placement and GPUs": PLACEMENT,
     "shared memory and advice": ADVICE,
     "drafting": DRAFTING,
+    "older builds on CUDA": OLDER_ON_CUDA,
     "vLLM": VLLM,
     "ranges": RANGES,
     "transformers": TRANSFORMERS,
