@@ -33,7 +33,7 @@ DRAFTING = _rows(
     ("dr-held", "what a draft reads dies with the layer", "        if il in self.r.kept:\n            x.is_output = True\n        return x\n\n    def rows_out", "        return x\n\n    def rows_out"),
     ("dr-last", "the last layer's output is read of any architecture", "facts.n_layers not in layers or facts.arch in _NAMES_OUTPUT", "True"),
     ("dr-names", "a graph without names hands its inputs over", "    if layers and not names:", "    if False:"),
-    ("dr-fit", "the search forgets where experts lie", "where = placement if b.speculation.types else", "where = placement.replace(n_gpu_layers=None) if b.speculation.types else"),
+    ("dr-fit", "the search forgets where experts lie", "where = placement if reads else", "where = None if reads else"),
     ("dr-whole", "layers that repeat are left out where some are read", "if not whole and not run.kept:", "if not whole:"),
 )
 OLDER_ON_CUDA = _rows(

@@ -17,6 +17,7 @@ from inspector.memory.engines.llamacpp.backends.pools import kernel_class
 from inspector.memory.engines.llamacpp.beside import NOTHING, Beside, extra
 from inspector.memory.engines.llamacpp.caches import cache_blocks
 from inspector.memory.engines.llamacpp.compute import compute_parts, flash_stays
+from inspector.memory.engines.llamacpp.drafting import changes_graph, read_by_draft
 from inspector.memory.engines.llamacpp.lines import output_lines, overhead_lines, placed_weights
 from inspector.memory.engines.llamacpp.loading import refused
 from inspector.memory.engines.llamacpp.sizes import effective
@@ -157,7 +158,8 @@ class DeviceSums:
         b = self.beside
         loads = b.projector is not None or b.adapters or b.draft is not None or b.speculation.mtp
         # what grows after load is on the host, wherever the model is, but for hidden states that a draft reads
-        where = placement if b.speculation.types else placement.replace(n_cpu_moe=0) if loads else None
+        reads = changes_graph(self.facts, read_by_draft(self.facts, b.draft, b.speculation))
+        where = placement if reads else placement.replace(n_cpu_moe=0) if loads else None
         key = ("beside", self.on_host.shape, *sizes.as_effective().values(), where)
         if key not in self.memo:
             more = extra(self.facts, sizes, placement, self.beside, server=self.server, memo=self.memo)

@@ -41,6 +41,8 @@ _NAMES_INPUTS: Final = frozenset((
 ))  # fmt: skip
 # Whose graphs name what comes out of the last layer too (`extract_final_inp`).
 _NAMES_OUTPUT: Final = frozenset(("mimo2", "nemotron_h", "nemotron_h_moe", "deepseek4"))
+# Whose graphs hold the states of all tokens only once they are read; others hold them anyway (`embeddings_nextn`).
+_HOLDS_WHEN_READ: Final = frozenset(("deepseek4", "qwen4exp"))
 
 
 class Read(Record):
@@ -66,9 +68,14 @@ def read_by_draft(facts: ModelFacts, draft: ModelFacts | None, speculation: Spec
     return Read(layers, last in listed)
 
 
+def changes_graph(facts: ModelFacts, read: Read | str) -> bool:
+    """Whether the model's graph is another one with what is read of it."""
+    return isinstance(read, Read) and bool(read.layers or (read.states and facts.arch in _HOLDS_WHEN_READ))
+
+
 def device_lines(facts: ModelFacts, sizes: Sizes, assignment: Assignment, read: Read) -> Iterator[Line]:
     """How much more the graph needs on each device with what is read held to its end; buffers never shrink."""
-    if not read.layers and not read.states:
+    if not changes_graph(facts, read):
         return
     asked = sizes.as_effective()
     before = compute_parts(facts, asked, assignment)
