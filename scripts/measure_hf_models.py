@@ -1,7 +1,7 @@
 """Writes fixtures/hf_measured.jsonl: what transformers builds and caches for models of many types.
 
 Needs `transformers` (5.24.0) and torch. Models stand on the meta device (those whose forward pass looks at values, on
-the CPU), 17 tokens are prefilled, and what the cache then holds is written down.
+the CPU, up to 8 GB), 17 tokens are prefilled, and what the cache then holds is written down.
 
     python scripts/measure_hf_models.py configs.jsonl fixtures/hf_measured.jsonl
 
@@ -19,10 +19,11 @@ import sys
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 N_TOKENS = 17
+MOST_ON_CPU = 4_000_000_000  # parameters that are allocated for a model that does not run without data
 
 
 def kept(layer: object) -> list:
@@ -41,16 +42,26 @@ def kept(layer: object) -> list:
     return out
 
 
-def measure(name: str, config: dict, device: str) -> dict:
+def writes(config: object) -> bool:
+    """Whether a config is of an encoder with a decoder that writes text, not of either alone."""
+    return config.is_encoder_decoder and type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
+
+
+def made(name: str, config: dict, device: str) -> tuple[dict, torch.nn.Module]:
+    """A row with parameters alone, and the model that has them."""
     row = {"name": name, "config": config, "transformers": transformers.__version__}
     keys = {k: v for k, v in config.items() if k != "model_type"}
-    made = CONFIG_MAPPING[config["model_type"]](**keys)
-    auto = AutoModelForSeq2SeqLM if made.is_encoder_decoder else AutoModelForCausalLM
+    filled = CONFIG_MAPPING[config["model_type"]](**keys)
+    auto = AutoModelForSeq2SeqLM if writes(filled) else AutoModelForCausalLM
     with torch.device(device):
-        model = auto.from_config(made, dtype=torch.bfloat16).eval()
-    row["n_params"] = sum(p.numel() for p in model.parameters())
+        model = auto.from_config(filled, dtype=torch.bfloat16).eval()
+    return {**row, "n_params": sum(p.numel() for p in model.parameters())}, model
+
+
+def layers_of(model: torch.nn.Module, device: str) -> dict:
+    """What a prefill leaves in the cache, alike layers once; {} where it leaves none."""
     ids = torch.zeros((1, N_TOKENS), dtype=torch.long, device=device)
-    more = {"decoder_input_ids": ids} if made.is_encoder_decoder else {}
+    more = {"decoder_input_ids": ids} if writes(model.config) else {}
     with torch.no_grad():
         cache = getattr(model(input_ids=ids, use_cache=True, **more), "past_key_values", None)
     runs: list = []
@@ -60,7 +71,25 @@ def measure(name: str, config: dict, device: str) -> dict:
             runs[-1][0] += 1
         else:
             runs.append([1, found])
-    return {**row, "layers": runs} if runs else row
+    return {"layers": runs} if runs else {}
+
+
+def measure(name: str, config: dict) -> dict:
+    """A row; of a model that cannot be run, its parameters alone."""
+    try:
+        row, model = made(name, config, "meta")
+    except Exception as e:
+        return {"name": name, "config": config, "error": repr(e)[:200]}
+    for device in ("meta", "cpu"):
+        if device == "cpu":
+            if row["n_params"] > MOST_ON_CPU:
+                break
+            _, model = made(name, config, device)
+        try:
+            return {**row, **layers_of(model, device)}
+        except Exception as e:
+            print(f"{name} on {device}: {e!r}", file=sys.stderr)
+    return row
 
 
 def main() -> None:
@@ -68,14 +97,7 @@ def main() -> None:
     with open(source, encoding="utf-8") as f, open(target, "w", encoding="utf-8") as out:
         for line in f:
             wanted = json.loads(line)
-            for device in ("meta", "cpu"):
-                try:
-                    row = measure(wanted["name"], wanted["config"], device)
-                except Exception as e:
-                    print(f"{wanted['name']} on {device}: {e!r}", file=sys.stderr)
-                    continue
-                out.write(json.dumps(row, separators=(",", ":")) + "\n")
-                break
+            out.write(json.dumps(measure(wanted["name"], wanted["config"]), separators=(",", ":")) + "\n")
 
 
 main()

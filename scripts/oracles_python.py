@@ -40,6 +40,8 @@ def convert(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
 def prefills(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """measured_transformers.json.gz: the most that a prefill holds, and its cache."""
     rows = list(rows)
+    if not rows:
+        return
     beside = rows[0][""]
     document = beside | {"rows": [{k: v for k, v in row.items() if k} for row in rows]}
     with tempfile.TemporaryDirectory() as place:
