@@ -5,7 +5,8 @@ the CPU, up to 8 GB), 17 tokens are prefilled, and what the cache then holds is 
 
     python scripts/measure_hf_models.py configs.jsonl fixtures/hf_measured.jsonl
 
-`configs.jsonl`: one {"name", "config"} a line; a config needs a model_type, the class fills in the rest.
+`configs.jsonl`: one {"name", "config"} a line; a config needs a model_type, the class fills in the rest. "auto" names
+the class that builds it, where that is not AutoModelForCausalLM.
 """
 
 # mypy: ignore-errors
@@ -19,7 +20,6 @@ import sys
 
 import torch
 import transformers
-from transformers import MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 N_TOKENS = 17
@@ -42,26 +42,22 @@ def kept(layer: object) -> list:
     return out
 
 
-def writes(config: object) -> bool:
-    """Whether a config is of an encoder with a decoder that writes text, not of either alone."""
-    return config.is_encoder_decoder and type(config) in MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING
-
-
-def made(name: str, config: dict, device: str) -> tuple[dict, torch.nn.Module]:
+def made(asked: dict, device: str) -> tuple[dict, torch.nn.Module]:
     """A row with parameters alone, and the model that has them."""
-    row = {"name": name, "config": config, "transformers": transformers.__version__}
+    config = asked["config"]
+    row = {**asked, "transformers": transformers.__version__}
     keys = {k: v for k, v in config.items() if k != "model_type"}
     filled = CONFIG_MAPPING[config["model_type"]](**keys)
-    auto = AutoModelForSeq2SeqLM if writes(filled) else AutoModelForCausalLM
+    auto = getattr(transformers, asked.get("auto", "AutoModelForCausalLM"))
     with torch.device(device):
         model = auto.from_config(filled, dtype=torch.bfloat16).eval()
     return {**row, "n_params": sum(p.numel() for p in model.parameters())}, model
 
 
-def layers_of(model: torch.nn.Module, device: str) -> dict:
-    """What a prefill leaves in the cache, alike layers once; {} where it leaves none."""
+def layers_of(model: torch.nn.Module, device: str, *, whole: bool) -> dict:
+    """What a prefill leaves in the cache, alike layers once; {} where it leaves none. `whole`: an encoder too."""
     ids = torch.zeros((1, N_TOKENS), dtype=torch.long, device=device)
-    more = {"decoder_input_ids": ids} if writes(model.config) else {}
+    more = {"decoder_input_ids": ids} if whole else {}
     with torch.no_grad():
         cache = getattr(model(input_ids=ids, use_cache=True, **more), "past_key_values", None)
     runs: list = []
@@ -74,30 +70,28 @@ def layers_of(model: torch.nn.Module, device: str) -> dict:
     return {"layers": runs} if runs else {}
 
 
-def measure(name: str, config: dict) -> dict:
+def measure(asked: dict) -> dict:
     """A row; of a model that cannot be run, its parameters alone."""
     try:
-        row, model = made(name, config, "meta")
+        row, model = made(asked, "meta")
     except Exception as e:
-        return {"name": name, "config": config, "error": repr(e)[:200]}
+        return {**asked, "error": repr(e)[:200]}
     for device in ("meta", "cpu"):
         if device == "cpu":
             if row["n_params"] > MOST_ON_CPU:
                 break
-            _, model = made(name, config, device)
+            _, model = made(asked, device)
         try:
-            return {**row, **layers_of(model, device)}
+            return {**row, **layers_of(model, device, whole="auto" in asked)}
         except Exception as e:
-            print(f"{name} on {device}: {e!r}", file=sys.stderr)
+            print(f"{asked['name']} on {device}: {e!r}", file=sys.stderr)
     return row
 
 
 def main() -> None:
     source, target = sys.argv[1:]
     with open(source, encoding="utf-8") as f, open(target, "w", encoding="utf-8") as out:
-        for line in f:
-            wanted = json.loads(line)
-            out.write(json.dumps(measure(wanted["name"], wanted["config"]), separators=(",", ":")) + "\n")
+        out.writelines(json.dumps(measure(json.loads(line)), separators=(",", ":")) + "\n" for line in f)
 
 
 main()

@@ -57,7 +57,9 @@ def types(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """hf_measured.jsonl: parameters and caches of every model type."""
     with tempfile.TemporaryDirectory() as place:
         given, out = Path(place) / "in.jsonl", Path(place) / "out.jsonl"
-        given.write_text("".join(json.dumps({k: r[k] for k in ("name", "config")}) + "\n" for r in rows))
+        given.write_text(
+            "".join(json.dumps({k: r[k] for k in ("name", "config", "auto") if k in r}) + "\n" for r in rows)
+        )
         run(tools, "measure_hf_models", given, out)
         yield from lines(out)
 
