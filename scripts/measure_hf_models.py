@@ -6,7 +6,8 @@ the CPU, up to 8 GB), 17 tokens are prefilled, and what the cache then holds is 
     python scripts/measure_hf_models.py configs.jsonl fixtures/hf_measured.jsonl
 
 `configs.jsonl`: one {"name", "config"} a line; a config needs a model_type, the class fills in the rest. "auto" names
-the class that builds it, where that is not AutoModelForCausalLM.
+the class that builds it, where that is not AutoModelForCausalLM; "parameters_alone": true leaves the cache out, as the
+rows do whose caches hold more than keys, values and states, or less than the whole model's.
 """
 
 # mypy: ignore-errors
@@ -71,12 +72,13 @@ def layers_of(model: torch.nn.Module, device: str, *, whole: bool) -> dict:
 
 
 def measure(asked: dict) -> dict:
-    """A row; of a model that cannot be run, its parameters alone."""
+    """A row; of a model that cannot be run, or where that is asked for, its parameters alone."""
+    alone = asked.pop("parameters_alone", False)
     try:
         row, model = made(asked, "meta")
     except Exception as e:
         return {**asked, "error": repr(e)[:200]}
-    for device in ("meta", "cpu"):
+    for device in () if alone else ("meta", "cpu"):
         if device == "cpu":
             if row["n_params"] > MOST_ON_CPU:
                 break

@@ -54,12 +54,13 @@ def prefills(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
 
 
 def types(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
-    """hf_measured.jsonl: parameters and caches of every model type."""
+    """hf_measured.jsonl: parameters and caches of every model type; parameters alone where a row has no caches."""
+    rows = list(rows)
     with tempfile.TemporaryDirectory() as place:
         given, out = Path(place) / "in.jsonl", Path(place) / "out.jsonl"
-        given.write_text(
-            "".join(json.dumps({k: r[k] for k in ("name", "config", "auto") if k in r}) + "\n" for r in rows)
-        )
+        asked = [{k: r[k] for k in ("name", "config", "auto") if k in r} for r in rows]
+        alone = [{"parameters_alone": "layers" not in r} for r in rows]
+        given.write_text("".join(json.dumps({**x, **y}) + "\n" for x, y in zip(asked, alone, strict=True)))
         run(tools, "measure_hf_models", given, out)
         yield from lines(out)
 
