@@ -130,8 +130,8 @@ def parted(asked, places):
 
 
 # Where rules of devices bite: what is held for fusions, sinks on the host, inputs that views read, many inputs.
-BITTEN = {("gemma-3n-e4b", "placement.jsonl.gz")} | {
-    (name, "cuda.jsonl.gz") for name in ("qwen3-30b-a3b", "gpt-oss-20b", "mamba-2.8b")
+BITTEN = {(10502, "gemma-3n-e4b", "placement.jsonl.gz")} | {
+    (10001, name, "cuda.jsonl.gz") for name in ("qwen3-30b-a3b", "gpt-oss-20b", "mamba-2.8b")
 }
 
 
@@ -140,7 +140,7 @@ def test_a_part_of_the_rows_of_older_builds_to_the_byte():
     wrong = []
     for i, asked in enumerate(ASKED):
         n = len(asked["of"])
-        if (asked["model"], asked["fixture"]) in BITTEN:
+        if (asked["build"], asked["model"], asked["fixture"]) in BITTEN:
             wrong += parted(asked, range(n))
         elif asked["fixture"] != "llamacpp-synthetic.jsonl.xz" and i % 5 == 0:
             wrong += parted(asked, [i % n])
@@ -150,10 +150,10 @@ def test_a_part_of_the_rows_of_older_builds_to_the_byte():
 
 
 @pytest.mark.slow
-def test_every_eighth_row_of_older_builds_to_the_byte():
+def test_every_24th_row_of_older_builds_to_the_byte():
     """All of them: `make remeasure ENGINE=builds`."""
-    eighths = [(asked, range(i % 8, len(asked["of"]), 8)) for i, asked in enumerate(ASKED)]
-    assert [x for asked, places in eighths for x in parted(asked, places)] == []
+    some = [(asked, range(i % 24, len(asked["of"]), 24)) for i, asked in enumerate(ASKED)]
+    assert [x for asked, places in some for x in parted(asked, places)] == []
 
 
 def test_the_measured_builds_are_those_of_the_fixture_and_the_page():
