@@ -82,6 +82,7 @@ ORACLES = (
     Oracle("llamacpp-synthetic.jsonl.xz", "llamacpp", "llamacpp", _L.synthetic, 6, ("arch", "over", "without")),
     Oracle("llamacpp-more.jsonl.xz", "llamacpp", "llamacpp", _L.more, 0.3, ("arch", "what")),
     Oracle("drafting.jsonl.gz", "llamacpp", "llamacpp", _L.drafting, 0.5, ("model", "settings", "kept")),
+    Oracle("draft-outputs.jsonl", "llamacpp", "llamacpp", _L.draft_outputs, 0.1, ("model", "settings", "reports")),
     Oracle("llamacpp.jsonl.gz", "llamacpp", "llamacpp", _L.buffers, 1, ("model", "settings")),
     Oracle("placement.jsonl.gz", "llamacpp", "llamacpp", _L.placement, 1),
     Oracle("llamacpp-builds.jsonl.xz", "builds", "builds", oracles_builds.builds, 30, ("build", "model")),

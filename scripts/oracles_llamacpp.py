@@ -66,14 +66,14 @@ class Tools(NamedTuple):
 # --------------------------------------------------------------------------------------------------------- contexts
 
 
-def ask_probe(tools: Tools, model: Path, settings: list[Any], *, kept: str = "") -> dict[str, Any]:
+def ask_probe(tools: Tools, model: Path, settings: list[Any], **asked: str) -> dict[str, Any]:
     """What a context of these settings holds; {"crash": True} where the engine ends itself.
 
-    `kept`: what a draft has it keep of its hidden states, as the probe's KEPT.
+    `asked`: what drafting asks for with the first request, as the probe's KEPT and REPORTS.
     """
     words = [str(engines.probe(tools.release, tools.cache)), str(model), *map(str, settings)]
     assert tools.release.bin is not None
-    env = engines.environment(tools.release.bin) | ({"KEPT": kept} if kept else {})
+    env = engines.environment(tools.release.bin) | {k: v for k, v in asked.items() if v}
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", env=env, check=False, timeout=600)
     line = next((x for x in done.stdout.splitlines() if x.startswith("{")), None)
     if line is None:
@@ -128,12 +128,27 @@ def drafting(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
     """drafting.jsonl.gz: compute with hidden states kept for a draft, and how much the output buffer grows."""
     for row in rows:
         path, settings = sparse_files.model_file(row["model"], tools.models), row["settings"].split()
-        before, after = (ask_probe(tools, path, settings, kept=kept) for kept in ("", row["kept"]))
+        before, after = (ask_probe(tools, path, settings, KEPT=kept) for kept in ("", row["kept"]))
         if "compute_bytes" not in before or "compute_bytes" not in after:
             yield row | {"compute": None, "output": None}
             continue
         grown = after["output_bytes"] - before["output_bytes"]
         yield row | {"compute": after["compute_bytes"], "output": grown}
+
+
+def draft_outputs(tools: Tools, rows: Rows) -> Iterator[dict[str, Any]]:
+    """draft-outputs.jsonl: a draft's output buffer as it is made, and once it reports tokens: bytes."""
+    models = sparse_files.rows_of("llamacpp-more.jsonl.xz")
+    for row in rows:
+        model = models[row["model"]]
+        path, beside = (
+            sparse_files.hole(tools.models / f"more-{row['model']}-{part}.gguf", base64.b64decode(x["header"]),
+                              x["size"])
+            for part, x in (("draft", model), ("model", model["target"]))
+        )  # fmt: skip
+        words = [*row["settings"].split(), str(beside), "f16", "f16", row["sampled"]]
+        got = [ask_probe(tools, path, words, REPORTS=reports) for reports in ("", row["reports"])]
+        yield row | {"output": [x.get("output_bytes") for x in got]}
 
 
 _ORDER = ("n_ctx", "n_seq_max", "kv_unified", "n_batch", "n_ubatch", "type_k", "type_v", "flash_attn", "swa_full",

@@ -45,8 +45,9 @@ from remeasure import add_places, differences, tools_for
 ROOT = Path(__file__).resolve().parent.parent
 ROWS = {  # engine: fixtures whose rows a release of it is asked for
     "llamacpp": (
-        "llamacpp-synthetic.jsonl.xz", "llamacpp-more.jsonl.xz", "drafting.jsonl.gz", "llamacpp.jsonl.gz",
-        "placement.jsonl.gz", "loading.jsonl.xz", "quantize.jsonl.gz", "quantize_options.jsonl.gz", "convert.jsonl.gz",
+        "llamacpp-synthetic.jsonl.xz", "llamacpp-more.jsonl.xz", "drafting.jsonl.gz", "draft-outputs.jsonl",
+        "llamacpp.jsonl.gz", "placement.jsonl.gz", "loading.jsonl.xz", "quantize.jsonl.gz",
+        "quantize_options.jsonl.gz", "convert.jsonl.gz",
         "beside.jsonl.gz", "towers.jsonl.gz", "cuda.jsonl.gz", "cuda-options.jsonl.gz", "cuda-fit.jsonl.gz",
         "cuda-mixed.jsonl.gz", "cuda-synthetic.jsonl.gz", "cuda-drafting.jsonl.gz", "cuda-more.jsonl.gz",
         "cuda-refused.json.gz", "cuda_pools.jsonl.gz",
@@ -216,7 +217,7 @@ _LINES = {  # path of a figure in a row → the line that it is one of
     r"rs_bytes|contexts.*\.RS\.\w+": "recurrent state",
     r"rows\[\d+\]\.compute|compute(_bytes)?|compute_mib\.\w+|(devices\.\w+|contexts.*)\.compute(\.\w+)?": "compute",
     r"(alloc_)?peak_bytes|peak_minus_cache": "compute",
-    r"output(_bytes)?|output_mib(\.\w+)?|contexts.*\.output\.\w+": "output",
+    r"output(_bytes|\[\d+\])?|output_mib(\.\w+)?|contexts.*\.output\.\w+": "output",
     r"(gpu|cpu)\.\w+": "towers",
     r"pool": "pools",
     r"mib|runs\[\d+\]\.mib": "size",

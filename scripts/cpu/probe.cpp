@@ -4,6 +4,7 @@
 //         [TARGET TYPE_K TYPE_V SAMPLED]
 //   KEPT=2,5,8 probe …    inputs of these layers kept for a draft ("all": states of all tokens before the output), and
 //                         all reserved again (common/speculative.cpp)
+//   REPORTS=512 probe …   a draft's states are read too, and that many tokens reported ("all 512": of each token)
 //   probe --load MODEL    loads it and no more: exit code 0, or 1 after the engine's own words; an assertion ends it
 //
 // TARGET: a model that MODEL drafts for; its context has the same settings but for its cache types, and the draft's is
@@ -322,6 +323,17 @@ template <class C> static void keep_inputs(C & context, const char * layers) {
     }
 }
 
+// what a draft's own context is asked for (common/speculative.cpp), and a batch that reports so many tokens
+template <class C> static void report_tokens(C & context, const string & rows) {
+    if constexpr (requires { context.set_embeddings_nextn(true, true); }) {
+        const bool all = rows.rfind("all ", 0) == 0;
+        context.set_embeddings_nextn(true, !all);
+        context.output_reserve(std::stoi(all ? rows.substr(4) : rows));
+    } else {
+        leave("{\"error\":\"no hidden states are reported\"}");
+    }
+}
+
 int main(int argc, char ** argv) {
     if (argc == 3 && !strcmp(argv[1], "--load")) {
         llama_backend_init();
@@ -348,6 +360,9 @@ int main(int argc, char ** argv) {
     llama_context * context = context_for(model, settings, settings + 5, target, sampled);
     if (const char * layers = getenv("KEPT")) {
         keep_inputs(*context, layers);
+    }
+    if (const char * rows = getenv("REPORTS")) {
+        report_tokens(*context, rows);
     }
     size_t held = 0, planned = 0, plain = 0;
     for (const auto & [type, size] : breakdown_of(context)) {

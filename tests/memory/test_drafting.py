@@ -8,12 +8,12 @@ import json
 import lzma
 
 import pytest
-from graph_rows import FIXTURES, read, settings_from, sizes_of, synthetic
+from graph_rows import FIXTURES, read, settings_from, sizes_of, synthetic, workload_of
 
 from inspector.memory.devices.placement import assign
 from inspector.memory.engines import estimate
-from inspector.memory.engines.llamacpp.beside import Beside
-from inspector.memory.engines.llamacpp.drafting import LABEL, Read, read_by_draft
+from inspector.memory.engines.llamacpp.beside import Beside, draft_sizes
+from inspector.memory.engines.llamacpp.drafting import LABEL, Read, draft_output_line, output_line, read_by_draft
 from inspector.memory.engines.llamacpp.graph import HOST, compute_buffers
 from inspector.memory.engines.llamacpp.sizes import effective
 from inspector.memory.engines.llamacpp.speculation import Speculation
@@ -24,7 +24,8 @@ SMALL = synthetic()
 
 
 def rows(name):
-    with gzip.open(FIXTURES / name, "rt", encoding="utf-8") as lines:
+    opener = gzip.open if name.endswith("gz") else open
+    with opener(FIXTURES / name, "rt", encoding="utf-8") as lines:
         return [json.loads(line) for line in lines]
 
 
@@ -42,13 +43,17 @@ def kept_by(row):
 
 
 def drafts():
+    """Of models that are drafts beside a target, by their places: the architecture and both."""
     with lzma.open(FIXTURES / "llamacpp-more.jsonl.xz", "rt", encoding="utf-8") as lines:
-        found = [row for row in map(json.loads, lines) if row["target"]]
-    return [(row["arch"], *(read("m.gguf", base64.b64decode(x["header"]), x["size"]) for x in (row, row["target"])))
-            for row in found]  # fmt: skip
+        found = {i: row for i, row in enumerate(map(json.loads, lines)) if row["target"]}
+    return {
+        i: (row["arch"], *(read("m.gguf", base64.b64decode(x["header"]), x["size"]) for x in (row, row["target"])))
+        for i, row in found.items()
+    }
 
 
-DRAFTS = drafts()
+DRAFTED = drafts()
+DRAFTS = list(DRAFTED.values())
 
 
 def lines_of(facts, workload=None, *, gpus=(), ngl=None, draft=None, **options):
@@ -86,10 +91,26 @@ def test_and_so_on_cuda(row):
     ]
 
 
-@pytest.mark.parametrize("row", [r for r in rows("drafting.jsonl.gz") if "all" not in r["kept"]])
-def test_the_host_holds_a_row_of_every_layer_read_for_each_token_of_a_batch(row):
-    facts, n_batch = facts_of(row["model"]), settings_from(row["settings"])["n_batch"]
-    assert row["output"] == 4 * n_batch * facts.d_model * len(row["kept"].split(","))
+@pytest.mark.parametrize("row", rows("drafting.jsonl.gz"), ids=lambda r: f"{r['model']}-{r['kept']}-{r['settings']}")
+def test_the_host_holds_a_row_of_what_is_read_for_each_token_of_a_batch(row):
+    facts, kept = facts_of(row["model"]), kept_by(row)
+    sizes = effective(facts, workload_of(settings_from(row["settings"])))
+    read = Read(kept["kept"], kept["keeps_states"])
+    assert [x.nbytes for x in output_line(facts, sizes, read, n_rows=sizes.n_seqs)] == [row["output"]]
+
+
+@pytest.mark.parametrize("row", rows("draft-outputs.jsonl"), ids=lambda r: f"{r['model']}-{r['settings']}")
+def test_a_draft_holds_on_the_host_what_it_reports_and_what_its_sampler_needs(row):
+    arch, draft, target = DRAFTED[row["model"]]
+    kind = {"eagle3": "draft-eagle3", "gemma4-assistant": "draft-mtp"}.get(arch, "draft-dflash")
+    speculation = Speculation(types=(kind,))
+    sizes = draft_sizes(draft, effective(target, workload_of(settings_from(row["settings"]))), speculation)
+    names = frozenset(t.name for t in draft.tensors)
+    sampled = speculation.sampled(arch, names)
+    assert sampled == row["sampled"]
+    selects = "selector_hidden.weight" in names
+    (line,) = draft_output_line(draft, sizes, speculation, sampled=sampled > 0, selects=selects)
+    assert row["output"] == [4 * sizes.n_seqs * draft.vocab_size, row["output"][0] + line.nbytes]
 
 
 @pytest.mark.parametrize(("arch", "draft", "target"), [x for x in DRAFTS if x[0] != "gemma4-assistant"])

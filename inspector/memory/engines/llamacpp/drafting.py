@@ -10,6 +10,8 @@ Sources (b11434): common/speculative.cpp (what each type asks of both contexts w
 
 from __future__ import annotations
 
+from types import MappingProxyType
+
 from inspector.memory.devices.placement import HOST
 from inspector.memory.engines.llamacpp.compute import compute_parts
 from inspector.memory.engines.llamacpp.lines import embedding_width
@@ -29,10 +31,10 @@ if TYPE_CHECKING:
 
 LABEL: Final = "drafting"
 # Types of drafts that read inputs of layers, by the draft's architecture.
-_READERS: Final[Mapping[str, frozenset[str]]] = {
+_READERS: Final[Mapping[str, frozenset[str]]] = MappingProxyType({
     "eagle3": frozenset(("draft-eagle3",)),
     "dflash": frozenset(("draft-dflash", "draft-dspark")),
-}
+})  # fmt: skip
 # Whose graphs name the inputs of their layers; any other ends llama.cpp with an assertion (asked of every small model).
 _NAMES_INPUTS: Final = frozenset((
     "llama", "llama-embed", "qwen3", "qwen3moe", "minimax-m2", "minimax-01", "hunyuan-dense", "hunyuan_vl", "nanbeige",
