@@ -150,7 +150,8 @@ def probe(release: Release, cache: Path) -> Path:
     """scripts/cpu/probe.cpp, linked to a release's libllama."""
     assert release.bin is not None
     text = HERE / "cpu" / "probe.cpp"
-    made = hashlib.sha256(text.read_bytes() + str(release.bin).encode()).hexdigest()[:12]
+    parts = [text.read_bytes(), text.with_name("keep_inputs.h").read_bytes(), str(release.bin).encode()]
+    made = hashlib.sha256(b"".join(parts)).hexdigest()[:12]
     target = cache / "probes" / f"{release.build}-{made}"
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

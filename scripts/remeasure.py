@@ -108,7 +108,8 @@ def cuda_programs(release: engines.Release, options: argparse.Namespace) -> Path
     work.mkdir(parents=True, exist_ok=True)
     jobs = os.cpu_count() or 1
     objects: Path = options.objects or measure_cuda.host_objects(release.source, work, options.clang, jobs)
-    ours = sorted((Path(__file__).resolve().parent / "cuda").glob("*.cpp"))
+    here = Path(__file__).resolve().parent
+    ours = [*sorted((here / "cuda").glob("*.cpp")), here / "cpu" / "keep_inputs.h"]
     made, stamp = hashlib.sha256(b"".join(path.read_bytes() for path in ours)).hexdigest(), work / "made-of"
     if not stamp.exists() or stamp.read_text(encoding="utf-8") != made:
         assert release.bin is not None

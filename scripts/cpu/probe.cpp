@@ -57,6 +57,7 @@
 #endif
 #undef private
 #undef protected
+#include "keep_inputs.h"
 
 using std::string;
 using std::to_string;
@@ -304,25 +305,6 @@ static llama_context * context_for(llama_model * model, char ** word, char ** ty
     return context;
 }
 
-// what a draft that reads hidden states asks of its target, and what the next batch does then (llama_context::decode)
-template <class C> static void keep_inputs(C & context, const char * layers) {
-    if constexpr (requires { context.set_embeddings_layer_inp(0u, true); }) {
-        std::stringstream list(layers);
-        for (string il; std::getline(list, il, ',');) {
-            if (il == "all") {  // every token's state before the output, for prediction layers
-                context.set_embeddings_nextn(true, false);
-            } else {
-                context.set_embeddings_layer_inp(static_cast<uint32_t>(std::stoi(il)), true);
-            }
-        }
-        context.sched_need_reserve = true;  // by itself after layers; a batch that needs more is given it, too
-        context.sched_reserve();
-        context.output_reserve(0);
-    } else {
-        leave("{\"error\":\"no inputs of layers are kept\"}");
-    }
-}
-
 // what a draft's own context is asked for (common/speculative.cpp), and a batch that reports so many tokens
 template <class C> static void report_tokens(C & context, const string & rows) {
     if constexpr (requires { context.set_embeddings_nextn(true, true); }) {
@@ -359,7 +341,10 @@ int main(int argc, char ** argv) {
     llama_model * model = load(argv[1], false);
     llama_context * context = context_for(model, settings, settings + 5, target, sampled);
     if (const char * layers = getenv("KEPT")) {
-        keep_inputs(*context, layers);
+        if (!keep_inputs(*context, layers)) {
+            leave("{\"error\":\"no inputs of layers are kept\"}");
+        }
+        context->output_reserve(0);
     }
     if (const char * rows = getenv("REPORTS")) {
         report_tokens(*context, rows);

@@ -9,13 +9,13 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #define private public
 #include "../src/llama-context.h"
 #undef private
+#include "../cpu/keep_inputs.h"
 #include "../src/llama-ext.h"
 #include "arg.h"
 #include "common.h"
@@ -83,24 +83,6 @@ static void decode(llama_context * context) {
         const int code = llama_decode(context, llama_batch_get_one(tokens.data(), n));
         llama_synchronize(context);
         fprintf(stderr, "TRACE decoded %d %d\n", n, code);
-    }
-}
-
-// what a draft that reads hidden states asks of its target, and what the next batch does then (llama_context::decode)
-template <class C> static void keep_inputs(C & context, const char * layers) {
-    if constexpr (requires { context.set_embeddings_layer_inp(0u, true); }) {
-        std::stringstream list(layers);
-        for (std::string il; std::getline(list, il, ',');) {
-            if (il == "all") {
-                context.set_embeddings_nextn(true, false);
-            } else {
-                context.set_embeddings_layer_inp(static_cast<uint32_t>(std::stoi(il)), true);
-            }
-        }
-        context.sched_need_reserve = true;
-        context.sched_reserve();
-    } else {
-        refuse("inputs of layers");
     }
 }
 
@@ -181,7 +163,9 @@ int main(int argc, char ** argv) {
         decode(context);
     }
     if (const char * layers = getenv("KEPT")) {
-        keep_inputs(*context, layers);
+        if (!keep_inputs(*context, layers)) {
+            refuse("inputs of layers");
+        }
     }
     llama_context * draft = has_draft(params) ? draft_beside(params, llama_context_default_params(), context) : nullptr;
     printf("{\"buffers\": ");
